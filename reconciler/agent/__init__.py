@@ -1,0 +1,1 @@
+"""The third loop: makes what runs on this host equal to what was issued to it."""

@@ -1,0 +1,1 @@
+"""What really starts and stops things on a host: docker containers and plain processes."""

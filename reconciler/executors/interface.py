@@ -1,0 +1,115 @@
+"""What every executor promises; ``tests/executor_contract`` holds docker and bash to it.
+
+An executor keeps nothing that must survive it: whatever it made carries labels (docker) or markers in its environment
+(bash), and ``observe`` finds it again after any crash. It never touches what does not carry its owner's mark.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from reconciler.model.manifests import Container
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who made a container: which store's agent, on which machine. Other owners' things are never touched."""
+
+    store_id: str
+    machine: str
+
+
+class Ref(msgspec.Struct, frozen=True, order=True):
+    """One container of one issue of a task on this host."""
+
+    task_id: str
+    issue: int
+    container: str
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is needed to start a container.
+
+    ``environment`` is complete (the definition's own on top of what the agent provides). ``port`` is the task's on the
+    host, 0 if it has none. Memory in MiB, 1024 cpu units per core, 0: no limit. ``attempt`` counts from 1.
+    """
+
+    ref: Ref
+    container: Container
+    digest: str
+    attempt: int
+    environment: Mapping[str, str]
+    address: str
+    port: int = 0
+    memory: int = 0
+    cpu_units: int = 0
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """A container as it is now. ``running`` False: it has ended, with ``exit_code`` if that is known.
+
+    ``started_at`` is wall time. ``reason`` says more about an end (killed for memory, could not start).
+    """
+
+    ref: Ref
+    owner: Owner
+    digest: str
+    attempt: int
+    running: bool
+    exit_code: int | None = None
+    started_at: float = 0.0
+    reason: str = ""
+
+
+class ScriptResult(msgspec.Struct, frozen=True):
+    """What a script check said. ``exit_code`` None: it was cut at its timeout. ``output`` is cut to 4 KiB."""
+
+    exit_code: int | None
+    output: str
+
+
+class Executor(Protocol):
+    """Starts and stops one container at a time; called from several threads, never twice at once for one ``Ref``."""
+
+    @property
+    def name(self) -> str:
+        """As containers name it in ``type``."""
+
+    def unavailable(self) -> str | None:
+        """Why nothing can be started now (no engine), or None."""
+
+    def observe(self) -> Sequence[Observed]:
+        """Everything of this kind that carries our marks, of any owner, running or ended.
+
+        Raises ExecutorError when not everything could be seen; a part is never returned as the whole.
+        """
+
+    def prepare(self, spec: Spec) -> None:
+        """Fetch what a start needs (image, artifact); does nothing if it is here. Raises ExecutorError."""
+
+    def start(self, spec: Spec) -> None:
+        """Run ``setup``, then start it, and return once it has started; remains of an earlier attempt are removed.
+
+        Raises ExecutorError; ``permanent`` when the same spec can never start.
+        """
+
+    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:
+        """Ask it to end, wait up to ``timeout_s`` seconds, then kill it; returns when nothing of it runs.
+
+        ``container`` is None when the definition is not known any more. Does nothing if it does not run.
+        """
+
+    def remove(self, ref: Ref) -> None:
+        """Remove what is left of an ended one; does nothing if there is nothing."""
+
+    def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
+        """Run a script check inside the container (bash: beside it, in its environment)."""
+
+    def logs(self, ref: Ref, tail_lines: int) -> bytes:
+        """The last lines of what it wrote."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until one of ours may have started or ended (True), or the time is over (False)."""
+
+    def close(self) -> None:
+        """Let go of connections and threads; what runs goes on running."""

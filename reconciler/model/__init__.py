@@ -1,0 +1,1 @@
+"""What the program talks about: pure values, no I/O, no clock, no randomness."""

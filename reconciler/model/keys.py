@@ -1,0 +1,103 @@
+"""Every key in the store, in one place. Prefixes end with a slash: without one a prefix names its neighbours too."""
+
+from typing import Final
+
+from reconciler.model.manifests import Cluster, ConfigObject, Host, Service, TaskDefinition
+from reconciler.model.names import BY_ID
+
+CONFIG: Final = "config/"
+STATE: Final = "state/"
+CLUSTERS: Final = "config/clusters/"
+SERVICES: Final = "config/services/"
+TASK_DEFINITIONS: Final = "config/task_definitions/"
+HOSTS: Final = "config/hosts/"
+
+TASKS: Final = "state/tasks/"
+TASKS_BY_ID: Final = f"state/tasks/{BY_ID}/"
+CLUSTER_HEADS: Final = "state/clusters/"
+ROLLOUTS: Final = "state/rollouts/"
+HOST_STATES: Final = "state/hosts/"
+STATUSES: Final = "state/status/"
+SOURCES: Final = "state/sync/"
+
+SCHEDULER_LOCKS: Final = "schedulers/"
+SYNC_LOCKS: Final = "sync/"
+
+CONFIG_SENTINEL: Final = "config/.store"
+STATE_SENTINEL: Final = "state/.store"
+OURS: Final = (CONFIG, STATE, SCHEDULER_LOCKS, SYNC_LOCKS)
+"""All the space that this program uses under its root."""
+
+
+def cluster(name: str) -> str:
+    return CLUSTERS + name
+
+
+def service(name: str) -> str:
+    return SERVICES + name
+
+
+def task_definition(name: str, version: int) -> str:
+    return f"{TASK_DEFINITIONS}{name}/{version}"
+
+
+def host(name: str) -> str:
+    return HOSTS + name
+
+
+def config(thing: ConfigObject) -> str:
+    """The key of a declared object."""
+    match thing:
+        case Cluster():
+            return cluster(thing.name)
+        case Service():
+            return service(thing.name)
+        case TaskDefinition():
+            return task_definition(thing.name, thing.version)
+        case Host():
+            return host(thing.name)
+
+
+def task_by_id(task_id: str) -> str:
+    return TASKS_BY_ID + task_id
+
+
+def tasks_of_host(host_name: str) -> str:
+    """The prefix that an agent watches."""
+    return f"{TASKS}{host_name}/"
+
+
+def task_by_host(host_name: str, task_id: str) -> str:
+    return tasks_of_host(host_name) + task_id
+
+
+def cluster_head(cluster_name: str) -> str:
+    return CLUSTER_HEADS + cluster_name
+
+
+def rollouts_of_cluster(cluster_name: str) -> str:
+    return f"{ROLLOUTS}{cluster_name}/"
+
+
+def rollout(cluster_name: str, service_name: str) -> str:
+    return rollouts_of_cluster(cluster_name) + service_name
+
+
+def host_state(host_name: str) -> str:
+    return HOST_STATES + host_name
+
+
+def status(host_name: str) -> str:
+    return STATUSES + host_name
+
+
+def source(name: str) -> str:
+    return SOURCES + name
+
+
+def scheduler_lock(cluster_name: str) -> str:
+    return SCHEDULER_LOCKS + cluster_name
+
+
+def sync_lock(source_name: str) -> str:
+    return SYNC_LOCKS + source_name

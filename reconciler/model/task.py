@@ -1,0 +1,190 @@
+"""Issued tasks, and what hosts say of themselves and of them: the records under ``state/*``.
+
+Records are read leniently (fields that a newer program added are passed over), so that hosts can be upgraded one by
+one.
+"""
+
+import enum
+
+import msgspec
+
+from reconciler.model.manifests import PORT_RANGE
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Immutable; unknown fields are passed over."""
+
+
+class Task(_Record, frozen=True, kw_only=True):
+    """A task that a scheduler issued: what should run, and where.
+
+    ``issue`` is the cluster's ``seq`` of the transaction that issued it, ``digest`` the definition's, ``issued_at`` the
+    scheduler's wall clock in seconds since 1970 (for display only).
+    """
+
+    id: str
+    cluster: str
+    service: str
+    task_name: str
+    task_version: int
+    instance: int
+    host: str
+    port: int = 0
+    issue: int
+    digest: str
+    issued_at: float
+
+
+class Phase(enum.StrEnum):
+    """Where a task is in its life on its host."""
+
+    PENDING = "pending"
+    PREPARING = "preparing"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+
+class Health(enum.StrEnum):
+    """What a task's checks say. ``unknown`` decides nothing (it is not ``critical``)."""
+
+    PASSING = "passing"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+
+class TaskStatus(_Record, frozen=True, kw_only=True):
+    """What became of a task on its host, as the agent publishes it. ``since`` is wall time, for display."""
+
+    phase: Phase
+    issue: int
+    health: Health = Health.UNKNOWN
+    attempt: int = 0
+    exit_code: int | None = None
+    reason: str = ""
+    since: float = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Running and passing; a warning is still healthy."""
+        return self.phase is Phase.RUNNING and self.health in (Health.PASSING, Health.WARNING)
+
+
+class HostStatus(_Record, frozen=True, kw_only=True):
+    """``state/status/<host>``: the status of every task that the host still holds, stopping ones included."""
+
+    host: str
+    tasks: dict[str, TaskStatus] = {}
+
+
+class HostState(_Record, frozen=True, kw_only=True):
+    """``state/hosts/<host>``: what a host has. Memory in MiB, disk in MiB, 1024 cpu units per core.
+
+    ``machine`` identifies the machine, so that a second machine of the same name is noticed.
+    """
+
+    host: str
+    machine: str
+    address: str
+    memory: int
+    cpu_units: int
+    disk: int = 0
+    port_range: tuple[int, int] = PORT_RANGE
+    executors: tuple[str, ...] = ()
+    attributes: dict[str, str] = {}
+    agent_version: str = ""
+
+
+class ClusterHead(_Record, frozen=True, kw_only=True):
+    """``state/clusters/<cluster>``: ``seq`` grows by one with every transaction of the cluster's scheduler."""
+
+    cluster: str
+    scheduler: str
+    seq: int
+    decisions: tuple["Decision", ...] = ()
+
+
+class Decision(_Record, frozen=True, kw_only=True):
+    """One thing that a scheduler decided, and why. ``at`` is wall time, for display."""
+
+    seq: int
+    at: float
+    what: str
+    why: str
+
+
+class RolloutPhase(enum.StrEnum):
+    """How far a service's change of version has come; what must survive a change of scheduler."""
+
+    ROLLING = "rolling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Rollout(_Record, frozen=True, kw_only=True):
+    """``state/rollouts/<cluster>/<service>``: which version is wanted, which was last known good."""
+
+    cluster: str
+    service: str
+    target_version: int
+    target_digest: str
+    phase: RolloutPhase
+    previous_version: int | None = None
+    reason: str = ""
+    since: float = 0.0
+
+
+class SourceCounts(_Record, frozen=True, kw_only=True):
+    """How many objects of each kind a source has in ``config/*``."""
+
+    clusters: int = 0
+    services: int = 0
+    task_definitions: int = 0
+    hosts: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.clusters + self.services + self.task_definitions + self.hosts
+
+
+class SyncMark(_Record, frozen=True, kw_only=True):
+    """Whether a source's objects in ``config/*`` are one whole revision.
+
+    ``applying`` (``revision`` is where it came from, ``to`` where it goes, ``chunk`` grows with every transaction)
+    means a mix is stored: readers decide nothing from it. ``settled`` means ``revision`` is what is there.
+    """
+
+    settled: bool
+    revision: str
+    to: str | None = None
+    chunk: int = 0
+    counts: SourceCounts = SourceCounts()
+
+
+class SourceState(_Record, frozen=True, kw_only=True):
+    """``state/sync/<source>``: the mark, and how the last passes went.
+
+    ``seen`` is the newest revision looked at; when it was refused, ``problems`` says why and ``mark.revision`` stays.
+    ``problem_count`` may exceed the number of ``problems`` kept. ``applied_at`` is wall time, for display.
+    """
+
+    source: str
+    kind: str
+    location: str
+    mark: SyncMark
+    seen: str = ""
+    problems: tuple[str, ...] = ()
+    problem_count: int = 0
+    applied_at: float = 0.0
+
+
+class StoreId(_Record, frozen=True, kw_only=True):
+    """``config/.store`` and ``state/.store``: both hold the same random id for the store's whole life."""
+
+    store_id: str

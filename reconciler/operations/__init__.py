@@ -1,0 +1,1 @@
+"""What an operator changes by hand, a file a verb."""

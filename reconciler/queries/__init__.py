@@ -1,0 +1,1 @@
+"""Read-only questions about the whole system, a file a question."""

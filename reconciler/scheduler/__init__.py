@@ -1,0 +1,1 @@
+"""The second loop: turns ``config/*`` into issued tasks under ``state/tasks/*``."""
