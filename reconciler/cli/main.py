@@ -1,0 +1,75 @@
+"""The program ``reconciler``: finds the command, prints errors a person can act on, sets the exit code.
+
+Commands are imported when they are called, so that ``reconciler validate`` starts without docker, git or Consul.
+"""
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from reconciler import __version__
+from reconciler.errors import ReconcilerError
+
+# name → where the click command is; in the order in which --help shows them
+COMMANDS: Final = {
+    "validate": "reconciler.cli.validate:validate",
+    "apply": "reconciler.cli.apply:apply",
+    "dev": "reconciler.cli.dev:dev",
+    "sync": "reconciler.cli.sync:sync",
+    "scheduler": "reconciler.cli.scheduler:scheduler",
+    "agent": "reconciler.cli.agent:agent",
+    "combined": "reconciler.cli.combined:combined",
+    "tasks": "reconciler.cli.tasks:tasks",
+    "status": "reconciler.cli.status:status",
+    "hosts": "reconciler.cli.hosts:hosts",
+    "store": "reconciler.cli.store:store",
+    "demo": "reconciler.cli.demo:demo",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="reconciler")
+def reconciler() -> None:
+    """Commit manifests, and let it run: a reconciler and container scheduler on plain Consul.
+
+    \b
+    Try it:     reconciler dev examples/hello-world-bash
+    In CI:      reconciler validate manifests/
+    For real:   reconciler sync --git URL · reconciler scheduler · reconciler agent
+    """
+
+
+def main() -> None:
+    """Entry point of the console script. Exit codes: 0 done, 1 the answer is no, 2 could not."""
+    try:
+        reconciler.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except ReconcilerError as error:
+        click.echo(f"reconciler: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
