@@ -70,6 +70,74 @@ def daemon_routes(daemons: Sequence[Daemon]) -> list[Route]:
     return [Route("GET", "/healthz", healthz), Route("GET", "/metrics", metrics)]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    routes: Sequence[tuple[str, re.Pattern[str], Handler]] = ()
+
+
+class _RequestHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    server: _Server
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > MAX_BODY_BYTES:
+            self.close_connection = True
+            self._send(json_response({"error": f"a body may hold {MAX_BODY_BYTES} bytes"}, 413))
+            return
+        body = self.rfile.read(length)
+        split = urlsplit(self.path)
+        methods = set()
+        for method, pattern, handler in self.server.routes:
+            match = pattern.fullmatch(split.path)
+            if match is None:
+                continue
+            methods.add(method)
+            if method == self.command:
+                args = tuple(unquote(group) for group in match.groups())
+                query = dict(parse_qsl(split.query))
+                self._send(self._call(handler, Request(method, split.path, args, query, dict(self.headers), body)))
+                return
+        if methods:
+            self._send(json_response({"error": f"use {', '.join(sorted(methods))}"}, 405))
+        else:
+            self._send(json_response({"error": "no such page"}, 404))
+
+    do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - named by the standard library
+
+    def _call(self, handler: Handler, request: Request) -> Response:
+        try:
+            return handler(request)
+        except Exception:  # a broken page must not take the daemon with it
+            log.exception("%s %s failed", request.method, request.path)
+            return json_response({"error": "this failed here; the log says why"}, 500)
+
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        if isinstance(response.body, bytes):
+            self.send_header("Content-Length", str(len(response.body)))
+            self.end_headers()
+            self.wfile.write(response.body)
+            return
+        self.close_connection = True
+        self.end_headers()
+        for piece in response.body:
+            self.wfile.write(piece)
+            self.wfile.flush()
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (ConnectionError, TimeoutError):
+            log.debug("a client went away")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named by the standard library
+        log.debug(format, *args)
+
+
 class HttpServer:
     """Serves ``routes`` from threads of its own."""
 
@@ -79,80 +147,13 @@ class HttpServer:
         Raises:
             UsageError: the address is taken or not this machine's.
         """
-        compiled = [(route.method, re.compile(route.pattern), route.handler) for route in routes]
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-        class RequestHandler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 60
-
-            def _answer(self) -> None:
-                split = urlsplit(self.path)
-                length = int(self.headers.get("Content-Length") or 0)
-                if length > MAX_BODY_BYTES:
-                    self.close_connection = True
-                    self._send(json_response({"error": f"a body may hold {MAX_BODY_BYTES} bytes"}, 413))
-                    return
-                body = self.rfile.read(length)
-                methods = set()
-                for method, pattern, handler in compiled:
-                    match = pattern.fullmatch(split.path)
-                    if match is None:
-                        continue
-                    methods.add(method)
-                    if method == self.command:
-                        args = tuple(unquote(group) for group in match.groups())
-                        request = Request(
-                            method, split.path, args, dict(parse_qsl(split.query)), dict(self.headers), body
-                        )
-                        self._send(self._call(handler, request))
-                        return
-                if methods:
-                    self._send(json_response({"error": f"use {', '.join(sorted(methods))}"}, 405))
-                else:
-                    self._send(json_response({"error": "no such page"}, 404))
-
-            do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - named by the standard library
-
-            def _call(self, handler: Handler, request: Request) -> Response:
-                try:
-                    return handler(request)
-                except Exception as error:  # a broken page must not take the daemon with it
-                    log.error("%s %s failed", request.method, request.path, exc_info=error)
-                    return json_response({"error": "this failed here; the log says why"}, 500)
-
-            def _send(self, response: Response) -> None:
-                self.send_response(response.status)
-                self.send_header("Content-Type", response.content_type)
-                if isinstance(response.body, bytes):
-                    self.send_header("Content-Length", str(len(response.body)))
-                    self.end_headers()
-                    self.wfile.write(response.body)
-                    return
-                self.close_connection = True
-                self.end_headers()
-                for piece in response.body:
-                    self.wfile.write(piece)
-                    self.wfile.flush()
-
-            def handle(self) -> None:
-                try:
-                    super().handle()
-                except (ConnectionError, TimeoutError):
-                    log.debug("a client went away")
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named by the standard library
-                log.debug(format, *args)
-
         try:
-            self._server = Server((host, port), RequestHandler)
+            self._server = _Server((host, port), _RequestHandler)
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}", hint="give another one with --http"
             ) from error
+        self._server.routes = [(route.method, re.compile(route.pattern), route.handler) for route in routes]
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 
     @property
