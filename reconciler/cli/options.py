@@ -24,9 +24,55 @@ def format_option(*formats: str) -> Callable[[F], F]:
     """``--format``; the first one is the default."""
     return click.option(
         "--format",
-        "output",
+        "output_format",
         type=click.Choice(formats),
         default=formats[0],
         show_default=True,
         help="How to print the answer.",
     )
+
+
+def daemon_options(port: int) -> Callable[[F], F]:
+    """``--http``, ``--log-format`` and ``--log-level`` of a process that stays up."""
+
+    def add(function: F) -> F:
+        function = click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default="info",
+            show_default=True,
+            envvar="RECONCILER_LOG_LEVEL",
+        )(function)
+        function = click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            envvar="RECONCILER_LOG_FORMAT",
+            help="Lines for people, or one JSON object a line.",
+        )(function)
+        return click.option(
+            "--http",
+            "bind",
+            type=Bind(),
+            default=f"127.0.0.1:{port}",
+            show_default=True,
+            metavar="HOST:PORT",
+            help="Where to serve /healthz and /metrics; port 0 takes any free one, `off` serves nothing.",
+        )(function)
+
+    return add
+
+
+class Bind(click.ParamType):
+    """``HOST:PORT``, ``:PORT``, ``PORT`` or ``off``."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int] | None:
+        if value is None or isinstance(value, tuple) or value == "off":
+            return value if isinstance(value, tuple) else None
+        host, _, port = str(value).rpartition(":")
+        if not port.isdigit() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return host.strip("[]") or "127.0.0.1", int(port)
