@@ -54,7 +54,7 @@ def daemon_options(port: int) -> Callable[[F], F]:
         return click.option(
             "--http",
             "bind",
-            type=Bind(),
+            callback=bind_address,
             default=f"127.0.0.1:{port}",
             show_default=True,
             metavar="HOST:PORT",
@@ -64,15 +64,11 @@ def daemon_options(port: int) -> Callable[[F], F]:
     return add
 
 
-class Bind(click.ParamType):
-    """``HOST:PORT``, ``:PORT``, ``PORT`` or ``off``."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int] | None:
-        if value is None or isinstance(value, tuple) or value == "off":
-            return value if isinstance(value, tuple) else None
-        host, _, port = str(value).rpartition(":")
-        if not port.isdigit() or int(port) > 65535:
-            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
-        return host.strip("[]") or "127.0.0.1", int(port)
+def bind_address(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int] | None:
+    """``HOST:PORT``, ``:PORT``, ``PORT`` or ``off`` (None)."""
+    if value == "off":
+        return None
+    host, _, port = value.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT", ctx, param)
+    return host.strip("[]") or "127.0.0.1", int(port)
