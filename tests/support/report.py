@@ -1,10 +1,12 @@
-"""Says at the end of a run what was not tested and why, in words that tell what to do; used by ``tests/conftest.py``.
+"""Says at the end of a run what was not tested and why, and how much of the code ran; used by ``tests/conftest.py``.
 
-A skip that nobody notices is a false green. pytest's own list is per test; this one is per reason.
+A skip that nobody notices is a false green. pytest's own list is one line a test; this one is one line a reason.
 """
 
 import collections
+import io
 
+import coverage
 import pytest
 
 
@@ -14,12 +16,17 @@ def reason_of(report: pytest.TestReport) -> str:
     return text.removeprefix("Skipped: ")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line a reason: how many tests it kept from running."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How many tests each reason kept from running, and the total of the coverage if it was measured."""
     skipped = terminalreporter.stats.get("skipped", [])
-    if not skipped:
-        return
-    reasons = collections.Counter(reason_of(report) for report in skipped)
-    terminalreporter.section("NOT TESTED in this run", sep="-", yellow=True)
-    for reason, count in reasons.most_common():
-        terminalreporter.line(f"{count:5d} skipped: {reason}")
+    if skipped:
+        reasons = collections.Counter(reason_of(report) for report in skipped)
+        terminalreporter.section("NOT TESTED in this run", sep="-", yellow=True)
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count:5d} skipped: {reason}")
+    if config.pluginmanager.has_plugin("_cov") and config.getoption("cov_source"):
+        measured = coverage.Coverage()
+        measured.load()
+        total = measured.report(file=io.StringIO())
+        terminalreporter.section("coverage", sep="-")
+        terminalreporter.line(f"{total:.0f} % of lines and branches; by file: .venv/bin/coverage report")
