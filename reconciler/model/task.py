@@ -19,7 +19,9 @@ class Task(_Record, frozen=True, kw_only=True):
     """A task that a scheduler issued: what should run, and where.
 
     ``issue`` is the cluster's ``seq`` of the transaction that issued it, ``digest`` the definition's, ``issued_at`` the
-    scheduler's wall clock in seconds since 1970 (for display only).
+    scheduler's wall clock in seconds since 1970 (for display only). ``memory`` and ``cpu_units`` are what its host
+    promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a row
+    that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
     """
 
     id: str
@@ -30,9 +32,13 @@ class Task(_Record, frozen=True, kw_only=True):
     instance: int
     host: str
     port: int = 0
+    memory: int = 0
+    cpu_units: int = 0
     issue: int
     digest: str
     issued_at: float
+    retries: int = 0
+    failed_on: tuple[str, ...] = ()
 
 
 class Phase(enum.StrEnum):
@@ -59,7 +65,10 @@ class Health(enum.StrEnum):
 
 
 class TaskStatus(_Record, frozen=True, kw_only=True):
-    """What became of a task on its host, as the agent publishes it. ``since`` is wall time, for display."""
+    """What became of a task on its host, as the agent publishes it. ``since`` is wall time, for display.
+
+    ``port``, ``memory`` and ``cpu_units`` repeat the record's: a stopping task, whose record is gone, still holds them.
+    """
 
     phase: Phase
     issue: int
@@ -68,6 +77,9 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     exit_code: int | None = None
     reason: str = ""
     since: float = 0.0
+    port: int = 0
+    memory: int = 0
+    cpu_units: int = 0
 
     @property
     def healthy(self) -> bool:
@@ -109,6 +121,16 @@ class ClusterHead(_Record, frozen=True, kw_only=True):
     decisions: tuple["Decision", ...] = ()
 
 
+class PlacementSeq(_Record, frozen=True, kw_only=True):
+    """``state/placement``: grows with every transaction that issues tasks, in whichever cluster.
+
+    Clusters are scheduled independently but share hosts: comparing and setting this beside the cluster's own head keeps
+    two schedulers from both giving away the last free memory or port of a host.
+    """
+
+    seq: int
+
+
 class Decision(_Record, frozen=True, kw_only=True):
     """One thing that a scheduler decided, and why. ``at`` is wall time, for display."""
 
@@ -127,13 +149,19 @@ class RolloutPhase(enum.StrEnum):
 
 
 class Rollout(_Record, frozen=True, kw_only=True):
-    """``state/rollouts/<cluster>/<service>``: which version is wanted, which was last known good."""
+    """``state/rollouts/<cluster>/<service>``: which definition is wanted, which was last known good.
+
+    It changes when the target or the phase does, never while a rollout goes on; ``completed`` and ``failed`` stay until
+    another target is wanted, whatever happens to the tasks later.
+    """
 
     cluster: str
     service: str
     target_version: int
     target_digest: str
     phase: RolloutPhase
+    target_task: str = ""
+    previous_task: str | None = None
     previous_version: int | None = None
     reason: str = ""
     since: float = 0.0
