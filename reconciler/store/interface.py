@@ -2,8 +2,10 @@
 
 - Keys are compared as text; a prefix ends with ``/``. Indexes are positive and never used twice in one life of a store;
   they may go *back* when a store is restored, so a smaller one than before means: look at everything anew.
-- A commit is all or nothing. It names a key at most once beside checks. Writing the value that is there already
-  succeeds and moves no index. ``Unknown`` means it may have happened or may still happen: read again.
+- A commit is all or nothing. It names a key at most once beside checks (``Check``, ``Held``), which look at the state
+  before the commit. Writing the value that is there already succeeds and moves no index. ``Unknown`` means it may have
+  happened or may still happen: read again.
+- Writing or deleting a key with ``Put``, ``PutIf``, ``DeleteIf`` asks nobody who holds it; a write leaves the holder.
 - Reads are consistent: they see every commit that was answered before they began.
 - ``wait`` only says "look again". It may return early with nothing new.
 - A session ends no sooner than its TTL after the last renewal that succeeded began; how much later is
@@ -57,7 +59,10 @@ class PutIf(msgspec.Struct, frozen=True):
 
 
 class DeleteIf(msgspec.Struct, frozen=True):
-    """Delete the key if its index is ``index``. There is no unconditional delete, and none of a prefix."""
+    """Delete the key if its index is ``index``; succeeds as well when the key is gone already.
+
+    There is no unconditional delete, and none of a prefix.
+    """
 
     key: str
     index: int
