@@ -1,6 +1,7 @@
 """Options that several commands share, so that they read and behave alike everywhere."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -72,3 +73,29 @@ def bind_address(ctx: click.Context, param: click.Parameter, value: str) -> tupl
     if not port.isdigit() or int(port) > 65535:
         raise click.BadParameter(f"{value!r} is not HOST:PORT", ctx, param)
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def agent_options(function: F) -> F:
+    """What names and places an agent."""
+    function = click.option(
+        "--executor",
+        "executors",
+        multiple=True,
+        type=click.Choice(["docker", "bash"]),
+        help="Offer only these executors (may be repeated); all of them if not given.",
+    )(function)
+    function = click.option(
+        "--runtime-dir",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="RECONCILER_RUNTIME_DIR",
+        help="Where logs and other small files of running tasks are kept.",
+    )(function)
+    function = click.option(
+        "--address",
+        metavar="IP",
+        help="The address under which tasks on this host are reached; found out if not given.",
+    )(function)
+    return click.option("--host", metavar="NAME", help="This host's name in the store; the machine's if not given.")(
+        function
+    )

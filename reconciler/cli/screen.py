@@ -29,6 +29,7 @@ class Screen:
 
     def __init__(self, title: str) -> None:
         self._title = title
+        self.footer = ""
         self._events: deque[tuple[float, Event]] = deque(maxlen=EVENTS_SHOWN)
         self._live = False
         self._lock = threading.Lock()
@@ -82,6 +83,8 @@ class Screen:
             when = time.strftime("%H:%M:%S", time.localtime(at))
             text = f"{when}  {event.loop:<10} {event.subject}: {event.message}"
             lines.append(Text(text, style=_LEVEL_STYLES.get(event.level, "dim")))
+        if self.footer:
+            lines += [Text(), Text(self.footer)]
         return Group(*lines)
 
 

@@ -1,0 +1,63 @@
+"""``reconciler sync``."""
+
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import daemon_options, store_option
+
+
+@click.command()
+@click.option("--git", "git_url", metavar="URL", help="A git repository: https, ssh, git, file or a local path.")
+@click.option("--branch", metavar="B", help="The branch to follow; the repository's default branch if not given.")
+@click.option("--tag", metavar="T", help="A tag to follow instead of a branch.")
+@click.option("--commit", metavar="SHA", help="One commit, for ever.")
+@click.option("--path", metavar="P", default="", help="Only manifests below this folder of the repository.")
+@click.option(
+    "--watch",
+    "directory",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder instead of a git repository.",
+)
+@click.option("--name", metavar="NAME", help="The source's name; the repository's or folder's own if not given.")
+@click.option("--poll", "poll_s", metavar="SECONDS", type=click.FloatRange(min=0.1), default=30.0, show_default=True)
+@click.option("--once", is_flag=True, help="One pass, then exit: 0 applied or nothing to do, 1 refused, 2 could not.")
+@store_option
+@daemon_options(8233)
+def sync(
+    git_url: str | None,
+    branch: str | None,
+    tag: str | None,
+    commit: str | None,
+    path: str,
+    directory: Path | None,
+    name: str | None,
+    poll_s: float,
+    once: bool,
+    store_url: str | None,
+    bind: tuple[str, int] | None,
+    log_format: str,
+    log_level: str,
+) -> None:
+    """Keep the store's config equal to a git repository or a folder of manifests.
+
+    A revision is applied as a whole or not at all: one invalid manifest stops it, the last good revision stays, and
+    `reconciler status` says why. What this source once declared and no longer does is removed; what others declare is
+    never touched. Run several for one repository: one works, the others stand by.
+
+    Credentials come by git's own means (ssh agent, credential helper), never in the URL.
+    """
+    from reconciler import wiring
+    from reconciler.runtime import log
+    from reconciler.runtime.process import serve
+
+    log.set_up(json=log_format == "json", level=log_level)
+    source = wiring.source(
+        git_url=git_url, branch=branch, tag=tag, commit=commit, path=path, directory=directory, name=name
+    )
+    with wiring.open_store(store_url) as store:
+        if once:
+            click.echo(wiring.sync_once(store, source))
+            return
+        serve([wiring.sync(store, source, poll_s=poll_s)], bind=bind)
