@@ -1,0 +1,45 @@
+"""Values that know where they are written. Made by ``yaml_reader``; every check finds its line and column here."""
+
+from typing import Any
+
+from reconciler.manifests.scalars import Unquoted
+
+
+class Node:
+    """A value and where it is written. ``line`` and ``column`` count from 1.
+
+    ``value`` is plain (dict, list, str, …); ``fields`` and ``items`` are the nodes inside of a mapping or list;
+    ``keys`` are where the mapping's keys stand. ``text`` is how a plain scalar is written.
+    """
+
+    __slots__ = ("column", "fields", "items", "keys", "line", "size", "text", "value")
+
+    def __init__(self, line: int, column: int, value: Any, text: str | None = None) -> None:
+        self.line = line
+        self.column = column
+        self.value = value
+        self.text = text
+        self.fields: dict[str, Node] = {}
+        self.items: list[Node] = []
+        self.keys: dict[str, tuple[int, int]] = {}
+        self.size = 1
+
+
+def describe(value: object) -> str:
+    """What kind of value this is, in people's words."""
+    match value:
+        case None:
+            return "nothing (null)"
+        case bool():
+            return f"the boolean {str(value).lower()}"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case dict():
+            return "a mapping"
+        case Unquoted():
+            return value.reading
+    return type(value).__name__
