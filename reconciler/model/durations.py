@@ -4,6 +4,9 @@ import re
 from typing import Final
 
 DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$(?!\n)"
+POSITIVE_DURATION_PATTERN: Final = r"^(?=.*[1-9])" + DURATION_PATTERN[1:]
+"""A duration that is not zero."""
+
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|ms|s|m|h)")
 _WHOLE = re.compile(DURATION_PATTERN)
 _UNIT_S: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}

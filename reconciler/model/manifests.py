@@ -4,9 +4,41 @@ They mirror ``schemas/*.json`` field by field (a test proves it in both directio
 older program must not run a definition whose newer fields it does not understand.
 """
 
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
+from msgspec import Meta
+
+from reconciler.model.durations import POSITIVE_DURATION_PATTERN
+from reconciler.model.names import NAME_PATTERN
+
+# The forms of fields; decoding checks them. Patterns end so that "$" accepts no trailing newline.
+Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+Version: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # the largest integer that JSON programs agree on
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=100_000)]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]  # 0: none
+RangePort: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
+MemoryMib: TypeAlias = Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)]
+CpuUnits: TypeAlias = Annotated[int, Meta(ge=0, le=1024 * 1024)]
+Duration: TypeAlias = Annotated[str, Meta(pattern=POSITIVE_DURATION_PATTERN, max_length=32)]
+EnvEntry: TypeAlias = Annotated[str, Meta(pattern=r"^[^=\s]+=")]
+Image: TypeAlias = Annotated[str, Meta(pattern=r"^[^\s-]\S*$(?!\n)")]
+PortMapping: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^((\[[0-9A-Fa-f:.]+\]|[0-9]{1,3}(\.[0-9]{1,3}){3}):)?([0-9]{1,5}(-[0-9]{1,5})?:|:)?"
+        r"[0-9]{1,5}(-[0-9]{1,5})?(/(tcp|udp|sctp))?$(?!\n)"
+    ),
+]
+Volume: TypeAlias = Annotated[str, Meta(pattern=r"^[^:\n]+(:[^:\n]+){0,2}$(?!\n)")]
+Url: TypeAlias = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+([/?#]\S*)?$(?!\n)")]
+ArtifactUrl: TypeAlias = Annotated[str, Meta(pattern=r"^((https?|file)://\S+)?$(?!\n)")]
+TcpAddress: TypeAlias = Annotated[str, Meta(pattern=r"^(?=.)(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(:[0-9]{1,5})?$(?!\n)")]
+Method: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]+$(?!\n)")]
+CheckThreshold: TypeAlias = Annotated[int, Meta(ge=0, le=1000)]
+
+CHECK_KINDS: Final = ("http", "tcp", "script", "ttl")
 
 
 class _Object(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,21 +48,21 @@ class _Object(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Cluster(_Object, frozen=True, kw_only=True):
     """A logical grouping of services, and the scheduler that serves it."""
 
-    name: str
-    scheduler: str = "default"
-    services: tuple[str, ...] = ()
+    name: Name
+    scheduler: Name = "default"
+    services: tuple[Name, ...] = ()
     managed_by: str | None = None
 
 
 class Service(_Object, frozen=True, kw_only=True):
     """How many tasks of which definition should run. Counts are tasks."""
 
-    name: str
-    task_name: str
-    task_version: int
-    desired: int
-    min: int | None = None
-    max: int | None = None
+    name: Name
+    task_name: Name
+    task_version: Version
+    desired: Count
+    min: Count | None = None
+    max: Count | None = None
     managed_by: str | None = None
 
     @property
@@ -47,34 +79,34 @@ class Service(_Object, frozen=True, kw_only=True):
 class DockerExecutor(_Object, frozen=True, kw_only=True):
     """How a docker container is run; the fields of the specification."""
 
-    image: str
+    image: Image
     cmd: tuple[str, ...] = ()
     entry: str = ""
-    container_port: int = 0
-    ports: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
+    container_port: Port = 0
+    ports: tuple[PortMapping, ...] = ()
+    env: tuple[EnvEntry, ...] = ()
     work_dir: str = ""
-    volumes: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    flags: tuple[Text, ...] = ()
     name: str = ""
 
 
 class BashExecutor(_Object, frozen=True, kw_only=True):
     """How a plain process is run; the fields of the specification."""
 
-    start: tuple[str, ...]
-    stop: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    artifact: str = ""
+    start: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    stop: tuple[Text, ...] = ()
+    env: tuple[EnvEntry, ...] = ()
+    artifact: ArtifactUrl = ""
     download_dir: str = ""
 
 
 class DockerContainer(_Object, frozen=True, kw_only=True, tag_field="type", tag="docker"):
     """A container that the docker executor runs."""
 
-    name: str
+    name: Name
     executor: DockerExecutor
-    setup: tuple[str, ...] = ()
+    setup: tuple[Text, ...] = ()
 
     @property
     def type(self) -> str:
@@ -85,9 +117,9 @@ class DockerContainer(_Object, frozen=True, kw_only=True, tag_field="type", tag=
 class BashContainer(_Object, frozen=True, kw_only=True, tag_field="type", tag="bash"):
     """A container that the bash executor runs: a plain process group."""
 
-    name: str
+    name: Name
     executor: BashExecutor
-    setup: tuple[str, ...] = ()
+    setup: tuple[Text, ...] = ()
 
     @property
     def type(self) -> str:
@@ -101,20 +133,24 @@ Container: TypeAlias = DockerContainer | BashContainer
 class Check(_Object, frozen=True, kw_only=True):
     """A health check in Consul's terms; exactly one of ``http``, ``tcp``, ``script``, ``ttl`` says how."""
 
-    name: str | None = None
-    http: str | None = None
-    tcp: str | None = None
-    script: str | None = None
-    ttl: str | None = None
-    container: str | None = None
+    name: Text | None = None
+    http: Url | None = None
+    tcp: TcpAddress | None = None
+    script: Text | None = None
+    ttl: Duration | None = None
+    container: Name | None = None
     add_provided_port: bool = False
-    interval: str | None = None
-    timeout: str | None = None
-    method: str | None = None
-    header: dict[str, tuple[str, ...]] | None = None
+    interval: Duration | None = None
+    timeout: Duration | None = None
+    method: Method | None = None
+    header: dict[Text, tuple[str, ...]] | None = None
     tls_skip_verify: bool = False
-    success_before_passing: int = 0
-    failures_before_critical: int = 0
+    success_before_passing: CheckThreshold = 0
+    failures_before_critical: CheckThreshold = 0
+
+    def __post_init__(self) -> None:
+        if sum(kind is not None for kind in (self.http, self.tcp, self.script, self.ttl)) != 1:
+            raise ValueError("a check has exactly one of http, tcp, script and ttl")
 
 
 class TaskDefinition(_Object, frozen=True, kw_only=True):
@@ -123,16 +159,20 @@ class TaskDefinition(_Object, frozen=True, kw_only=True):
     ``memory`` is MiB, ``cpu_units`` 1024 per core; 0 means not counted.
     """
 
-    name: str
-    version: int
-    containers: tuple[Container, ...]
+    name: Name
+    version: Version
+    containers: Annotated[tuple[Container, ...], Meta(min_length=1)]
     provide_port: bool = False
-    port: int = 0
-    tags: tuple[str, ...] = ()
-    memory: int = 0
-    cpu_units: int = 0
+    port: Port = 0
+    tags: tuple[Text, ...] = ()
+    memory: MemoryMib = 0
+    cpu_units: CpuUnits = 0
     checks: tuple[Check, ...] = ()
     managed_by: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.provide_port and self.port:
+            raise ValueError("a task definition has provide_port or port, not both")
 
 
 PORT_RANGE: Final = (20000, 29999)
@@ -142,12 +182,12 @@ PORT_RANGE: Final = (20000, 29999)
 class Host(_Object, frozen=True, kw_only=True):
     """What the operator says of a host; what the host itself reports is ``task.HostState``."""
 
-    name: str
-    tags: dict[str, str] = {}
+    name: Name
+    tags: dict[Text, str] = {}
     draining: bool = False
-    reserved_memory: int = 0
-    reserved_cpu_units: int = 0
-    port_range: tuple[int, int] | None = None
+    reserved_memory: MemoryMib = 0
+    reserved_cpu_units: CpuUnits = 0
+    port_range: tuple[RangePort, RangePort] | None = None
     managed_by: str | None = None
 
 
