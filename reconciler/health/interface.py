@@ -4,25 +4,22 @@ Health flows one way: provider → agent → ``state/status/<host>`` → schedul
 beside the issue and host that it belongs to (``docs/decisions`` says why the scheduler asks no provider).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol, TypeAlias
 
 import msgspec
 
-from reconciler.executors.interface import ScriptResult
 from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import Health, Task
 
-ScriptRunner: TypeAlias = Callable[[Task, int, float], ScriptResult]
-"""Runs the script of a task's check (by position) with a timeout in seconds; given by the agent."""
-
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """A running task that should be found by others, and checked."""
+    """A running task that should be found by others, and checked. Another ``attempt`` starts with unknown health."""
 
     task: Task
     definition: TaskDefinition
     address: str
+    attempt: int = 1
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -32,20 +29,28 @@ class Reading(msgspec.Struct, frozen=True):
     output: str = ""
 
 
-class HealthProvider(Protocol):
-    """Registers tasks and reads their health. Called by one thread, but for ``report`` (any thread)."""
+ScriptRunner: TypeAlias = Callable[[Registration, int, float], Reading]
+"""Runs the script of a task's check (by position) with a timeout in seconds; given by the agent. Never raises."""
 
-    def synchronise(self, wanted: Mapping[str, Registration]) -> None:
+
+class HealthProvider(Protocol):
+    """Registers tasks and reads their health. Called by one thread, but for ``report`` and ``wait`` (any thread)."""
+
+    def synchronise(self, wanted: Mapping[str, Registration], keep: Collection[str] = ()) -> None:
         """Make what is registered equal to ``wanted`` (by task id); level-triggered, writes only what differs.
 
+        Tasks in ``keep`` are left as they are: running, but not known well enough to register them.
         Raises StoreError when it cannot be done now; the next call does it.
         """
 
     def withdraw(self, task_id: str) -> None:
-        """Take a task out before it stops, so that no new client finds it."""
+        """Take a task out before it stops, so that no new client finds it. Raises StoreError."""
 
     def readings(self) -> Mapping[str, Reading]:
-        """The health of each registered task now. A task that is missing is ``unknown``. Raises StoreError."""
+        """The health now of each task in the last ``synchronise``. One that is missing is ``unknown``.
+
+        Raises StoreError.
+        """
 
     def report(self, check_id: str, health: Health, output: str) -> bool:
         """A task reports its own ``ttl`` check. False: there is no such check here."""

@@ -1,0 +1,72 @@
+"""A bounded number of daemon threads that carry out jobs in the order given.
+
+Unlike ``concurrent.futures`` it never keeps a process alive: a loop that stops does not wait for a job that hangs.
+Threads are made when there is work for them. Used by the agent (starts, stops) and by health checks.
+"""
+
+import collections
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+log = logging.getLogger(__name__)
+
+Job: TypeAlias = Callable[[], None]
+
+
+class Workers:
+    """Runs jobs in up to ``most`` threads. A job that raises is logged and forgotten: jobs report by themselves."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._jobs: collections.deque[Job] = collections.deque()
+        self._changed = threading.Condition()
+        self._threads = 0
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, job: Job) -> None:
+        """Carry out ``job`` as soon as a thread is free; after ``close`` it is dropped."""
+        with self._changed:
+            if self._closed:
+                return
+            self._jobs.append(job)
+            if self._idle < len(self._jobs) and self._threads < self._most:
+                self._threads += 1
+                name = f"{self._name}-{self._threads}"
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+            self._changed.notify()
+
+    def close(self, timeout_s: float = 0.0) -> bool:
+        """Drop jobs that have not begun and wait for the others; False: some were still running after that time."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            self._closed = True
+            self._jobs.clear()
+            self._changed.notify_all()
+            while self._threads:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._changed.wait(left_s)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._idle += 1
+                while not self._jobs and not self._closed:
+                    self._changed.wait()
+                self._idle -= 1
+                if not self._jobs:
+                    self._threads -= 1
+                    self._changed.notify_all()
+                    return
+                job = self._jobs.popleft()
+            try:
+                job()
+            except Exception:  # a job that breaks must not cost a thread
+                log.exception("%s: a job failed on something unforeseen", self._name)
