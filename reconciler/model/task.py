@@ -88,10 +88,14 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
 
 
 class HostStatus(_Record, frozen=True, kw_only=True):
-    """``state/status/<host>``: the status of every task that the host still holds, stopping ones included."""
+    """``state/status/<host>``: the status of every task that the host still holds, stopping ones included.
+
+    ``notes`` is what its agent wants people to know: why it holds still, what it found and leaves alone.
+    """
 
     host: str
     tasks: dict[str, TaskStatus] = {}
+    notes: tuple[str, ...] = ()
 
 
 class HostState(_Record, frozen=True, kw_only=True):
