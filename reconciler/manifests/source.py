@@ -1,0 +1,67 @@
+"""What sync asks of the place where manifests come from. Two exist: git repositories and folders.
+
+A source hands out revisions: everything that is declared at one moment, or an error. It never hands out a part, since
+what is missing from a revision gets deleted.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """All manifests of a source as they were at one moment.
+
+    ``id`` names that moment (a commit; for a folder, the hash of its contents). ``content`` is equal when ``files``
+    are. ``files`` maps paths, as people know them, to contents; names that can't be printed are escaped.
+    """
+
+    id: str
+    content: str
+    files: Mapping[str, bytes]
+    author: str = ""
+    subject: str = ""
+    committed_at: float = 0.0
+    """When it was made, by its author's clock; for display."""
+    rewritten: bool = False
+    """The branch or tag was moved to something that does not follow from what it named when last looked at."""
+    passed_over: tuple[str, ...] = ()
+    """Links and submodules that are never followed, although manifests could stand behind them."""
+
+
+class Source(Protocol):
+    """Called by one thread, but for ``wait`` and ``wake`` (any thread)."""
+
+    @property
+    def name(self) -> str:
+        """The source's own name: what ``managed_by`` says."""
+
+    @property
+    def kind(self) -> str:
+        """``git`` or ``directory``."""
+
+    @property
+    def location(self) -> str:
+        """Where it is and which part of it is meant, for people; holds no secret."""
+
+    def read(self) -> Revision:
+        """What is declared now; looks anew each time, but does no work twice for what has not changed.
+
+        Raises SourceError when not everything could be read: then nothing is concluded.
+        """
+
+    def follows(self, revision: str, earlier: str) -> bool | None:
+        """Whether a revision that was read is ``earlier`` or comes after it; None: ``earlier`` is not known here.
+
+        Where revisions have no order (a folder), what is there now always comes after.
+        """
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until there may be a new revision (True), or the time is over (False)."""
+
+    def wake(self) -> None:
+        """Somebody says that there is a new revision: ``wait`` returns True."""
+
+    def close(self) -> None:
+        """Let go of processes and watches; ``wait`` returns."""
