@@ -6,8 +6,12 @@ a value that is too large is (``StoreTooLarge``).
 
 from collections.abc import Sequence
 
-from reconciler.errors import StoreTooLarge
+from reconciler.errors import StoreError, StoreTooLarge
 from reconciler.store.interface import Acquire, Check, DeleteIf, Held, Limits, Operation, Put, PutIf, Release
+
+
+class AnswerLost(StoreError):
+    """A write whose answer never came: it may have happened or may still happen. ``commit`` answers ``Unknown``."""
 
 
 def check_key(key: str) -> None:

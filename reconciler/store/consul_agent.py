@@ -7,11 +7,10 @@ registration answers says nothing of the catalog (an agent that lost its servers
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
 import msgspec
 
-from reconciler.store.consul_client import ConsulClient
+from reconciler.store.consul_client import ConsulClient, format_ms
 
 CheckStatus: TypeAlias = Literal["passing", "warning", "critical"]
 
@@ -103,7 +102,7 @@ class LocalAgent:
 
     def identity(self) -> AgentSelf:
         """Name, version and datacenter of the local agent."""
-        config = self._client.json("GET", "/v1/agent/self")["Config"]
+        config = self._client.ask(self._client.library.agent.self)["Config"]
         return AgentSelf(
             node=config["NodeName"],
             node_id=config.get("NodeID", ""),
@@ -117,11 +116,12 @@ class LocalAgent:
 
         A check that is registered again loses its status and output; it starts from ``CheckDefinition.status``.
         """
-        self._client.json("PUT", "/v1/agent/service/register", {"replace-existing-checks": "true"}, _payload(service))
+        query = [("replace-existing-checks", "true")]
+        self._client.call("PUT", "/v1/agent/service/register", query, _payload(service))
 
     def deregister_service(self, service_id: str) -> bool:
         """Take a service and its checks out. False: the agent had none of that id."""
-        return self._client.found("PUT", f"/v1/agent/service/deregister/{quote(service_id, safe='')}")
+        return self._client.call("PUT", f"/v1/agent/service/deregister/{service_id}") is not None
 
     def services(self) -> dict[str, LocalService]:
         """What is registered here, by service id."""
@@ -134,25 +134,26 @@ class LocalAgent:
                 tags=tuple(raw.get("Tags") or ()),
                 meta=raw.get("Meta") or {},
             )
-            for service_id, raw in self._client.json("GET", "/v1/agent/services").items()
+            for service_id, raw in self._client.ask(self._client.library.agent.services).items()
         }
 
     def checks(self) -> dict[str, CheckState]:
         """The checks registered here, by check id."""
-        return {check_id: _check(raw) for check_id, raw in self._client.json("GET", "/v1/agent/checks").items()}
+        raw = self._client.ask(self._client.library.agent.checks)
+        return {check_id: _check(each) for check_id, each in raw.items()}
 
     def update_ttl(self, check_id: str, status: CheckStatus, output: str = "") -> bool:
         """Report a TTL check. False: the agent has no such check (it forgot, or it was never registered)."""
-        path = f"/v1/agent/check/update/{quote(check_id, safe='')}"
-        return self._client.found("PUT", path, {"Status": status, "Output": output})
+        body = {"Status": status, "Output": output}
+        return self._client.call("PUT", f"/v1/agent/check/update/{check_id}", body=body) is not None
 
     def node_checks(self, node: str, after: int = 0, wait_s: float = 0.0) -> NodeChecks:
         """The checks of ``node`` as the catalog has them; blocks up to ``wait_s`` for a change after index ``after``.
 
         Start again with 0 when the index goes back. May return early with nothing new.
         """
-        raw, index = self._client.blocking_json(f"/v1/health/node/{quote(node, safe='')}", after, wait_s)
-        return NodeChecks(tuple(_check(each) for each in raw), index)
+        index, raw = self._client.ask(self._client.library.health.node, node, index=after, wait=format_ms(wait_s))
+        return NodeChecks(tuple(_check(each) for each in raw or ()), int(index))
 
 
 def _payload(service: ServiceDefinition) -> dict[str, Any]:
@@ -205,4 +206,4 @@ def _check(raw: Mapping[str, Any]) -> CheckState:
 
 
 def _seconds(duration_s: float | None) -> str | None:
-    return None if duration_s is None else f"{max(1, round(duration_s * 1000))}ms"
+    return None if duration_s is None else format_ms(duration_s)

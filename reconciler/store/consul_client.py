@@ -1,20 +1,201 @@
-"""The one file that imports python-consul. Skeleton; the transport follows."""
+"""The one file that imports python-consul (1.1.0): its calls, over our own transport.
 
-from collections.abc import Mapping
+The library is sound where it only builds paths and parses answers, so we keep those parts and replace what hurts: it
+has no timeouts, puts the token into the URL or forgets it, lets environment variables override explicit arguments,
+turns a transaction's conflict into text, and leaves indexes as strings. Calls that it lacks are made here.
+"""
+
+import base64
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
+from consul import base as library
+
+from reconciler.errors import StoreDenied, StoreError
+from reconciler.store.commits import AnswerLost
+from reconciler.store.consul_transport import DENIED, Query, Transport
+from reconciler.store.interface import Acquire, Check, DeleteIf, Entry, Held, Operation, Put, PutIf, Release
+
+UNKNOWN_THING = ("Unknown service", "Unknown check", "does not have associated TTL")
+"""What a 500 says where newer versions answer 404."""
+
+
+class _Http(library.HTTPClient):  # type: ignore[misc]  # the library has no types
+    """What the library calls to send; errors never reach its own callbacks."""
+
+    def __init__(self, transport: Transport) -> None:  # the library's own would want an address
+        self._transport = transport
+
+    def get(self, callback: Any, path: str, params: Any = None) -> Any:
+        query = params or ()
+        wait = dict(query).get("wait")
+        answer = self._transport.read(path, query, wait_s=_parse_ms(wait) if wait else None)
+        headers = {"X-Consul-Index": str(answer.index)}
+        return callback(library.Response(answer.status, headers, answer.body))
+
+    def put(self, callback: Any, path: str, params: Any = None, data: Any = "") -> Any:
+        return self._write("PUT", callback, path, params, data)
+
+    def post(self, callback: Any, path: str, params: Any = None, data: Any = "") -> Any:
+        return self._write("POST", callback, path, params, data)
+
+    def delete(self, callback: Any, path: str, params: Any = None) -> Any:
+        return self._write("DELETE", callback, path, params, "")
+
+    def _write(self, method: str, callback: Any, path: str, params: Any, data: Any) -> Any:
+        body = data.encode() if isinstance(data, str) else data
+        answer = self._transport.write(path, params or (), body, method=method)
+        return callback(library.Response(answer.status, {"X-Consul-Index": str(answer.index)}, answer.body))
+
+
+class Library(library.Consul):  # type: ignore[misc]  # the library has no types
+    """python-consul without its constructor, which reads the environment."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.http = _Http(transport)
+        self.token = None  # the transport sends it, on every call
+        self.dc = None
+        self.consistency = "default"
+        self.kv = library.Consul.KV(self)
+        self.agent = library.Consul.Agent(self)
+        self.health = library.Consul.Health(self)
+        self.session = library.Consul.Session(self)
 
 
 class ConsulClient:
-    """A Consul agent's HTTP API with timeouts, header tokens and classified errors."""
+    """Typed calls to one agent. Each raises a ``StoreError``; a write may raise ``AnswerLost``."""
 
-    def json(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
-        """The decoded answer of a call; None when it is empty."""
-        raise NotImplementedError
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.library = Library(transport)
 
-    def found(self, method: str, path: str, body: Any = None) -> bool:
-        """Make a call; False when Consul says that there is no such thing."""
-        raise NotImplementedError
+    @property
+    def address(self) -> str:
+        """The agent's URL."""
+        return str(self._transport.address)
 
-    def blocking_json(self, path: str, after: int, wait_s: float) -> tuple[Any, int]:
-        """A blocking read: the decoded answer and its index."""
-        raise NotImplementedError
+    def close(self) -> None:
+        """End all connections; blocked calls raise."""
+        self._transport.close()
+
+    def read_key(self, key: str) -> Entry | None:
+        """A key, consistently; None if it is certainly not there."""
+        _, raw = self.ask(self.library.kv.get, key, consistency="consistent")
+        return None if raw is None else _entry(raw)
+
+    def read_prefix(self, prefix: str) -> tuple[list[Entry], int]:
+        """All keys under a prefix, consistently, and the index to wait after."""
+        index, raw = self.ask(self.library.kv.get, prefix, recurse=True, consistency="consistent")
+        return [_entry(each) for each in raw or ()], int(index)
+
+    def wait_key(self, key: str, after: int, wait_s: float) -> int:
+        """The key's index, at once for ``after=0``, else when it changed or the time is over."""
+        index, _ = self.ask(self.library.kv.get, key, index=after, wait=format_ms(wait_s))
+        return int(index)
+
+    def wait_prefix(self, prefix: str, after: int, wait_s: float) -> int:
+        """The same for everything under a prefix; asks for names only (a tenth of the work of values)."""
+        index, _ = self.ask(self.library.kv.get, prefix, index=after, wait=format_ms(wait_s), keys=True, separator="/")
+        return int(index)
+
+    def transact(self, operations: Sequence[Operation], root: str) -> str | None:
+        """Carry out operations on keys under ``root`` at once. None: done; else why not: nothing was written.
+
+        The library's own call has no token, and makes text of the conflict.
+        """
+        body = msgspec.json.encode([{"KV": _verb(operation, root)} for operation in operations])
+        # a transaction of nothing but checks is a read to Consul, and may be stale unless told not to
+        answer = self._transport.write("/v1/txn", [("consistent", "1")], body)
+        if answer.status == 200:
+            return None
+        if answer.status != 409:
+            raise AnswerLost(f"Consul answered {answer.status} to a transaction")
+        errors = self._decode(answer.body)["Errors"] or []
+        for error in errors:
+            if any(words in error["What"] for words in DENIED):
+                key = operations[error["OpIndex"]].key
+                raise StoreDenied(
+                    f"Consul denies writing {root}{key}: {error['What']}",
+                    hint="The token needs the policy of its role: examples/deploy/consul-acl.",
+                )
+        return "; ".join(f"{operations[error['OpIndex']].key}: {error['What']}" for error in errors) or "refused"
+
+    def create_session(self, name: str, checks: Sequence[str]) -> str:
+        """A session on this agent's node that lives while ``checks`` pass; what it held is free at once afterwards."""
+        created = self.ask(self.library.session.create, name, checks=list(checks), lock_delay=0, behavior="release")
+        return str(created)
+
+    def session_name(self, session_id: str) -> str | None:
+        """The name of a session that lives, by a consistent read; None: it is gone."""
+        _, raw = self.ask(self.library.session.info, session_id, consistency="consistent")
+        return None if raw is None else str(raw["Name"])
+
+    def destroy_session(self, session_id: str) -> None:
+        """End a session."""
+        self.ask(self.library.session.destroy, session_id)
+
+    def call(self, method: str, path: str, query: Query = (), body: Any = None) -> Any:
+        """A write that the library lacks; ``body`` is sent as JSON. None when Consul answers that there is no such."""
+        raw = b"" if body is None else msgspec.json.encode(body)
+        try:
+            answer = self._transport.write(path, query, raw, method=method)
+        except AnswerLost as error:
+            if any(words in error.message for words in UNKNOWN_THING):
+                return None
+            raise
+        if answer.status == 404:
+            return None
+        return self._decode(answer.body) if answer.body else True
+
+    def ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the library; what it can't parse did not come from Consul."""
+        try:
+            return call(*args, **kwargs)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.address} does not answer as Consul does: {error}") from error
+
+    def _decode(self, body: bytes) -> Any:
+        try:
+            return msgspec.json.decode(body)
+        except msgspec.DecodeError as error:
+            raise AnswerLost(f"{self.address} does not answer as Consul does: {error}") from error
+
+
+def _entry(raw: Any) -> Entry:
+    # Consul says null for the empty value
+    return Entry(raw["Key"], raw["Value"] or b"", int(raw["ModifyIndex"]), raw.get("Session") or None)
+
+
+def _verb(operation: Operation, root: str) -> dict[str, Any]:
+    key = root + operation.key
+    match operation:
+        case Put(value=value):
+            return {"Verb": "set", "Key": key, "Value": _base64(value)}
+        case PutIf(value=value, index=index):
+            return {"Verb": "cas", "Key": key, "Value": _base64(value), "Index": index}
+        case DeleteIf(index=index):
+            return {"Verb": "delete-cas", "Key": key, "Index": index}
+        case Check(index=0):
+            return {"Verb": "check-not-exists", "Key": key}
+        case Check(index=index):
+            return {"Verb": "check-index", "Key": key, "Index": index}
+        case Acquire(value=value, session=session):
+            return {"Verb": "lock", "Key": key, "Value": _base64(value), "Session": session}
+        case Release(value=value, session=session):
+            return {"Verb": "unlock", "Key": key, "Value": _base64(value), "Session": session}
+        case Held(session=session):
+            return {"Verb": "check-session", "Key": key, "Session": session}
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def format_ms(wait_s: float) -> str:
+    """A duration as Consul reads it."""
+    return f"{max(1, round(wait_s * 1000))}ms"
+
+
+def _parse_ms(wait: str) -> float:
+    return float(wait.removesuffix("ms")) / 1000

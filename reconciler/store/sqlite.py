@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.errors import StoreError, StoreUnreachable
 from reconciler.runtime.ids import new_id
 from reconciler.store.boot import boot_id, boot_seconds
-from reconciler.store.commits import check_commit, check_key, check_prefix
+from reconciler.store.commits import AnswerLost, check_commit, check_key, check_prefix
 from reconciler.store.effects import Change, decide
 from reconciler.store.interface import (
     CommitResult,
@@ -27,7 +27,7 @@ from reconciler.store.interface import (
     Session,
     Unknown,
 )
-from reconciler.store.sqlite_file import AnswerLost, SqliteFile
+from reconciler.store.sqlite_file import SqliteFile
 from reconciler.store.sqlite_watch import SqliteWatch
 
 log = logging.getLogger(__name__)

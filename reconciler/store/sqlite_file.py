@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.errors import StoreError, StoreUnreachable
+from reconciler.store.commits import AnswerLost
 
 SCHEMA_VERSION = 1
 BUSY_S = 10.0
@@ -29,10 +30,6 @@ CREATE TABLE sessions (
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counters VALUES ('index', 1), ('forgotten', 0);
 """
-
-
-class AnswerLost(StoreError):
-    """Whether the transaction was written is not known (the disk failed at its very end)."""
 
 
 class SqliteFile:

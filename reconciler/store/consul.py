@@ -1,0 +1,84 @@
+"""``consul://host:port/prefix``, the production store, over ``ConsulClient``; ``consul_session`` has the sessions."""
+
+from collections.abc import Sequence
+
+from reconciler.store.commits import AnswerLost, check_commit, check_key, check_prefix
+from reconciler.store.consul_agent import LocalAgent
+from reconciler.store.consul_client import ConsulClient
+from reconciler.store.consul_session import open_session, resume_session
+from reconciler.store.interface import (
+    Check,
+    CommitResult,
+    Committed,
+    Conflict,
+    Entry,
+    Held,
+    Limits,
+    Listing,
+    Operation,
+    Session,
+    Unknown,
+)
+
+
+class ConsulStore:
+    """Everything under one root of a Consul KV; the whole ``Store`` contract."""
+
+    def __init__(self, client: ConsulClient, root: str = "") -> None:
+        """``root`` is empty or a path without slashes around it."""
+        self._client = client
+        self._root = f"{root}/" if root else ""
+        self.agent = LocalAgent(client)
+
+    @property
+    def url(self) -> str:
+        scheme, _, rest = self._client.address.partition("://")
+        return f"consul{'+https' if scheme == 'https' else ''}://{rest}/{self._root}".rstrip("/")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits()
+
+    def get(self, key: str) -> Entry | None:
+        check_key(key)
+        entry = self._client.read_key(self._root + key)
+        return None if entry is None else self._without_root(entry)
+
+    def list(self, prefix: str) -> Listing:
+        check_prefix(prefix)
+        entries, index = self._client.read_prefix(self._root + prefix)
+        return Listing(tuple(self._without_root(entry) for entry in entries), index)
+
+    def commit(self, operations: Sequence[Operation]) -> CommitResult:
+        check_commit(operations, self.limits)
+        if not operations:
+            return Committed()
+        # Consul carries operations out one after the other; ours judge the state before the commit
+        ordered = sorted(operations, key=lambda each: not isinstance(each, Check | Held))
+        try:
+            conflict = self._client.transact(ordered, self._root)
+        except AnswerLost as error:
+            return Unknown(error.message)
+        return Committed() if conflict is None else Conflict(conflict)
+
+    def wait(self, prefix: str, after: int, timeout_s: float) -> int:
+        after = max(0, after)
+        if prefix and not prefix.endswith("/"):
+            check_key(prefix)
+            index = self._client.wait_key(self._root + prefix, after, timeout_s)
+        else:
+            check_prefix(prefix)
+            index = self._client.wait_prefix(self._root + prefix, after, timeout_s)
+        return index if index >= after else 0
+
+    def open_session(self, name: str, ttl_s: float) -> Session:
+        return open_session(self._client, self.agent, name, ttl_s)
+
+    def resume_session(self, session_id: str, name: str, ttl_s: float) -> Session | None:
+        return resume_session(self._client, self.agent, session_id, name, ttl_s)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _without_root(self, entry: Entry) -> Entry:
+        return Entry(entry.key.removeprefix(self._root), entry.value, entry.index, entry.holder)
