@@ -160,6 +160,12 @@ AMBIGUOUS_NUMBER: Final = _error(
 NO_EFFECT: Final = _warning(
     "RC037", "no-effect", "A field that does nothing where it stands.", "remove it, or say what it needs"
 )
+CONTAINER_PORT_TWICE: Final = _error(
+    "RC038",
+    "container-port-twice",
+    "Two containers of one task map the task's one port.",
+    "keep container_port on one of them, and use ports for the other",
+)
 REFUSED_BY_MODEL: Final = _error(
     "RC039", "refused", "An object that cannot be read for another reason.", "compare it with docs/manifests.md"
 )

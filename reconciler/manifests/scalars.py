@@ -23,6 +23,8 @@ Scalar: TypeAlias = str | int | float | bool | Unquoted | None
 MAX_DIGITS: Final = 18
 """Longer numbers fit no field, and not the integers of most other programs either."""
 
+TOO_LONG: Final = "a number with more digits than programs agree on"
+
 _SPECIAL_STARTS: Final = frozenset("0123456789+-.~nNtTfFyYoO")
 _NULLS: Final = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLEANS: Final = {
@@ -59,7 +61,7 @@ def resolve(text: str) -> Scalar:
 def _number(text: str) -> Scalar:
     if _INTEGER.match(text):
         if len(text) > MAX_DIGITS:
-            return Unquoted(text, "a number with more digits than programs agree on")
+            return Unquoted(text, TOO_LONG)
         return int(text, 0)
     if _INF_OR_NAN.match(text):
         return float(text.replace(".", "").lower())

@@ -1,0 +1,140 @@
+"""``reconciler validate``: are these manifests right? For people, for CI, and before a commit."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from reconciler.cli.options import format_option
+from reconciler.errors import UsageError
+from reconciler.manifests.file_text import MAX_FILE_BYTES
+from reconciler.manifests.find import SUFFIXES, find_manifests
+from reconciler.manifests.load import Loaded, load
+from reconciler.manifests.problem import Problem
+from reconciler.manifests.rules import Severity
+
+STDIN_NAME: Final = "<stdin>"
+_COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+
+
+@click.command(
+    epilog="""
+\b
+Exit codes:
+  0  valid (there may be warnings)
+  1  invalid
+  2  could not check: no such file, or nothing found to check
+
+\b
+Examples:
+  reconciler validate manifests/
+  reconciler validate clusters.yml services/ task_definitions/
+  git show HEAD:web.yml | reconciler validate -
+  reconciler validate manifests/ --format json | jq '.problems[].code'
+
+Every field is explained in docs/manifests.md.
+"""
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@format_option("text", "json")
+def validate(paths: tuple[str, ...], output_format: str) -> None:
+    """Check manifests, and say where each mistake is and what to do about it.
+
+    PATH is a file, or a folder of which all *.yml, *.yaml and *.json are checked (hidden ones and reconciler.yaml
+    are not), or - for the standard input. Give everything that belongs together in one call: a service whose task
+    definition is in none of the files is an error.
+
+    Checked are the syntax, every field against the schemas, and what must hold between objects: that services, task
+    definitions and versions exist, min <= desired <= max, nothing declared twice, ids and ports that clash.
+    """
+    loaded = load(_files(paths))
+    if output_format == "json":
+        click.echo(json.dumps(as_json(loaded), indent=2, ensure_ascii=False))
+    else:
+        for problem in loaded.problems:
+            click.echo(_line(problem))
+        click.echo(summary(loaded))
+    sys.exit(0 if loaded.valid else 1)
+
+
+def as_json(loaded: Loaded) -> dict[str, object]:
+    """The stable form for programs."""
+    return {
+        "valid": loaded.valid,
+        "files": loaded.files,
+        "objects": len(loaded.objects),
+        "errors": len(loaded.errors),
+        "warnings": len(loaded.warnings),
+        "problems": [problem.as_json() for problem in loaded.problems],
+    }
+
+
+def summary(loaded: Loaded) -> str:
+    """``valid: 3 files, 7 objects, no errors, 1 warning``."""
+    counts = [
+        _count(loaded.files, "file"),
+        _count(len(loaded.objects), "object"),
+        _count(len(loaded.errors), "error"),
+        _count(len(loaded.warnings), "warning"),
+    ]
+    return f"{'valid' if loaded.valid else 'invalid'}: {', '.join(counts)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def _line(problem: Problem) -> str:
+    """The one text form; click takes the colours out again when the output is no terminal."""
+    severity = click.style(str(problem.severity), fg=_COLOURS[problem.severity], bold=True)
+    return str(problem).replace(f": {problem.severity} {problem.code} ", f": {severity} {problem.code} ", 1)
+
+
+def _files(paths: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """Everything to check, each file once however often it is named."""
+    found: dict[Path, tuple[str, bytes]] = {}
+    stdin: list[tuple[str, bytes]] = []
+    for path in dict.fromkeys(paths):
+        if path == "-":
+            stdin = [(STDIN_NAME, sys.stdin.buffer.read(MAX_FILE_BYTES + 1))]
+            continue
+        for name in _names(path):
+            real = Path(name).resolve()
+            if real not in found:
+                found[real] = (name, _content(name))
+    return [*found.values(), *stdin]
+
+
+def _names(path: str) -> Iterator[str]:
+    """The files that a path on the command line stands for."""
+    given = Path(path)
+    if not given.is_dir():
+        yield path
+        return
+    try:
+        inside = find_manifests(given)
+    except OSError as error:
+        _cannot_read(path, error)
+    if not inside:
+        raise UsageError(
+            f"nothing to check in {path}: no file there ends in {', '.join(SUFFIXES)}",
+            hint="name the folder that holds the manifests",
+        )
+    yield from (str(given / name) for name in inside)
+
+
+def _content(name: str) -> bytes:
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)  # one more than allowed is enough to see that it is too large
+    except OSError as error:
+        _cannot_read(name, error)
+
+
+def _cannot_read(name: str, error: OSError) -> NoReturn:
+    raise UsageError(
+        f"{name} can't be read: {error.strerror or error}", hint="check the path and its rights"
+    ) from error

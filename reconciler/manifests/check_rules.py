@@ -1,0 +1,118 @@
+"""What the checks of a task definition must keep that the schema cannot say. Pure; called by ``object_rules``."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from reconciler.manifests import rules
+from reconciler.manifests.entries import Entry
+from reconciler.manifests.nodes import Node
+from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.rules import Rule
+from reconciler.model.durations import format_duration, parse_duration
+from reconciler.model.manifests import CHECK_KINDS, BashContainer, Check, TaskDefinition
+
+SHORTEST_S: Final = 0.1
+LONGEST_S: Final = 24 * 3600.0
+"""Of the durations of a check; outside of them it is a mistake for sure, and costly for the host or never run."""
+
+_ONLY_HTTP: Final = ("method", "header", "tls_skip_verify")
+_NOT_TTL: Final = ("interval", "timeout")
+
+
+def check_problems(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
+    """The problems with a definition's checks."""
+    nodes = entry.node.fields["checks"].items if definition.checks else []
+    names: dict[str, int] = {}
+    for position, (check, node) in enumerate(zip(definition.checks, nodes, strict=True)):
+        who = f"{entry.label}: check {check.name!r}" if check.name else f"{entry.label}: checks[{position}]"
+        if check.name is not None:
+            if check.name in names:
+                message = f"{who} has the name of another one, first in line {names[check.name]}"
+                yield _at(node.fields["name"], rules.DUPLICATE_NAME, message)
+            names.setdefault(check.name, node.line)
+        yield from _port(definition, check, node, who)
+        yield from _container(definition, check, node, who)
+        yield from _durations(check, node, who)
+        yield from _without_effect(check, node, who)
+
+
+def kind_of(check: Check) -> str:
+    """Which of the four kinds the check is."""
+    return next(kind for kind in CHECK_KINDS if getattr(check, kind) is not None)
+
+
+def _port(definition: TaskDefinition, check: Check, node: Node, who: str) -> Iterator[Problem]:
+    kind = kind_of(check)
+    if check.tcp is not None and not _has_port(check.tcp) and not check.add_provided_port:
+        message = f"{who} says no port to connect to"
+        yield _at(
+            node.fields["tcp"], rules.CHECK_WITHOUT_PORT, message, "write host:port, or set add_provided_port: true"
+        )
+    if not check.add_provided_port:
+        return
+    at = node.fields["add_provided_port"]
+    if kind not in {"http", "tcp"}:
+        message = f"{who} is a {kind} check, which add_provided_port can add nothing to"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, message, "remove add_provided_port: the port is in $PORT")
+    elif not (definition.provide_port or definition.port):
+        message = f"{who} has add_provided_port, but the task has no port"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, message, "set provide_port: true (or port) on the task definition")
+    elif _has_port(check.tcp if check.tcp is not None else _authority(check.http or "")):
+        message = f"{who} has add_provided_port, but its {kind} has a port already"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, message, f"take the port out of {kind}, or remove add_provided_port")
+
+
+def _authority(url: str) -> str:
+    """The host and port in a URL."""
+    rest = url.split("://", 1)[-1]
+    for end in "/?#":
+        rest = rest.split(end, 1)[0]
+    return rest.rsplit("@", 1)[-1]
+
+
+def _has_port(address: str) -> bool:
+    return ":" in address.rsplit("]", 1)[-1]
+
+
+def _container(definition: TaskDefinition, check: Check, node: Node, who: str) -> Iterator[Problem]:
+    if check.container is None:
+        return
+    at = node.fields["container"]
+    if check.script is None:
+        message = f"{who} names a container, but only a script runs in one"
+        yield _at(at, rules.CHECK_CONTAINER, message, "remove container")
+        return
+    docker = [other.name for other in definition.containers if not isinstance(other, BashContainer)]
+    if check.container in docker:
+        return
+    others = [other.name for other in definition.containers]
+    if check.container in others:
+        message = f"{who} names the container {check.container!r}, which is not a docker container"
+        hint = "remove container: the script then runs on the host, beside the processes"
+    else:
+        message = f"{who} names the container {check.container!r}, which the task does not have"
+        hint = f"its docker containers are {', '.join(docker)}" if docker else "remove container"
+    yield _at(at, rules.CHECK_CONTAINER, message, hint)
+
+
+def _durations(check: Check, node: Node, who: str) -> Iterator[Problem]:
+    for field in ("interval", "timeout", "ttl"):
+        text = getattr(check, field)
+        if text is not None and not SHORTEST_S <= parse_duration(text) <= LONGEST_S:
+            allowed = f"from {format_duration(SHORTEST_S)} to {format_duration(LONGEST_S)}"
+            message = f"{who}: {field} is {text}, but must be {allowed}"
+            yield _at(node.fields[field], rules.OUT_OF_RANGE, message, f"write a duration {allowed}")
+
+
+def _without_effect(check: Check, node: Node, who: str) -> Iterator[Problem]:
+    kind = kind_of(check)
+    fields = _NOT_TTL if kind == "ttl" else ()
+    for field in (*fields, *(() if kind == "http" else _ONLY_HTTP)):
+        if getattr(check, field):
+            yield _at(
+                node.fields[field], rules.NO_EFFECT, f"{who}: {field} does nothing in a {kind} check", "remove it"
+            )
+
+
+def _at(node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:
+    return problem(rule, "", node.line, node.column, message, hint)

@@ -1,0 +1,131 @@
+"""What one object must keep that its schema cannot say. Pure; called by ``load`` for each object of a file.
+
+An object's own rules are checked once for a file's content; what objects must keep together is in ``references``.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from reconciler.manifests import rules
+from reconciler.manifests.check_rules import check_problems
+from reconciler.manifests.entries import Entry
+from reconciler.manifests.nodes import Node
+from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.rules import Rule
+from reconciler.model.codec import encode
+from reconciler.model.manifests import Cluster, DockerContainer, Host, Service, TaskDefinition
+
+MAX_OBJECT_BYTES: Final = 256 * 1024
+"""Half of what Consul takes: a record beside it, and base64 in a transaction, need room as well."""
+
+
+def object_problems(entry: Entry) -> Iterator[Problem]:
+    """The problems within one object; none for an object whose fields are wrong already."""
+    match entry.object:
+        case None:
+            return
+        case Cluster() as cluster:
+            yield from _cluster(cluster, entry)
+        case Service() as service:
+            yield from _service(service, entry)
+        case TaskDefinition() as definition:
+            yield from _definition(definition, entry)
+        case Host() as host:
+            yield from _host(host, entry)
+    size = len(encode(entry.object))
+    if size > MAX_OBJECT_BYTES:
+        limit = f"{MAX_OBJECT_BYTES // 1024} KB"
+        yield _at(entry.node, rules.OBJECT_TOO_LARGE, f"{entry.label} is {size // 1024} KB large, more than {limit}")
+
+
+def _cluster(cluster: Cluster, entry: Entry) -> Iterator[Problem]:
+    if cluster.services:
+        names = entry.node.fields["services"].items
+        yield from _twice(names, list(cluster.services), f"{entry.label} lists the service")
+
+
+def _service(service: Service, entry: Entry) -> Iterator[Problem]:
+    low, wanted, high = service.min_healthy, service.desired, service.max_issued
+    fields = entry.node.fields
+    if low > wanted:
+        message = f"{entry.label}: min is {low}, more than desired, which is {wanted}"
+        yield _at(fields["min"], rules.COUNTS_OUT_OF_ORDER, message, "lower min or raise desired")
+    if high < wanted:
+        message = f"{entry.label}: max is {high}, less than desired, which is {wanted}"
+        yield _at(fields["max"], rules.COUNTS_OUT_OF_ORDER, message, "raise max or lower desired")
+    if low == wanted == high and wanted > 0:
+        message = f"{entry.label} can never be updated: min, desired and max are all {wanted}"
+        hint = f"set min: {wanted - 1} (stops one task first) or max: {wanted + 1} (starts one more first)"
+        yield _at(fields["max"], rules.ROLLOUT_CANNOT_MOVE, message, hint)
+
+
+def _host(host: Host, entry: Entry) -> Iterator[Problem]:
+    if host.port_range and host.port_range[0] > host.port_range[1]:
+        first, last = host.port_range
+        message = f"{entry.label}: port_range begins with {first}, after its end {last}"
+        yield _at(entry.node.fields["port_range"], rules.OUT_OF_RANGE, message, f"write [{last}, {first}]")
+
+
+def _definition(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
+    containers = entry.node.fields["containers"].items
+    names = [node.fields["name"] for node in containers]
+    yield from _twice(
+        names, [container.name for container in definition.containers], f"{entry.label} has the container"
+    )
+    mapped: list[str] = []
+    for container, node in zip(definition.containers, containers, strict=True):
+        if isinstance(container, DockerContainer):
+            yield from _docker(definition, container, node.fields["executor"], entry, mapped)
+        elif container.executor.download_dir and not container.executor.artifact:
+            message = f"{entry.label}: download_dir of container {container.name!r} does nothing without an artifact"
+            yield _at(node.fields["executor"].fields["download_dir"], rules.NO_EFFECT, message)
+    yield from check_problems(definition, entry)
+
+
+def _docker(
+    definition: TaskDefinition, container: DockerContainer, executor: Node, entry: Entry, mapped: list[str]
+) -> Iterator[Problem]:
+    """The rules of one docker container; ``mapped`` are the containers before it that map the task's port."""
+    who = f"{entry.label}: container {container.name!r}"
+    network = _host_network(container.executor.flags)
+    if network is not None and container.executor.ports:
+        message = f"{who} maps ports, which does nothing in the host's own network"
+        yield _at(
+            executor.fields["ports"], rules.HOST_NETWORK_WITH_CONTAINER_PORT, message, "remove ports or --net=host"
+        )
+    if not container.executor.container_port:
+        return
+    node = executor.fields["container_port"]
+    if not (definition.provide_port or definition.port):
+        message = f"{who} has a container_port, but the task has no port to map to it"
+        yield _at(node, rules.CONTAINER_PORT_WITHOUT_PORT, message)
+    if network is not None:
+        message = f"{who} has a container_port, which does nothing in the host's own network"
+        yield _at(node, rules.HOST_NETWORK_WITH_CONTAINER_PORT, message)
+    if mapped:
+        message = f"{who} maps the task's port, which container {mapped[0]!r} maps already"
+        yield _at(node, rules.CONTAINER_PORT_TWICE, message)
+    mapped.append(container.name)
+
+
+def _host_network(flags: tuple[str, ...]) -> int | None:
+    """Which of docker's flags puts the container into the host's network, if one does."""
+    for position, flag in enumerate(flags):
+        words = flag.replace("=", " ", 1).split()
+        following = list(flags[position + 1 : position + 2]) if len(words) == 1 else words[1:]
+        if words and words[0] in {"--net", "--network"} and following == ["host"]:
+            return position
+    return None
+
+
+def _twice(nodes: list[Node], names: list[str], what: str) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for node, name in zip(nodes, names, strict=True):
+        if name in seen:
+            yield _at(node, rules.DUPLICATE_NAME, f"{what} {name!r} a second time, first in line {seen[name]}")
+        else:
+            seen[name] = node.line
+
+
+def _at(node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:
+    return problem(rule, "", node.line, node.column, message, hint)
