@@ -17,12 +17,11 @@ from reconciler.errors import SourceError, UsageError
 from reconciler.manifests.find import is_manifest_path
 from reconciler.manifests.git_mirror import GitMirror
 from reconciler.manifests.git_remote import GitRemote, redact
-from reconciler.manifests.source import Revision
+from reconciler.manifests.source import MAX_FILE_BYTES, Revision, shown
 
 if TYPE_CHECKING:
     import git
 
-MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 100
 MAX_ENTRIES: Final = 1_000_000
 """A tree may hold the same tree many times over, so a small repository can name more files than anybody could read."""
@@ -156,8 +155,8 @@ class GitSource:
                 id=commit_id,
                 content=root.tree.hex(),
                 files=dict(_flat(root)),
-                author=_shown(commit.author.name or ""),
-                subject=_shown(message.strip().partition("\n")[0]),
+                author=shown(commit.author.name or ""),
+                subject=shown(message.strip().partition("\n")[0]),
                 committed_at=float(commit.committed_date),
                 rewritten=rewritten,
                 passed_over=tuple(_all_passed_over(root)),
@@ -199,7 +198,7 @@ class GitSource:
         if path.count("/") > MAX_DEPTH:
             raise SourceError(f"{self.location}: folders stand more than {MAX_DEPTH} deep in each other")
         for sha, mode, raw_name in self._entries(tree):
-            name, kind = _shown(raw_name), mode & _KIND
+            name, kind = shown(raw_name), mode & _KIND
             self._looked_at += 1
             if self._looked_at > MAX_ENTRIES:
                 raise SourceError(
@@ -264,14 +263,6 @@ def _all_passed_over(folder: _Folder, path: str = "") -> Iterator[str]:
         yield path + name
     for name, below in folder.folders.items():
         yield from _all_passed_over(below, f"{path}{name}/")
-
-
-def _shown(name: str) -> str:
-    """A name as text that can be printed and stored; git allows any bytes."""
-    if name.isprintable():
-        return name
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _path_inside(path: str) -> str:

@@ -5,9 +5,12 @@ what is missing from a revision gets deleted.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
+
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+"""No manifest is larger; whatever is would only fill the memory."""
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,3 +68,11 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of processes and watches; ``wait`` returns."""
+
+
+def shown(name: str) -> str:
+    """A file's name as text that can be printed and stored; file systems and git allow any bytes."""
+    if name.isprintable():
+        return name
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
