@@ -15,6 +15,7 @@ from reconciler.manifests.find import SUFFIXES, find_manifests
 from reconciler.manifests.load import Loaded, load
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.rules import Severity
+from reconciler.manifests.settings import SETTINGS_NAME
 
 STDIN_NAME: Final = "<stdin>"
 _COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
@@ -43,14 +44,16 @@ Every field is explained in docs/manifests.md.
 def validate(paths: tuple[str, ...], output_format: str) -> None:
     """Check manifests, and say where each mistake is and what to do about it.
 
-    PATH is a file, or a folder of which all *.yml, *.yaml and *.json are checked (hidden ones and reconciler.yaml
-    are not), or - for the standard input. Give everything that belongs together in one call: a service whose task
-    definition is in none of the files is an error.
+    PATH is a file, or a folder of which all *.yml, *.yaml and *.json are checked (but hidden ones, and what its
+    reconciler.yaml says to ignore), or - for the standard input. Give everything that belongs together in one call:
+    a service whose task definition is in none of the files is an error.
 
     Checked are the syntax, every field against the schemas, and what must hold between objects: that services, task
     definitions and versions exist, min <= desired <= max, nothing declared twice, ids and ports that clash.
     """
     loaded = load(_files(paths))
+    if loaded.valid and not loaded.files:
+        raise UsageError(f"nothing to check in {', '.join(paths)}", hint=f"look at ignore in {SETTINGS_NAME}")
     if output_format == "json":
         click.echo(json.dumps(as_json(loaded), indent=2, ensure_ascii=False))
     else:

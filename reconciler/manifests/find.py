@@ -1,15 +1,16 @@
 """Which files are manifests: the one answer for folders, git trees and ``validate``.
 
-``*.yml``, ``*.yaml`` and ``*.json``; hidden files and folders, and ``reconciler.yaml`` (the tool's own settings), are
-none. Symbolic links to folders are followed only as long as they stay inside the root.
+``*.yml``, ``*.yaml`` and ``*.json``; hidden files and folders, and ``reconciler.yaml`` (see ``settings``), are none.
+Symbolic links to folders are followed only as long as they stay inside the root.
 """
 
 import os
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from reconciler.manifests.settings import SETTINGS_NAME, is_settings_path
+
 SUFFIXES: Final = (".yml", ".yaml", ".json")
-SETTINGS_NAME: Final = "reconciler.yaml"
 
 
 def is_manifest_path(relative_path: str) -> bool:
@@ -19,8 +20,14 @@ def is_manifest_path(relative_path: str) -> bool:
     return not hidden and path.suffix.lower() in SUFFIXES and path.name != SETTINGS_NAME
 
 
+def is_read_path(relative_path: str) -> bool:
+    """Whether ``load`` wants the file at this path: a manifest, or the settings that stand beside some."""
+    hidden = any(part.startswith(".") for part in PurePosixPath(relative_path).parts)
+    return is_manifest_path(relative_path) or (is_settings_path(relative_path) and not hidden)
+
+
 def find_manifests(root: Path) -> list[str]:
-    """The manifests under a folder, as sorted paths relative to it, written with slashes.
+    """The files under a folder that ``load`` wants, as sorted paths relative to it, written with slashes.
 
     Raises:
         OSError: a folder could not be read; a part is never returned as the whole.
@@ -39,7 +46,7 @@ def find_manifests(root: Path) -> list[str]:
                     inside = _folder_inside(Path(entry.path), real_root, above)
                     if inside is not None:
                         pending.append((f"{relative}/", above | {inside}))
-                elif is_manifest_path(relative) and _file_inside(entry, real_root):
+                elif is_read_path(relative) and _file_inside(entry, real_root):
                     found.append(relative)
     return sorted(found)
 

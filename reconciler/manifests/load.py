@@ -4,9 +4,11 @@ Called by ``validate``, ``sync`` (git objects and folders alike), ``apply -f`` a
 the clock: whoever calls has the bytes.
 """
 
+import enum
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -17,7 +19,8 @@ from reconciler.manifests.object_rules import object_problems
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.references import reference_problems
 from reconciler.manifests.rules import Severity
-from reconciler.manifests.schema import check
+from reconciler.manifests.schema import check, check_settings
+from reconciler.manifests.settings import ignored_names, is_settings_path
 from reconciler.manifests.yaml_reader import read
 from reconciler.model.manifests import ConfigObject
 
@@ -78,12 +81,21 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 class _Parsed(msgspec.Struct, frozen=True):
     """What the content of a file came to, whatever the file is called.
 
-    ``text`` is the content of a file that could not be read to its end, else empty.
+    ``text`` is the content of a file that could not be read to its end, else empty; ``ignore`` what settings say.
     """
 
-    entries: tuple[Entry, ...]
-    problems: tuple[Problem, ...]
-    text: bytes
+    entries: tuple[Entry, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    text: bytes = b""
+    ignore: tuple[str, ...] = ()
+
+
+class _Kind(enum.Enum):
+    """How a file is to be read."""
+
+    YAML = enum.auto()
+    JSON = enum.auto()
+    SETTINGS = enum.auto()
 
 
 class ParseCache:
@@ -94,8 +106,8 @@ class ParseCache:
     """
 
     def __init__(self) -> None:
-        self._current: dict[tuple[bytes, bool], _Parsed] = {}
-        self._previous: dict[tuple[bytes, bool], _Parsed] = {}
+        self._current: dict[tuple[bytes, _Kind], _Parsed] = {}
+        self._previous: dict[tuple[bytes, _Kind], _Parsed] = {}
         self.parsed_files = 0
         """How many files had to be parsed so far."""
 
@@ -103,12 +115,13 @@ class ParseCache:
         """A load begins: what neither it nor the one before it uses is forgotten."""
         self._previous, self._current = self._current, {}
 
-    def parse(self, content: bytes, *, is_json: bool) -> _Parsed:
-        """What ``content`` comes to."""
-        key = (hashlib.sha256(content).digest(), is_json)
+    def parse(self, name: str, content: bytes) -> _Parsed:
+        """What ``content`` comes to, in a file of this name."""
+        kind = _kind_of(name)
+        key = (hashlib.sha256(content).digest(), kind)
         parsed = self._current.get(key) or self._previous.get(key)
         if parsed is None:
-            parsed = _parse(content, is_json=is_json)
+            parsed = _parse_settings(content) if kind is _Kind.SETTINGS else _parse(content, kind)
             self.parsed_files += 1
         self._current[key] = parsed
         return parsed
@@ -120,36 +133,48 @@ def load(
     """Read, check and cross-check ``files``: (name as shown to people, content).
 
     References are checked over everything given; ``known`` objects, which are declared elsewhere (what a store has
-    already, for ``apply -f``), may be referred to and are not checked. Every problem is found in the one pass.
+    already, for ``apply -f``), may be referred to and are not checked. Every problem is found in the one pass. A
+    ``reconciler.yaml`` among the files says which of those beside and below it are left out.
 
     Raises:
         UsageError: the installation lacks libyaml or the schemas.
     """
     cache = cache or ParseCache()
     cache.begin()
-    entries: list[Entry] = []
+    given = sorted(files)
     problems: list[Problem] = []
-    unread: list[bytes] = []
-    count = 0
-    for name, content in sorted(files):
-        parsed = cache.parse(content, is_json=name.lower().endswith(".json"))
+    ignored: set[str] = set()
+    for name, content in given:
+        if is_settings_path(name):
+            settings = cache.parse(name, content)
+            problems += _named(settings.problems, name)
+            folder = str(PurePosixPath(name).parent)
+            ignored.update([name, *ignored_names((other for other, _ in given), folder, settings.ignore)])
+    wanted = [(name, content) for name, content in given if name not in ignored]
+    entries: list[Entry] = []
+    unread_words: set[bytes] = set()
+    for name, content in wanted:
+        parsed = cache.parse(name, content)
         entries += [msgspec.structs.replace(entry, file=name) for entry in parsed.entries]
-        problems += [msgspec.structs.replace(problem, file=name) for problem in parsed.problems]
-        if parsed.text:
-            unread.append(parsed.text)
-        count += 1
-    unread_words = frozenset(word for text in unread for word in _WORD.findall(text))
+        problems += _named(parsed.problems, name)
+        unread_words.update(_WORD.findall(parsed.text))
     problems += reference_problems(entries, known, lambda name: name.encode() in unread_words)
     return Loaded(
         objects=tuple(_declared(entry, entry.object) for entry in entries if entry.object is not None),
         problems=tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.sort_key)),
-        files=count,
+        files=len(wanted),
     )
 
 
-def _parse(content: bytes, *, is_json: bool) -> _Parsed:
-    """Read and check one file by itself."""
-    result = read(content, is_json=is_json)
+def _kind_of(name: str) -> _Kind:
+    if is_settings_path(name):
+        return _Kind.SETTINGS
+    return _Kind.JSON if name.lower().endswith(".json") else _Kind.YAML
+
+
+def _parse(content: bytes, kind: _Kind) -> _Parsed:
+    """Read and check one manifest by itself."""
+    result = read(content, is_json=kind is _Kind.JSON)
     entries: list[Entry] = []
     problems = list(result.problems)
     for document in result.documents:
@@ -161,6 +186,22 @@ def _parse(content: bytes, *, is_json: bool) -> _Parsed:
     if not entries and not problems:
         problems.append(problem(rules.NOTHING_DECLARED, "", 1, 1, "this file declares nothing"))
     return _Parsed(tuple(entries), tuple(problems), b"" if result.complete else content)
+
+
+def _parse_settings(content: bytes) -> _Parsed:
+    """Read and check a ``reconciler.yaml``."""
+    result = read(content)
+    problems = [found for found in result.problems if found.code != rules.NOTHING_DECLARED.code]
+    ignore: list[str] = []
+    for document in result.documents:
+        settings, wrong = check_settings(document)
+        ignore += settings.ignore
+        problems += wrong
+    return _Parsed(problems=tuple(problems), ignore=tuple(ignore))
+
+
+def _named(problems: Iterable[Problem], name: str) -> list[Problem]:
+    return [msgspec.structs.replace(problem, file=name) for problem in problems]
 
 
 def _declared(entry: Entry, thing: ConfigObject) -> Declared:

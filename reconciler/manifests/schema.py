@@ -21,8 +21,9 @@ from reconciler.manifests.entries import KINDS, Entry, entry_of
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.schema_words import Fault, explain
+from reconciler.manifests.settings import Settings
 
-SCHEMAS: Final = ("manifest", "cluster", "service", "task_definition", "host", "task", "host_state")
+SCHEMAS: Final = ("manifest", "cluster", "service", "task_definition", "host", "settings", "task", "host_state")
 MAX_FAULTS: Final = 500
 """More than these of one document are not looked for."""
 
@@ -36,16 +37,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 def check(document: Node) -> Checked:
     """Check one document against the manifest schema. The problems carry no file name yet."""
-    faults = [
-        Fault(
-            path=tuple(error.absolute_path),
-            keyword=str(error.validator),
-            limit=error.validator_value,
-            instance=error.instance,
-            schema=error.schema if isinstance(error.schema, dict) else {},
-        )
-        for error in itertools.islice(_validator().iter_errors(document.value), MAX_FAULTS)
-    ]
+    faults = _faults("manifest", document)
     problems = explain(faults, document, schemas())
     bad = {fault.path[:2] for fault in faults}
     entries: list[Entry] = []
@@ -61,6 +53,12 @@ def check(document: Node) -> Checked:
                     problems.append(problem(rules.REFUSED_BY_MODEL, "", node.line, node.column, refused))
             entries.append(entry_of(kind, node, value))
     return Checked(tuple(entries), tuple(problems))
+
+
+def check_settings(document: Node) -> tuple[Settings, list[Problem]]:
+    """What the document of a ``reconciler.yaml`` says; nothing, if something is wrong with it."""
+    problems = explain(_faults("settings", document), document, schemas())
+    return (Settings() if problems else msgspec.convert(document.value, Settings)), problems
 
 
 @functools.cache
@@ -86,14 +84,27 @@ def schema_folder() -> Path:
     )
 
 
+def _faults(schema: str, document: Node) -> list[Fault]:
+    return [
+        Fault(
+            path=tuple(error.absolute_path),
+            keyword=str(error.validator),
+            limit=error.validator_value,
+            instance=error.instance,
+            schema=error.schema if isinstance(error.schema, dict) else {},
+        )
+        for error in itertools.islice(_validator(schema).iter_errors(document.value), MAX_FAULTS)
+    ]
+
+
 @functools.cache
-def _validator() -> Any:
+def _validator(schema: str) -> Any:
     resources = [(name, DRAFT202012.create_resource(content)) for name, content in schemas().items()]
     registry: Registry[Any] = Registry().with_resources(resources)
     # JSON Schema takes 2.0 for an integer; most programs that read our values do not.
     integers = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
     kind = extend(jsonschema.Draft202012Validator, type_checker=integers)  # type: ignore[no-untyped-call]
-    return kind(schemas()["manifest.json"], registry=registry)
+    return kind(schemas()[f"{schema}.json"], registry=registry)
 
 
 def _is_integer(_checker: object, instance: object) -> bool:

@@ -1,0 +1,46 @@
+"""``reconciler.yaml``: what is said of a folder of manifests as a whole. Pure; called by ``load``.
+
+``ignore`` lists what is no manifest although its name looks like one: a pattern as in ``.gitignore``, for files and
+folders below the one that the settings stand in.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Final
+
+import msgspec
+
+from reconciler.model.manifests import Text
+
+SETTINGS_NAME: Final = "reconciler.yaml"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of the file; ``schemas/settings.json`` says it for editors."""
+
+    ignore: tuple[Text, ...] = ()
+
+
+def is_settings_path(path: str) -> bool:
+    """Whether the file holds settings."""
+    return PurePosixPath(path).name == SETTINGS_NAME
+
+
+def ignored_names(names: Iterable[str], folder: str, patterns: Sequence[str]) -> Iterator[str]:
+    """Those of ``names`` that the ``patterns`` of the settings in ``folder`` leave out."""
+    prefix = "" if folder == "." else f"{folder}/"
+    for name in names:
+        if name.startswith(prefix) and any(_matches(name[len(prefix) :], pattern) for pattern in patterns):
+            yield name
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """With a slash inside, a pattern is for the whole path, without for any part; with one at its end for folders."""
+    parts = path.split("/")
+    if pattern.endswith("/"):
+        parts.pop()
+    wanted = pattern.strip("/")
+    if "/" in wanted:
+        return any(fnmatchcase("/".join(parts[:length]), wanted) for length in range(1, len(parts) + 1))
+    return any(fnmatchcase(part, wanted) for part in parts)
