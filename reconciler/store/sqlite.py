@@ -5,7 +5,6 @@ Blocked ``wait`` calls share one thread that looks at SQLite's ``data_version`` 
 """
 
 import logging
-import sqlite3
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from reconciler.store.interface import (
     Session,
     Unknown,
 )
-from reconciler.store.sqlite_file import SqliteFile
+from reconciler.store.sqlite_file import Connection, SqliteFile
 from reconciler.store.sqlite_watch import SqliteWatch
 
 log = logging.getLogger(__name__)
@@ -157,10 +156,10 @@ class SqliteStore:
         self._watch.look()
         return 0.0
 
-    def _drop_expired(self, connection: sqlite3.Connection) -> None:
+    def _drop_expired(self, connection: Connection) -> None:
         _end_sessions(connection, self._expired(connection))
 
-    def _expired(self, connection: sqlite3.Connection) -> tuple[str, ...]:
+    def _expired(self, connection: Connection) -> tuple[str, ...]:
         # an expiry further away than the TTL was written before a reboot, on a system without a boot id
         now = boot_seconds()
         query = "SELECT id FROM sessions WHERE boot <> ? OR expires_at <= ? OR expires_at > ? + ttl_s"
@@ -191,20 +190,20 @@ class _SqliteSession:
             log.info("session %s could not be ended and expires by itself: %s", self._id, error.message)
 
 
-def _lookup(connection: sqlite3.Connection, key: str) -> Entry | None:
+def _lookup(connection: Connection, key: str) -> Entry | None:
     row = connection.execute("SELECT key, value, idx, session FROM entries WHERE key = ?", (key,)).fetchone()
     return Entry(*row) if row else None
 
 
-def _lives(connection: sqlite3.Connection, session_id: str) -> bool:
+def _lives(connection: Connection, session_id: str) -> bool:
     return connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session_id,)).fetchone() is not None
 
 
-def _counter(connection: sqlite3.Connection, name: str) -> int:
+def _counter(connection: Connection, name: str) -> int:
     return int(connection.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0])
 
 
-def _write(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+def _write(connection: Connection, changes: Sequence[Change]) -> None:
     """Carry out changes as one step of the index."""
     if not changes:
         return
@@ -225,7 +224,7 @@ def _write(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         _forget(connection)
 
 
-def _forget(connection: sqlite3.Connection) -> None:
+def _forget(connection: Connection) -> None:
     """Keep the log of changes short."""
     row = connection.execute("SELECT idx FROM changes ORDER BY idx DESC LIMIT 1 OFFSET ?", (LOG_LENGTH,)).fetchone()
     if row:
@@ -233,7 +232,7 @@ def _forget(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE counters SET value = max(value, ?) WHERE name = 'forgotten'", row)
 
 
-def _end_sessions(connection: sqlite3.Connection, session_ids: Sequence[str]) -> None:
+def _end_sessions(connection: Connection, session_ids: Sequence[str]) -> None:
     for session_id in session_ids:
         if connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,)).rowcount:
             held = connection.execute("SELECT key, value FROM entries WHERE session = ?", (session_id,)).fetchall()

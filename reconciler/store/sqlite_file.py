@@ -11,9 +11,12 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from reconciler.errors import StoreError, StoreUnreachable
 from reconciler.store.commits import AnswerLost
+
+Connection: TypeAlias = sqlite3.Connection
 
 SCHEMA_VERSION = 1
 BUSY_S = 10.0
@@ -50,7 +53,7 @@ class SqliteFile:
             pass
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Iterator[Connection]:
         """A connection to run queries on; each statement sees the last commit."""
         connection = self._take()
         is_sound = False
@@ -62,7 +65,7 @@ class SqliteFile:
             self._give_back(connection, is_sound=is_sound)
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Iterator[Connection]:
         """A connection on which all queries see one and the same state."""
         with self.read() as connection:
             connection.execute("BEGIN")
@@ -70,7 +73,7 @@ class SqliteFile:
             connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """A transaction that nobody else can write beside; committed at the end.
 
         An exception inside closes the connection, which rolls back. With ``durable=False`` a power cut may take it
