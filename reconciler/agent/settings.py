@@ -44,6 +44,6 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After the store's index went back, how long "not issued" must hold before it is believed (rule 5)."""
     poll_s: float = 30.0
     publish_interval_s: float = 1.0
-    session_ttl_s: float = 15.0
+    session_ttl_s: float = 6.0
     parallel_starts: int = 0
     """How many starts run at once; 0: two per core."""

@@ -1,0 +1,54 @@
+"""What a plan may ask for: the whole list of things that an agent does to a host. Pure values; ``apply`` does them."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from reconciler.agent.lifecycle import TaskKey
+from reconciler.executors.interface import Ref, Spec
+from reconciler.model.manifests import Container
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Fetch what these containers need, then start them in this order."""
+
+    key: TaskKey
+    specs: tuple[Spec, ...]
+
+    def describe(self) -> str:
+        """For people."""
+        return f"start {self.key.id} (issue {self.key.issue}, attempt {self.specs[0].attempt})"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A container to stop, the executor that has it, and its definition if that is still known."""
+
+    kind: str
+    ref: Ref
+    container: Container | None
+
+
+class TakeDown(msgspec.Struct, frozen=True):
+    """Stop these containers in this order; ``remove``: and remove what is left of them."""
+
+    key: TaskKey
+    targets: tuple[Target, ...]
+    timeout_s: float
+    remove: bool
+
+    def describe(self) -> str:
+        """For people."""
+        return f"stop {self.key.id} (issue {self.key.issue})"
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Start nothing more of a start that is under way; what is being started just now is let be."""
+
+    key: TaskKey
+
+    def describe(self) -> str:
+        """For people."""
+        return f"cancel the start of {self.key.id} (issue {self.key.issue})"
+
+
+Action: TypeAlias = Start | TakeDown | Cancel

@@ -1,0 +1,123 @@
+"""Carries out what the planner asked of the executors, in parallel, and reports how it ended. Called by ``loop``.
+
+Fetching, starting and stopping have threads of their own: a slow image must not keep others from starting, nor a task
+that does not want to end keep others from stopping. Nothing is decided here.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from reconciler.agent.actions import Action, Cancel, Start, TakeDown
+from reconciler.agent.host_view import Outcome, Progress
+from reconciler.agent.lifecycle import TaskKey, Work
+from reconciler.errors import ExecutorError
+from reconciler.executors.interface import Executor
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.workers import Workers
+
+log = logging.getLogger(__name__)
+
+STARTS_PER_CORE: Final = 2
+FETCHES_PER_CORE: Final = 2
+STOPS_PER_CORE: Final = 8
+"""Stops mostly wait for a process to end; starts keep the engine busy."""
+
+Report: TypeAlias = Callable[[Progress | Outcome], None]
+
+
+class Hands:
+    """The threads that start and stop."""
+
+    def __init__(
+        self, executors: Mapping[str, Executor], report: Report, clock: Clock, *, parallel_starts: int = 0
+    ) -> None:
+        """``report`` is called from several threads."""
+        cores = os.cpu_count() or 1
+        self._executors = executors
+        self._report = report
+        self._clock = clock
+        self._fetches = Workers("fetch", FETCHES_PER_CORE * cores)
+        self._starts = Workers("start", parallel_starts or STARTS_PER_CORE * cores)
+        self._stops = Workers("stop", STOPS_PER_CORE * cores)
+        self._lock = threading.Lock()
+        self._cancelled: set[TaskKey] = set()
+
+    def carry_out(self, actions: Sequence[Action]) -> None:
+        """Begin all of it; returns at once."""
+        for action in actions:
+            match action:
+                case Start():
+                    with self._lock:
+                        self._cancelled.discard(action.key)
+                    self._fetches.submit(lambda action=action: self._fetch(action))  # type: ignore[misc]
+                case TakeDown():
+                    self._stops.submit(lambda action=action: self._take_down(action))  # type: ignore[misc]
+                case Cancel():
+                    with self._lock:
+                        self._cancelled.add(action.key)
+
+    def close(self, timeout_s: float) -> None:
+        """Begin nothing more, and wait a little for what is under way. What is cut is found again by the next agent."""
+        deadline = self._clock.monotonic() + timeout_s
+        for workers in (self._fetches, self._starts, self._stops):
+            if not workers.close(max(0.0, deadline - self._clock.monotonic())):
+                log.warning("some starts or stops were still under way; the next agent goes on from what it finds")
+
+    def _is_cancelled(self, key: TaskKey) -> bool:
+        with self._lock:
+            return key in self._cancelled
+
+    def _fetch(self, action: Start) -> None:
+        def fetch() -> bool:
+            for spec in action.specs:
+                if self._is_cancelled(action.key):
+                    return False
+                self._executors[spec.container.type].prepare(spec)
+            return not self._is_cancelled(action.key)
+
+        if self._ended(action.key, Work.START, fetch, last=False):
+            self._report(Progress(action.key))
+            self._starts.submit(lambda: self._start(action))
+
+    def _start(self, action: Start) -> None:
+        def start() -> bool:
+            for spec in action.specs:
+                if self._is_cancelled(action.key):
+                    return False
+                self._executors[spec.container.type].start(spec)
+            return True
+
+        self._ended(action.key, Work.START, start, last=True)
+
+    def _take_down(self, action: TakeDown) -> None:
+        def take_down() -> bool:
+            for target in action.targets:
+                executor = self._executors[target.kind]
+                executor.stop(target.ref, target.container, action.timeout_s)
+                if action.remove:
+                    executor.remove(target.ref)
+            return True
+
+        self._ended(action.key, Work.TAKE_DOWN, take_down, last=True)
+
+    def _ended(self, key: TaskKey, work: Work, job: Callable[[], bool], *, last: bool) -> bool:
+        """Run ``job`` and report its end, unless it went well and is not the ``last`` of this work."""
+        error, permanent, whole = None, False, False
+        try:
+            whole = job()
+        except ExecutorError as failure:
+            error, permanent = failure.message, failure.permanent
+            if failure.hint:
+                error = f"{error} ({failure.hint})"
+        except Exception as failure:  # a defect in one executor must not leave its task busy for ever
+            log.exception("%s of %s failed on something unforeseen", work, key.id)
+            error = f"unforeseen: {type(failure).__name__}: {failure}"
+        if error is None and whole and not last:
+            return True
+        at = self._clock.monotonic()
+        cancelled = error is None and not whole
+        self._report(Outcome(key=key, work=work, at=at, error=error, permanent=permanent, cancelled=cancelled))
+        return False

@@ -1,0 +1,98 @@
+"""One issue of a task, with all that is known of it, as ``issued`` and ``stopping`` decide about it. Pure."""
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
+
+import msgspec
+
+from reconciler.agent.actions import Action, TakeDown, Target
+from reconciler.agent.host_view import HostView, Seen, Unusable
+from reconciler.agent.lifecycle import Life, Now, TaskKey, Work
+from reconciler.model.manifests import TaskDefinition
+from reconciler.model.task import Task
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What becomes of it: its life (None: there is nothing to remember any more), at most one action, and when to
+    look again. ``confirm``: somebody should read the one key that says whether it is issued.
+    """
+
+    life: Life | None
+    action: Action | None = None
+    again_at: float | None = None
+    confirm: bool = False
+
+
+class Case(msgspec.Struct, frozen=True, dict=True):
+    """``seen`` are its containers on this host, ``older`` the issues of the same task that are still here."""
+
+    key: TaskKey
+    life: Life
+    seen: Sequence[Seen]
+    older: Collection[int]
+    view: HostView
+    now: Now
+
+    @property
+    def record(self) -> Task | None:
+        """The task's record, as last known."""
+        return self.life.record
+
+    @cached_property
+    def definition(self) -> TaskDefinition | None:
+        """The task's definition, if it can be used."""
+        found = definition_of(self.view, self.life.record)
+        return found if isinstance(found, TaskDefinition) else None
+
+    def with_life(self, life: Life) -> "Case":
+        """The same with another life."""
+        return msgspec.structs.replace(self, life=life)
+
+    def take_down(self, seen: Iterable[Seen], *, remove: bool) -> Decision:
+        """Stop containers, the last started first; not at once again if that has just failed."""
+        if self.now.monotonic < self.life.stop_not_before:
+            return Decision(self.life, again_at=self.life.stop_not_before)
+        containers = self.definition.containers if self.definition else ()
+        order = {container.name: position for position, container in enumerate(containers)}
+        known = {container.name: container for container in containers}
+        targets = [Target(each.kind, each.container.ref, known.get(each.container.ref.container)) for each in seen]
+        targets.sort(key=lambda target: (-order.get(target.ref.container, len(order)), target.ref))
+        life = msgspec.structs.replace(self.life, busy=Work.TAKE_DOWN)
+        timeout_s = self.view.settings.stop_timeout_s
+        return Decision(life, TakeDown(self.key, tuple(targets), timeout_s, remove))
+
+
+def definition_of(view: HostView, record: Task | None) -> TaskDefinition | Unusable | None:
+    """The definition that a record names; why it can't be used; or None if nobody has looked for it yet."""
+    return None if record is None else view.issued.definitions.get(record.digest)
+
+
+def kinds_of(definition: TaskDefinition | None, view: HostView) -> frozenset[str]:
+    """The executors that may hold containers of a definition; all of them if it is not known."""
+    if definition is None:
+        return frozenset(view.executors)
+    return frozenset(container.type for container in definition.containers) & frozenset(view.executors)
+
+
+def needs(definition: TaskDefinition) -> dict[str, str]:
+    """The executors without which it can't run here, and what needs each of them."""
+    wanted: dict[str, str] = {}
+    for container in definition.containers:
+        wanted.setdefault(container.type, f"container {container.name}")
+    for position, check in enumerate(definition.checks):
+        if check.script and check.container is None:
+            wanted.setdefault("bash", f"the script of check {check.name or position}")
+    return wanted
+
+
+def blindness(view: HostView, life: Life) -> str | None:
+    """Why the containers of a life can't be judged now; None if they can."""
+    for kind in sorted(life.kinds):
+        executor = view.executors.get(kind)
+        if executor is None:
+            continue
+        if executor.problem is not None:
+            return f"{kind}: {executor.problem}"
+        if executor.began <= life.acted_at:
+            return f"{kind} was not looked at since the last step"
+    return None

@@ -1,0 +1,160 @@
+"""Everything that the planner looks at, as one immutable value. ``observe`` fills it; tests build it by hand. Pure."""
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from reconciler.agent.lifecycle import NEVER, Life, TaskKey, Work
+from reconciler.agent.settings import AgentSettings
+from reconciler.executors.interface import Observed, Owner
+from reconciler.health.interface import Reading
+from reconciler.model.manifests import TaskDefinition
+from reconciler.model.task import HostStatus, Task
+
+NOT_LOOKED: Final = "not looked at yet"
+
+
+class Evidence(enum.StrEnum):
+    """What a consistent read of the one key ``state/tasks/_/<id>`` says about an issue of a task (rule 5)."""
+
+    ISSUED = "issued"
+    NOT_ISSUED = "not issued"
+    UNKNOWN = "unknown"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """``at``: monotonic, when the read began. ``text``: what was found. ``record``: the task's, if it is issued."""
+
+    evidence: Evidence
+    at: float
+    text: str
+    record: Task | None = None
+
+
+class Unusable(msgspec.Struct, frozen=True):
+    """Why a task's definition can't be used. ``permanent``: it never will be, for this issue."""
+
+    reason: str
+    permanent: bool
+
+
+class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is issued to this host: the last reading that could be trusted.
+
+    ``problem`` says why the newest could not. ``went_back_at``: when the store's index last went back.
+    """
+
+    began: float = NEVER
+    tasks: Mapping[str, Task] = {}
+    problem: str | None = NOT_LOOKED
+    went_back_at: float | None = None
+    definitions: Mapping[str, TaskDefinition | Unusable] = {}
+    findings: Mapping[TaskKey, Finding] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether there was a reading that could be trusted, in this process's life."""
+        return self.began != NEVER
+
+
+class ExecutorView(msgspec.Struct, frozen=True, kw_only=True):
+    """What an executor has, of any owner; the last time that it could be seen.
+
+    ``problem`` says why it can't be seen now, ``unavailable`` why nothing can be started.
+    """
+
+    began: float = NEVER
+    observed: tuple[Observed, ...] = ()
+    problem: str | None = NOT_LOOKED
+    unavailable: str | None = None
+
+    @property
+    def looked(self) -> bool:
+        """Whether somebody has tried to look at all."""
+        return self.problem != NOT_LOOKED
+
+
+class HealthEntry(msgspec.Struct, frozen=True):
+    """A reading, and what it was made of."""
+
+    issue: int
+    attempt: int
+    reading: Reading
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings by task id. ``registered``: who may still be found by clients; None while nobody can say."""
+
+    entries: Mapping[str, HealthEntry] = {}
+    registered: frozenset[str] | None = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """All that a task's start needs is here; its containers are being started."""
+
+    key: TaskKey
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Work on a task has ended at ``at`` (monotonic). ``error`` None: it was done, unless it was ``cancelled``."""
+
+    key: TaskKey
+    work: Work
+    at: float
+    error: str | None = None
+    permanent: bool = False
+    cancelled: bool = False
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at everything.
+
+    ``hold`` says why nothing may be started (the host's record is not ours), ``ending`` that everything is to be
+    stopped because a person asked for it. ``published`` is what ``state/status/<host>`` says.
+    """
+
+    owner: Owner
+    settings: AgentSettings
+    issued: IssuedView
+    executors: Mapping[str, ExecutorView]
+    health: HealthView = HealthView()
+    lives: Mapping[TaskKey, Life] = {}
+    outcomes: tuple[Progress | Outcome, ...] = ()
+    published: HostStatus | None = None
+    hold: str | None = None
+    ending: bool = False
+    jitter: float = 0.0
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A container of ours, and the executor that has it."""
+
+    kind: str
+    container: Observed
+
+
+def ours(view: HostView) -> dict[TaskKey, list[Seen]]:
+    """Every container of ours, by the issue of the task that it belongs to."""
+    found: dict[TaskKey, list[Seen]] = {}
+    for kind, executor in view.executors.items():
+        for each in executor.observed:
+            if each.owner == view.owner:
+                found.setdefault(TaskKey(each.ref.task_id, each.ref.issue), []).append(Seen(kind, each))
+    return found
+
+
+def foreign(view: HostView) -> dict[Owner, int]:
+    """How many containers others have here, by owner. They are counted, never touched."""
+    counts: dict[Owner, int] = {}
+    for executor in view.executors.values():
+        for each in executor.observed:
+            if each.owner != view.owner:
+                counts[each.owner] = counts.get(each.owner, 0) + 1
+    return counts
+
+
+def is_neighbour(owner: Owner, other: Owner) -> bool:
+    """Whether the other one is an agent of the same store and machine under another host name."""
+    return (owner.store_id, owner.machine.rpartition("@")[2]) == (other.store_id, other.machine.rpartition("@")[2])

@@ -1,0 +1,170 @@
+"""What to do next with a task that should run here: begin, restart, give up, or nothing. Pure; ``plan`` calls it."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from reconciler.agent import lifecycle
+from reconciler.agent.actions import Cancel, Start
+from reconciler.agent.case import Case, Decision, blindness, definition_of, needs
+from reconciler.agent.environment import environment
+from reconciler.agent.host_view import Seen, Unusable
+from reconciler.agent.lifecycle import Life, Work
+from reconciler.executors.interface import Ref, Spec
+from reconciler.model.durations import format_duration
+from reconciler.model.manifests import TaskDefinition
+from reconciler.model.task import Health, Phase, Task
+
+
+def decide(case: Case) -> Decision:
+    """The next step of a task that is issued to this host."""
+    life = case.life
+    if life.busy is not None:
+        return _watch_start(case)
+    blind = blindness(case.view, life)
+    if blind is not None and life.phase is Phase.RUNNING:
+        return Decision(_judged(case))
+    if blind is not None:
+        return Decision(_waiting(life, blind) if life.phase is Phase.PENDING else life)
+    match life.phase:
+        case Phase.PENDING:
+            return _begin(case)
+        case Phase.RUNNING:
+            return _watch(case)
+        case _:
+            running = [each for each in case.seen if each.container.running]
+            return case.take_down(running, remove=False) if running else Decision(life)
+
+
+def _watch_start(case: Case) -> Decision:
+    """Somebody works on it; only a start that takes too long is our business."""
+    life = case.life
+    if life.busy is not Work.START or life.phase not in (Phase.PREPARING, Phase.STARTING):
+        return Decision(life)
+    deadline_s = case.view.settings.start_deadline_s
+    if case.now.monotonic < life.attempt_began + deadline_s:
+        return Decision(life, again_at=life.attempt_began + deadline_s)
+    reason = f"{life.phase} took longer than {format_duration(deadline_s)}"
+    failed = lifecycle.step(life, Phase.FAILED, case.now, reason)
+    return Decision(msgspec.structs.replace(failed, cancelled=True), Cancel(case.key))
+
+
+def _begin(case: Case) -> Decision:
+    """From pending: take over what runs already, clear what is left of earlier attempts, or start."""
+    life, now = case.life, case.now
+    current = [each for each in case.seen if each.container.attempt == life.attempt]
+    running = [each for each in current if each.container.running]
+    ended = [each for each in current if not each.container.running]
+    stale = [each for each in case.seen if each.container.running and each.container.attempt != life.attempt]
+    names = _names(case, current)
+    if ended:
+        return _died(case, ended)
+    if running and not stale and names <= {each.container.ref.container for each in running}:
+        return Decision(_adopted(case, running))
+    if stale:
+        return case.take_down(stale, remove=False)
+    if now.monotonic < life.not_before:
+        return Decision(life, again_at=life.not_before)
+    obstacle = _obstacle(case)
+    if isinstance(obstacle, Unusable) and obstacle.permanent:
+        return Decision(lifecycle.step(life, Phase.REJECTED, now, obstacle.reason))
+    if isinstance(obstacle, Unusable):
+        return Decision(_waiting(life, obstacle.reason))
+    record, definition = obstacle
+    here = {each.container.ref.container for each in running}
+    return Decision(lifecycle.begin(life, now), Start(case.key, _specs(case, record, definition, here)))
+
+
+def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:
+    """Why it can't be started now; else what is needed to start it."""
+    view = case.view
+    if case.older:
+        return Unusable(f"waits until issue {min(case.older)} of it has stopped", permanent=False)
+    if view.hold is not None:
+        return Unusable(view.hold, permanent=False)
+    definition = definition_of(view, case.record)
+    if case.record is None or definition is None:
+        return Unusable("its definition has not been read yet", permanent=False)
+    if isinstance(definition, Unusable):
+        return definition
+    for kind, why in needs(definition).items():
+        executor = view.executors.get(kind)
+        if executor is None:
+            return Unusable(f"{why} needs the executor {kind}, which this host does not have", permanent=True)
+        if executor.unavailable is not None:
+            return Unusable(f"{kind}: {executor.unavailable}", permanent=False)
+    return case.record, definition
+
+
+def _specs(case: Case, record: Task, definition: TaskDefinition, here: set[str]) -> tuple[Spec, ...]:
+    address = case.view.settings.address
+    return tuple(
+        Spec(
+            ref=Ref(record.id, record.issue, container.name),
+            container=container,
+            digest=record.digest,
+            attempt=case.life.attempt,
+            environment=environment(record, definition, container, address),
+            address=address,
+            port=record.port,
+            memory=definition.memory,
+            cpu_units=definition.cpu_units,
+        )
+        for container in definition.containers
+        if container.name not in here
+    )
+
+
+def _watch(case: Case) -> Decision:
+    """A running task: is all of it alive, and what do its checks say?"""
+    current = [each for each in case.seen if each.container.attempt == case.life.attempt]
+    running = {each.container.ref.container for each in current if each.container.running}
+    names = _names(case, current)
+    if not names or names - running:
+        return _died(case, [each for each in current if not each.container.running])
+    return Decision(_judged(case))
+
+
+def _judged(case: Case) -> Life:
+    """Take in a reading of this very issue and attempt; any other says nothing."""
+    life = case.life
+    entry = case.view.health.entries.get(case.key.id)
+    if entry is None or (entry.issue, entry.attempt) != (case.key.issue, life.attempt):
+        health, output = Health.UNKNOWN, ""
+    else:
+        health, output = entry.reading.health, entry.reading.output
+    if health == life.health:
+        return life
+    return msgspec.structs.replace(life, health=health, health_output="" if health is Health.PASSING else output)
+
+
+def _died(case: Case, ended: Sequence[Seen]) -> Decision:
+    """A container has ended, and with it this attempt."""
+    life = case.life
+    if ended:
+        first = ended[0].container
+        code = first.exit_code
+        how = first.reason or ("ended, nobody knows how" if code is None else f"exited with code {code}")
+        reason, exit_code = f"{first.ref.container} {how}", code
+    else:
+        reason, exit_code = "it is gone: somebody removed it", None
+    next_life = lifecycle.again(life, case.now, case.view.settings.restart, case.view.jitter, reason, exit_code)
+    return Decision(next_life, again_at=next_life.not_before if next_life.phase is Phase.PENDING else None)
+
+
+def _adopted(case: Case, running: Sequence[Seen]) -> Life:
+    started = max(each.container.started_at for each in running) or case.now.wall
+    life = lifecycle.step(case.life, Phase.RUNNING, case.now)
+    return msgspec.structs.replace(life, since=started)
+
+
+def _names(case: Case, current: Sequence[Seen]) -> set[str]:
+    """The containers that make up the task; those that are there when its definition is not known."""
+    if case.definition is not None:
+        return {container.name for container in case.definition.containers}
+    return {each.container.ref.container for each in current}
+
+
+def _waiting(life: Life, reason: str) -> Life:
+    """Still pending, for a reason that people may see."""
+    return life if life.reason == reason else msgspec.structs.replace(life, reason=reason)

@@ -1,0 +1,278 @@
+"""The agent as a daemon: observe, plan, apply, on one host. ``wiring`` builds it.
+
+One loop plans; it never blocks. Beside it each source of knowledge, and the publishing, have loops of their own, woken
+by what they watch; every new result wakes the planner. Wakes in quick succession make one plan.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from reconciler.agent.apply import Hands
+from reconciler.agent.host_view import HostView, Outcome, Progress
+from reconciler.agent.identity import HostLock
+from reconciler.agent.lifecycle import Life, Now, TaskKey
+from reconciler.agent.observe import ExecutorSource, HealthSource, IssuedSource
+from reconciler.agent.plan import Plan, plan
+from reconciler.agent.publish import Publisher
+from reconciler.agent.settings import AgentSettings
+from reconciler.errors import ReconcilerError, StoreError, UsageError
+from reconciler.executors.interface import Executor, Owner
+from reconciler.health.interface import HealthProvider
+from reconciler.model import codec
+from reconciler.model.events import Event, Level
+from reconciler.model.task import Health, HostStatus
+from reconciler.runtime.backoff import Backoff
+from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.http import Request, Response, Route, json_response
+from reconciler.runtime.runner import Loop, Waker
+from reconciler.store.interface import Store
+
+Emit = Callable[[Event], None]
+
+WATCH_S: Final = 30.0
+FINISH_S: Final = 5.0
+"""How long starts and stops under way may take when the agent itself stops."""
+_IMPATIENT: Final = Backoff(first_s=0.2, most_s=3.0)
+"""What is looked at again and again: the store, engines, health."""
+_REPORTS: Final = {"pass": Health.PASSING, "warn": Health.WARNING, "fail": Health.CRITICAL}
+_OF_RECORD: Final = ("cluster", "service", "task_name", "task_version", "instance")
+
+
+class AgentDaemon:
+    """The agent of one host."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: AgentSettings,
+        executors: Mapping[str, Executor],
+        health: HealthProvider,
+        *,
+        owner: Owner,
+        clock: Clock | None = None,
+        emit: Emit,
+    ) -> None:
+        """``owner`` is what the executors and the provider label with: see ``identity.owner``."""
+        self._settings = settings
+        self._executors = executors
+        self._health = health
+        self._owner = owner
+        self._clock = clock or SystemClock()
+        self._emit = emit
+        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
+        self._lives: Mapping[TaskKey, Life] = {}
+        self._ending = False
+        self._started = False
+        self._trusted = False
+        self._changed = threading.Condition()
+        self._reports: list[Progress | Outcome] = []
+        self._last = Plan()
+        self._lock = HostLock(settings, owner.store_id)
+        self._hands = Hands(executors, self._report, self._clock, parallel_starts=settings.parallel_starts)
+        self._issued = IssuedSource(store, owner, settings, self._clock)
+        self._sources = {name: ExecutorSource(executor, self._clock) for name, executor in executors.items()}
+        self._checks = HealthSource(health, self._clock)
+        self._publisher = Publisher(
+            store,
+            settings,
+            self._lock,
+            self._clock,
+            executors=self._usable_executors,
+            distrust=lambda: self._issued.view.problem,
+            on_session=self._session_changed,
+        )
+        self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
+        self._issued_loop = self._loop("agent issued", self._issued.look)
+        self._health_loop = self._loop("agent health", self._checks.look)
+        self._publish_loop = self._loop("agent publish", self._publisher.publish)
+        self._executor_loops = {
+            name: self._loop(f"agent {name}", source.look) for name, source in self._sources.items()
+        }
+        self._wakers = [
+            Waker("watch issued", lambda: self._issued.wait(WATCH_S), [self._issued_loop]),
+            Waker("watch health", lambda: self._checks.wait(WATCH_S), [self._health_loop]),
+            *(
+                Waker(f"watch {name}", lambda source=source: source.wait(WATCH_S), [self._executor_loops[name]])  # type: ignore[misc]
+                for name, source in self._sources.items()
+            ),
+        ]
+
+    @property
+    def loops(self) -> Sequence[Loop]:
+        """The loops inside, for ``/healthz``."""
+        return [
+            self._plan_loop,
+            self._issued_loop,
+            self._health_loop,
+            self._publish_loop,
+            *self._executor_loops.values(),
+        ]
+
+    @property
+    def status(self) -> HostStatus:
+        """The tasks of this host as they are now; what is published follows it."""
+        return self._last.status or HostStatus(host=self._settings.host)
+
+    def start(self) -> None:
+        """Raises UsageError when another agent is this host already."""
+        self._lock.take()
+        try:
+            self._publisher.open()
+        except UsageError:
+            self._lock.release()
+            raise
+        self._started = True
+        for loop in self.loops:
+            loop.start()
+        for waker in self._wakers:
+            waker.start()
+
+    def stop(self) -> None:
+        """End this process's part: tasks keep running, and the session stays for the next agent."""
+        self._stop(keep_session=True)
+
+    def stop_everything(self, timeout_s: float = 60.0) -> bool:
+        """Stop all tasks of ours on this host and then the agent, for good. False: not all ended in time."""
+        if not self._started:
+            return True
+        self._ending = True
+        self._plan_loop.wake()
+        with self._changed:
+            done = self._changed.wait_for(lambda: self._last.ended and not self._checks.view.registered, timeout_s)
+        self._stop(keep_session=False)
+        return done
+
+    def dry_run(self) -> Plan:
+        """What would be done now. Looks at everything once, changes nothing."""
+        self._look_once(self._issued)
+        for source in self._sources.values():
+            self._look_once(source)
+        self._issued.held = plan(self._view((), hold=None), self._now()).held
+        self._look_once(self._issued)
+        return plan(self._view((), hold=None), self._now())
+
+    def routes(self) -> list[Route]:
+        """``/v1/status``, and where tasks report their own ``ttl`` checks."""
+        return [
+            Route("GET", "/v1/status", lambda _: json_response(self._status_page())),
+            Route("PUT", r"/v1/checks/([^/]+)/(pass|warn|fail)", self._take_report),
+        ]
+
+    def _status_page(self) -> dict[str, Any]:
+        """The host's status, with what the records say of each task."""
+        page: dict[str, Any] = codec.to_builtins(self.status)
+        for key, life in self._last.lives.items():
+            shown = page["tasks"].get(key.id)
+            if shown is not None and shown["issue"] == key.issue and life.record is not None:
+                shown |= {name: getattr(life.record, name) for name in _OF_RECORD}
+        return page
+
+    def _take_report(self, request: Request) -> Response:
+        check_id, verb = request.args
+        output = request.body.decode(errors="replace") or request.query.get("note", "")
+        try:
+            known = self._health.report(check_id, _REPORTS[verb], output)
+        except StoreError as error:
+            return json_response({"error": error.message}, 503)
+        return json_response({}) if known else json_response({"error": f"no ttl check {check_id} runs here"}, 404)
+
+    def _look_once(self, source: IssuedSource | ExecutorSource) -> None:
+        try:
+            source.look()
+        except ReconcilerError as error:
+            self._emit(Event(loop="agent", subject=self._settings.host, message=error.message, level=Level.WARNING))
+
+    def _loop(self, name: str, look: Callable[[], float | None] | Callable[[], None]) -> Loop:
+        """A loop whose every result, good or bad, wakes the planner."""
+
+        def step() -> float | None:
+            try:
+                return look()
+            finally:
+                self._plan_loop.wake()
+
+        return Loop(name, step, clock=self._clock, resync_s=self._settings.poll_s, backoff=_IMPATIENT)
+
+    def _step(self) -> float | None:
+        with self._changed:
+            reports = tuple(self._reports)
+        made = plan(self._view(reports, hold=self._publisher.hold), self._now())
+        self._lives = made.lives
+        with self._changed:
+            del self._reports[: len(reports)]
+            before, self._last = self._last, made
+            self._changed.notify_all()
+        for event in made.events:
+            self._emit(event)
+        self._hands.carry_out(made.actions)
+        self._tell_sources(before, made, reports)
+        return made.look_again_s
+
+    def _tell_sources(self, before: Plan, made: Plan, reports: Sequence[Progress | Outcome]) -> None:
+        """Hand on what the plan wants of the sources, and have those look at once whose turn it is."""
+        self._issued.held = made.held
+        if made.confirm:
+            self._issued_loop.wake()
+        if (made.registrations, made.keep) != (before.registrations, before.keep):
+            self._checks.wanted = None if made.registrations is None else (made.registrations, made.keep)
+            self._health_loop.wake()
+        if made.status is not None and made.status != self._publisher.wanted:
+            self._publisher.wanted = made.status
+            self._publish_loop.wake()
+        trusted = self._issued.view.problem is None
+        if trusted and not self._trusted:
+            self._publish_loop.wake()
+        self._trusted = trusted
+        if any(isinstance(each, Outcome) for each in reports):
+            for loop in self._executor_loops.values():
+                loop.wake()
+
+    def _view(self, reports: tuple[Progress | Outcome, ...], hold: str | None) -> HostView:
+        return HostView(
+            owner=self._owner,
+            settings=self._settings,
+            issued=self._issued.view,
+            executors={name: source.view for name, source in self._sources.items()},
+            health=self._checks.view,
+            lives=self._lives,
+            outcomes=reports,
+            published=self._publisher.published or self._issued.published,
+            hold=hold,
+            ending=self._ending,
+            jitter=self._rng.random(),
+        )
+
+    def _report(self, report: Progress | Outcome) -> None:
+        with self._changed:
+            self._reports.append(report)
+        self._plan_loop.wake()
+
+    def _session_changed(self) -> None:
+        self._publish_loop.wake()
+
+    def _now(self) -> Now:
+        return Now(self._clock.monotonic(), self._clock.wall())
+
+    def _usable_executors(self) -> list[str]:
+        return [
+            name for name, source in self._sources.items() if source.view.unavailable is None and source.view.looked
+        ]
+
+    def _stop(self, *, keep_session: bool) -> None:
+        if not self._started:
+            return
+        self._started = False
+        for waker in self._wakers:
+            waker.stop()
+        self._plan_loop.stop()
+        self._hands.close(FINISH_S)
+        for loop in self.loops:
+            loop.stop()
+        self._publisher.flush()
+        self._publisher.close(keep_session=keep_session)
+        self._health.close()
+        for executor in self._executors.values():
+            executor.close()
+        self._lock.release()

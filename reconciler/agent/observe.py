@@ -1,0 +1,248 @@
+"""Where the planner's knowledge comes from: the store, the executors, the health provider. Called by ``loop``.
+
+Each source is looked at in a loop of its own, so that one that hangs delays no other, and keeps its newest result as an
+immutable value. A look that fails changes nothing but ``problem``: what was known stays known.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from reconciler.agent.host_view import (
+    Evidence,
+    ExecutorView,
+    Finding,
+    HealthEntry,
+    HealthView,
+    IssuedView,
+    Unusable,
+)
+from reconciler.agent.lifecycle import TaskKey
+from reconciler.agent.settings import AgentSettings
+from reconciler.errors import ExecutorError, StoreDenied, StoreError, StoreNotOurs
+from reconciler.executors.interface import Executor, Owner
+from reconciler.health.interface import HealthProvider, Registration
+from reconciler.model import codec, keys
+from reconciler.model.manifests import TaskDefinition
+from reconciler.model.task import HostStatus, Task
+from reconciler.runtime.clock import Clock
+from reconciler.store import sentinel
+from reconciler.store.interface import Entry, Store
+
+_MOST_DEFINITIONS: Final = 4096
+_MOST_REST_S: Final = 0.5
+HEALTH_GRACE_S: Final = 3.0
+"""How long readings stand when no new ones can be had; then they are unknown."""
+
+
+class IssuedSource:
+    """What is issued to this host, and what the single keys say about tasks that the listing lacks."""
+
+    def __init__(self, store: Store, owner: Owner, settings: AgentSettings, clock: Clock) -> None:
+        self._store = store
+        self._owner = owner
+        self._host = settings.host
+        self._prefix = keys.tasks_of_host(settings.host)
+        self._clock = clock
+        self._watched = 0
+        self._listed = 0
+        self._went_back_at: float | None = None
+        self._definitions: dict[str, TaskDefinition | Unusable] = {}
+        self.view = IssuedView()
+        self.held: frozenset[TaskKey] = frozenset()
+        """Issues of tasks that are on this host; the loop sets it."""
+        self.published: HostStatus | None = None
+        """What the predecessor of this process last published."""
+
+    def look(self) -> None:
+        """Read everything anew. Raises StoreError; then what was known stands."""
+        try:
+            self.view = self._read()
+        except StoreError as error:
+            self.view = msgspec.structs.replace(self.view, problem=error.message)
+            raise
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until something may have been issued or taken back."""
+        before = self._watched
+        self._watched = self._store.wait(self._prefix, before, timeout_s)
+        if self._watched < before:
+            self._went_back_at = self._clock.monotonic()
+        return self._watched != before
+
+    def _read(self) -> IssuedView:
+        began = self._clock.monotonic()
+        if not self.view.known:
+            self.published = self._read_status()
+        listing = self._store.list(self._prefix)
+        if listing.index < self._listed:
+            self._went_back_at = self._clock.monotonic()
+        self._listed = listing.index
+        tasks = {task.id: task for entry in listing.entries if (task := _task(entry)) and task.host == self._host}
+        findings = {
+            key: self._find(key) for key in self.held if key.id not in tasks or tasks[key.id].issue != key.issue
+        }
+        records = [*tasks.values(), *(finding.record for finding in findings.values() if finding.record)]
+        definitions = self._read_definitions(records)
+        # last, so that a store that was wiped meanwhile makes nothing of the above count
+        found = sentinel.read(self._store)
+        if found != self._owner.store_id:
+            raise StoreNotOurs(
+                f"{self._store.url} is another store now ({found[:8]}, not {self._owner.store_id[:8]})",
+                hint="what runs is left as it is; restart the agent if it should work for the new store",
+            )
+        return IssuedView(
+            began=began,
+            tasks=tasks,
+            problem=None,
+            went_back_at=self._went_back_at,
+            definitions=definitions,
+            findings=findings,
+        )
+
+    def _read_status(self) -> HostStatus | None:
+        entry = self._store.get(keys.status(self._host))
+        try:
+            return codec.decode(entry.value, HostStatus, entry.key) if entry else None
+        except codec.Undecodable:
+            return None
+
+    def _find(self, key: TaskKey) -> Finding:
+        """The one consistent read that may stop a task (rule 5)."""
+        at = self._clock.monotonic()
+        try:
+            entry = self._store.get(keys.task_by_id(key.id))
+        except StoreError as error:
+            return Finding(Evidence.UNKNOWN, at, error.message)
+        if entry is None:
+            return Finding(Evidence.NOT_ISSUED, at, "it is not issued any more")
+        task = _task(entry)
+        if task is None:
+            return Finding(Evidence.UNKNOWN, at, f"{entry.key} can't be read")
+        if task.host != self._host:
+            return Finding(Evidence.NOT_ISSUED, at, f"it is issued to host {task.host}")
+        if task.issue != key.issue:
+            return Finding(Evidence.NOT_ISSUED, at, f"issue {task.issue} of it takes its place")
+        return Finding(Evidence.ISSUED, at, "it is still issued", task)
+
+    def _read_definitions(self, tasks: list[Task]) -> Mapping[str, TaskDefinition | Unusable]:
+        """Definitions by digest; what was read once is never read again."""
+        for task in tasks:
+            known = self._definitions.get(task.digest)
+            if known is None or (isinstance(known, Unusable) and not known.permanent):
+                self._definitions[task.digest] = self._read_definition(task)
+        while len(self._definitions) > _MOST_DEFINITIONS:
+            del self._definitions[next(iter(self._definitions))]
+        return dict(self._definitions)
+
+    def _read_definition(self, task: Task) -> TaskDefinition | Unusable:
+        name = f"definition {task.task_name} version {task.task_version}"
+        try:
+            entry = self._store.get(keys.task_definition(task.task_name, task.task_version))
+        except StoreDenied as error:
+            return Unusable(error.message, permanent=False)
+        if entry is None:
+            return Unusable(f"{name} is not in the store", permanent=False)
+        try:
+            definition = codec.decode(entry.value, TaskDefinition, entry.key)
+        except codec.Undecodable as error:
+            return Unusable(f"this agent does not understand it: {error.message}", permanent=True)
+        if codec.digest(definition) != task.digest:
+            return Unusable(f"{name} has been changed since the task was issued", permanent=True)
+        return definition
+
+
+class ExecutorSource:
+    """What one executor has."""
+
+    def __init__(self, executor: Executor, clock: Clock) -> None:
+        self._executor = executor
+        self._clock = clock
+        self._rest_until = clock.monotonic()
+        self.view = ExecutorView()
+
+    def look(self) -> float | None:
+        """Look at everything. Raises ExecutorError when an executor that is there can't be seen.
+
+        While many tasks start, each of them is a reason to look; so it rests for as long as the last look took, and
+        returns how long that still is.
+        """
+        began = self._clock.monotonic()
+        if began < self._rest_until:
+            return self._rest_until - began
+        try:
+            self._look(began)
+        finally:
+            ended = self._clock.monotonic()
+            self._rest_until = ended + min(ended - began, _MOST_REST_S)
+        return None
+
+    def _look(self, began: float) -> None:
+        unavailable = self._executor.unavailable()
+        try:
+            observed = tuple(self._executor.observe())
+        except ExecutorError as error:
+            problem = unavailable or error.message
+            self.view = msgspec.structs.replace(self.view, problem=problem, unavailable=problem)
+            if unavailable is None:
+                raise
+        else:
+            self.view = ExecutorView(began=began, observed=observed, problem=None, unavailable=unavailable)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until something may have started or ended."""
+        return self._executor.wait(timeout_s)
+
+
+class HealthSource:
+    """What the checks say, and who can be found by clients."""
+
+    def __init__(self, provider: HealthProvider, clock: Clock) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._read_at = clock.monotonic()
+        self.view = HealthView()
+        self.wanted: tuple[Mapping[str, Registration], frozenset[str]] | None = None
+        """Who should be registered, and who is to be left as it is; None while nobody knows. The loop sets it."""
+
+    def look(self) -> None:
+        """Bring registrations in line, then read. Raises StoreError."""
+        if self.wanted is None:
+            return
+        wanted, keep = self.wanted
+        try:
+            self._bring_in_line(wanted, keep)
+            readings = self._provider.readings()
+        except StoreError:
+            if self._clock.monotonic() - self._read_at > HEALTH_GRACE_S:
+                self.view = msgspec.structs.replace(self.view, entries={})
+            raise
+        self._read_at = self._clock.monotonic()
+        entries = {
+            task_id: HealthEntry(registration.task.issue, registration.attempt, readings[task_id])
+            for task_id, registration in wanted.items()
+            if task_id in readings
+        }
+        self.view = msgspec.structs.replace(self.view, entries=entries)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until a reading may have changed."""
+        return self._provider.wait(timeout_s)
+
+    def _bring_in_line(self, wanted: Mapping[str, Registration], keep: frozenset[str]) -> None:
+        """Those who leave first: a stop waits for that."""
+        for task_id in sorted((self.view.registered or frozenset()) - wanted.keys() - keep):
+            self._provider.withdraw(task_id)
+            registered = (self.view.registered or frozenset()) - {task_id}
+            self.view = msgspec.structs.replace(self.view, registered=registered)
+        self._provider.synchronise(wanted, keep)
+        self.view = msgspec.structs.replace(self.view, registered=frozenset(wanted) | keep)
+
+
+def _task(entry: Entry) -> Task | None:
+    """The record, or None if it can't be read: then it proves nothing, in either direction."""
+    try:
+        return codec.decode(entry.value, Task, entry.key)
+    except codec.Undecodable:
+        return None

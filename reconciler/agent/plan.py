@@ -1,0 +1,219 @@
+"""From a look at everything to what should be done next: the agent's one pure decision.
+
+The loop calls ``plan`` with what its observers found and carries the result out; ``--dry-run`` prints it. The plan
+holds the lives that the next look begins from, so the loop itself decides nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from reconciler.agent import issued, lifecycle, outcomes, stopping
+from reconciler.agent.actions import Action
+from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
+from reconciler.agent.host_view import HostView, Seen, ours
+from reconciler.agent.lifecycle import Life, Now, TaskKey
+from reconciler.agent.status import host_status
+from reconciler.health.interface import Registration
+from reconciler.model.events import Event, Level
+from reconciler.model.manifests import TaskDefinition
+from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
+
+_LEVELS: Final = {Phase.FAILED: Level.ERROR, Phase.REJECTED: Level.ERROR}
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an agent may do in one pass.
+
+    ``registrations`` and ``status`` are None while too little is known to say anything. ``keep``: tasks whose
+    registration is to be left as it is. ``held``: issues that somebody should check if the listing lacks them;
+    ``confirm``: do so now. ``ended``: everything was to be stopped, and nothing is left.
+    """
+
+    lives: Mapping[TaskKey, Life] = {}
+    actions: tuple[Action, ...] = ()
+    registrations: Mapping[str, Registration] | None = None
+    keep: frozenset[str] = frozenset()
+    status: HostStatus | None = None
+    held: frozenset[TaskKey] = frozenset()
+    confirm: bool = False
+    events: tuple[Event, ...] = ()
+    look_again_s: float | None = None
+    ended: bool = False
+
+
+class _Draft:
+    """Collects the decisions about the single tasks."""
+
+    def __init__(self) -> None:
+        self.lives: dict[TaskKey, Life] = {}
+        self.actions: list[Action] = []
+        self.again_at: list[float] = []
+        self.confirm = False
+
+    def take(self, key: TaskKey, decision: Decision) -> None:
+        if decision.life is not None:
+            self.lives[key] = decision.life
+        if decision.action is not None:
+            self.actions.append(decision.action)
+        if decision.again_at is not None:
+            self.again_at.append(decision.again_at)
+        self.confirm = self.confirm or decision.confirm
+
+
+def plan(view: HostView, now: Now) -> Plan:
+    """Decide about every task of ours on this host."""
+    lives = outcomes.fold(view, now)
+    seen = ours(view)
+    wanted = {TaskKey(task.id, task.issue): task for task in view.issued.tasks.values()}
+    if not view.issued.known and not view.ending:
+        # what runs is left as it is: nobody knows yet what it should be
+        return Plan(lives=lives, look_again_s=None)
+    draft = _Draft()
+    unjudged: dict[str, Task | None] = {}
+    here = _issues(lives, seen)
+    for key in sorted(wanted.keys() | lives.keys() | seen.keys()):
+        record = wanted.get(key)
+        life = lives.get(key) or _born(view, now, key, record, seen.get(key, []))
+        if life is None:
+            unjudged[key.id] = record
+            continue
+        life = _informed(life, record, view)
+        older = [issue for issue in here.get(key.id, ()) if issue < key.issue]
+        draft.take(key, _decide(Case(key, life, seen.get(key, []), older, view, now), record))
+    for task_id, status in (view.published.tasks if view.published else {}).items():
+        if task_id not in unjudged and _may_be_hidden(view, TaskKey(task_id, status.issue), lives, seen):
+            unjudged[task_id] = None
+    return _assembled(view, now, draft, unjudged)
+
+
+def _decide(case: Case, record: Task | None) -> Decision:
+    life = case.life
+    if case.view.ending and life.phase not in (Phase.STOPPING, Phase.STOPPED):
+        life = lifecycle.begin_stop(life, case.now, "everything on this host is being stopped", drains=False)
+    if life.phase in (Phase.STOPPING, Phase.STOPPED):
+        return stopping.stop(case.with_life(life))
+    if record is not None:
+        return issued.decide(case.with_life(msgspec.structs.replace(life, unissued_since=None)))
+    verdict = stopping.verdict(case)
+    if verdict.life is None:
+        return Decision(None)
+    if verdict.stop is not None:
+        return stopping.stop(case.with_life(lifecycle.begin_stop(verdict.life, case.now, verdict.stop, drains=True)))
+    decision = issued.decide(case.with_life(verdict.life))
+    times = [at for at in (decision.again_at, verdict.again_at) if at is not None]
+    return msgspec.structs.replace(decision, again_at=min(times, default=None), confirm=verdict.confirm)
+
+
+def _issues(lives: Mapping[TaskKey, Life], seen: Mapping[TaskKey, list[Seen]]) -> dict[str, set[int]]:
+    """Which issues of each task are on this host."""
+    issues: dict[str, set[int]] = {}
+    for key in lives.keys() | seen.keys():
+        issues.setdefault(key.id, set()).add(key.issue)
+    return issues
+
+
+def _born(view: HostView, now: Now, key: TaskKey, record: Task | None, seen: list[Seen]) -> Life | None:
+    """The first memory of a task: rebuilt from what is found here. None while too little can be seen for that."""
+    definition = definition_of(view, record)
+    kinds = kinds_of(definition if isinstance(definition, TaskDefinition) else None, view)
+    life = Life(since=now.wall, record=record, kinds=kinds | {each.kind for each in seen})
+    if blindness(view, life) is not None:
+        return None
+    before = view.published.tasks.get(key.id) if view.published else None
+    if before is not None and before.issue == key.issue and before.phase is Phase.FAILED and record is not None:
+        return _given_up(life, before)
+    if not seen:
+        return life
+    attempt = max(each.container.attempt for each in seen)
+    started = max(each.container.started_at for each in seen)
+    young = now.wall - started < view.settings.restart.window_s
+    failures = (now.monotonic,) * (attempt - 1) if young else ()
+    return msgspec.structs.replace(life, attempt=attempt, failures=failures)
+
+
+def _given_up(life: Life, before: TaskStatus) -> Life:
+    """An agent's restart gives no new attempts to a task that had failed."""
+    return msgspec.structs.replace(
+        life,
+        phase=Phase.FAILED,
+        attempt=before.attempt,
+        reason=before.reason,
+        exit_code=before.exit_code,
+        since=before.since,
+    )
+
+
+def _informed(life: Life, record: Task | None, view: HostView) -> Life:
+    """``life`` with the newest record, and with the executors that its definition names."""
+    known = life if record is None or life.record == record else msgspec.structs.replace(life, record=record)
+    definition = definition_of(view, known.record)
+    if isinstance(definition, TaskDefinition):
+        kinds = kinds_of(definition, view)
+        if not kinds <= known.kinds:
+            known = msgspec.structs.replace(known, kinds=known.kinds | kinds)
+    return known
+
+
+def _may_be_hidden(
+    view: HostView, key: TaskKey, lives: Mapping[TaskKey, Life], seen: Mapping[TaskKey, list[Seen]]
+) -> bool:
+    """Whether a task that was published, and of which nothing is known now, may be where nobody can look."""
+    blind = any(executor.problem is not None for executor in view.executors.values())
+    return blind and key not in lives and key not in seen
+
+
+def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, Task | None]) -> Plan:
+    registrations: dict[str, Registration] = {}
+    keep = set(unjudged)
+    for key, life in draft.lives.items():
+        if life.phase is not Phase.RUNNING:
+            continue
+        definition = definition_of(view, life.record)
+        if life.record is not None and isinstance(definition, TaskDefinition):
+            registrations[key.id] = Registration(
+                task=life.record, definition=definition, address=view.settings.address, attempt=life.attempt
+            )
+        else:
+            keep.add(key.id)
+    looked = all(executor.looked for executor in view.executors.values())
+    again_at = min(draft.again_at, default=None)
+    return Plan(
+        lives=draft.lives,
+        actions=tuple(draft.actions),
+        registrations=registrations,
+        keep=frozenset(keep),
+        status=host_status(view, draft.lives, unjudged) if looked else None,
+        held=frozenset(key for key, life in draft.lives.items() if life.phase is not Phase.STOPPED),
+        confirm=draft.confirm,
+        events=tuple(_events(view.lives, draft.lives)),
+        look_again_s=None if again_at is None else max(0.0, again_at - now.monotonic),
+        ended=view.ending and not unjudged and all(life.phase is Phase.STOPPED for life in draft.lives.values()),
+    )
+
+
+def _events(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> list[Event]:
+    """What changed, for people."""
+    events = []
+    for key, life in after.items():
+        old = before.get(key)
+        if old is None and life.phase is Phase.PENDING and not life.reason:
+            continue
+        if old is None or (old.phase, old.attempt) != (life.phase, life.attempt):
+            attempt = f" (attempt {life.attempt})" if life.attempt > 1 else ""
+            reason = f": {life.reason}" if life.reason else ""
+            again = life.phase is Phase.PENDING and old is not None
+            level = Level.WARNING if again else _LEVELS.get(life.phase, Level.INFO)
+            events.append(Event(loop="agent", subject=key.id, message=f"{life.phase}{attempt}{reason}", level=level))
+        elif old.health != life.health and life.phase is Phase.RUNNING:
+            bad = life.health is Health.CRITICAL
+            output = f": {life.health_output}" if life.health_output else ""
+            level = Level.WARNING if bad else Level.INFO
+            events.append(Event(loop="agent", subject=key.id, message=f"health {life.health}{output}", level=level))
+    events.extend(
+        Event(loop="agent", subject=key.id, message="gone")
+        for key in before.keys() - after.keys()
+        if before[key].phase is Phase.STOPPING or before[key].phase is Phase.STOPPED
+    )
+    return events

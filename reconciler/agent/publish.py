@@ -1,0 +1,185 @@
+"""Writes what this host is and how its tasks are, and nothing while nothing changed. Called by ``loop``.
+
+Both keys are the host's own: ``state/hosts/<host>`` is held by the agent's session (held = the host is alive), and
+``state/status/<host>`` is only written behind that fence, so a predecessor that was frozen can't overwrite anything.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from reconciler.agent import identity
+from reconciler.agent.identity import HostLock
+from reconciler.agent.settings import AgentSettings
+from reconciler.errors import StoreError, UsageError
+from reconciler.model import codec, keys
+from reconciler.model.task import HostState, HostStatus
+from reconciler.runtime.clock import Clock
+from reconciler.store import lease
+from reconciler.store.interface import Committed, Conflict, Entry, Put, Store
+from reconciler.store.lease import SessionKeeper
+
+log = logging.getLogger(__name__)
+
+_CLAIM_AGAIN_S = 5.0
+NO_HOLD = "the host has not been entered in the store yet"
+
+
+class Publisher:
+    """Holds the host's record and publishes the status of its tasks."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: AgentSettings,
+        lock: HostLock,
+        clock: Clock,
+        *,
+        executors: Callable[[], Sequence[str]],
+        distrust: Callable[[], str | None],
+        on_session: Callable[[], None],
+    ) -> None:
+        """``executors`` names those that can start something now; ``distrust`` says why the store may not be ours."""
+        self._store = store
+        self._settings = settings
+        self._lock = lock
+        self._clock = clock
+        self._executors = executors
+        self._distrust = distrust
+        self._on_session = on_session
+        self._machine = identity.machine(settings.runtime_dir)
+        self._keeper: SessionKeeper | None = None
+        self._noted: str | None = None
+        self._record: bytes | None = None
+        self._held_by: str | None = None
+        self._claimed_at = clock.monotonic() - settings.poll_s
+        self._status: bytes | None = None
+        self._wrote_at = clock.monotonic() - settings.publish_interval_s
+        self.hold: str | None = NO_HOLD
+        """Why nothing may be started: this host's name is not ours (yet)."""
+        self.wanted: HostStatus | None = None
+        """What the status should be; the loop sets it."""
+        self.published: HostStatus | None = None
+
+    def open(self) -> None:
+        """Begin to be this host. Raises UsageError when it is certain that another machine is."""
+        resume = self._lock.last_session()
+        try:
+            entry = self._store.get(keys.host_state(self._settings.host))
+        except StoreError as error:
+            # what runs can be looked after without the store; the rest follows when it is back
+            log.warning("%s", error.message)
+            entry = None
+        if entry is not None and entry.holder is not None:
+            other = self._other_machine(entry)
+            if other is not None:
+                raise UsageError(other, hint="stop that agent, or give this one another name with --host")
+            resume = entry.holder
+        self._keeper = SessionKeeper(
+            self._store,
+            f"agent {self._settings.host}",
+            self._settings.session_ttl_s,
+            clock=self._clock,
+            resume=resume,
+            on_change=self._on_session,
+        )
+        self._keeper.start()
+
+    def publish(self) -> float | None:
+        """Write what differs. Returns in how many seconds there is more to write. Raises StoreError."""
+        session = self._keeper.session_id if self._keeper is not None else None
+        if session is None or self._distrust() is not None:
+            return self._settings.publish_interval_s
+        if session != self._noted:
+            self._lock.note_session(session)
+            self._noted = session
+        self._claim(session)
+        if self._held_by != session:
+            return _CLAIM_AGAIN_S
+        if self.wanted is None:
+            return None
+        value = codec.encode(self.wanted)
+        if value == self._status:
+            return None
+        wait_s = self._wrote_at + self._settings.publish_interval_s - self._clock.monotonic()
+        if wait_s > 0:
+            return wait_s
+        return self._write(session, self.wanted, value)
+
+    def flush(self) -> None:
+        """Write the last status now, if that is possible at all."""
+        self._wrote_at = self._clock.monotonic() - self._settings.publish_interval_s
+        try:
+            self.publish()
+        except StoreError as error:
+            log.warning("the last status could not be written: %s", error.message)
+
+    def close(self, *, keep_session: bool) -> None:
+        """Stop being this host; with ``keep_session`` the successor of this process goes on before anybody notices."""
+        if self._keeper is not None:
+            self._keeper.close(keep=keep_session)
+
+    def _write(self, session: str, status: HostStatus, value: bytes) -> float | None:
+        fence = lease.fence(keys.host_state(self._settings.host), session)
+        key = keys.status(self._settings.host)
+        outcome = self._store.commit([fence, Put(key, value)])
+        self._wrote_at = self._clock.monotonic()
+        if isinstance(outcome, Committed):
+            self._status, self.published = value, status
+            return None
+        if isinstance(outcome, Conflict):
+            self._held_by = None
+        else:
+            self._status = None
+        return self._settings.publish_interval_s
+
+    def _claim(self, session: str) -> None:
+        """Hold the host's record with what is true now. Looks only now and then, and when there is a reason."""
+        now = self._clock.monotonic()
+        if self._held_by == session and now - self._claimed_at < self._settings.poll_s:
+            return
+        key = keys.host_state(self._settings.host)
+        entry = self._store.get(key)
+        if entry is not None and entry.holder not in (None, session):
+            self.hold = self._other_machine(entry)
+            if self.hold is not None:
+                self._held_by = None
+                return
+            self._end_predecessor(entry.holder)
+        elif entry is not None and self._other_machine(entry) is not None:
+            log.warning("host %s was another machine before; nobody holds the name now", self._settings.host)
+        value = codec.encode(identity.host_state(self._settings, tuple(sorted(self._executors()))))
+        if (entry is None or entry.holder != session or entry.value != value) and not lease.take(
+            self._store, key, value, session
+        ):
+            self._held_by = None
+            return
+        if self._held_by is None:
+            self._read_back()
+        self._held_by, self._claimed_at, self.hold = session, now, None
+
+    def _read_back(self) -> None:
+        """What the status is now, so that an unchanged one is not written again."""
+        entry = self._store.get(keys.status(self._settings.host))
+        self._status = entry.value if entry is not None else None
+        try:
+            self.published = codec.decode(entry.value, HostStatus, entry.key) if entry is not None else None
+        except codec.Undecodable:
+            self.published = None
+
+    def _other_machine(self, entry: Entry) -> str | None:
+        """Who has this name, if it is another machine."""
+        try:
+            state = codec.decode(entry.value, HostState, entry.key)
+        except codec.Undecodable as error:
+            return error.message if entry.holder is not None else None
+        if state.machine == self._machine:
+            return None
+        return f"the host name {self._settings.host} is held by another machine ({state.address})"
+
+    def _end_predecessor(self, session_id: str | None) -> None:
+        """An earlier agent of this machine has left a session; we hold the lock file, so it is not needed any more."""
+        if session_id is None:
+            return
+        left = self._store.resume_session(session_id, f"agent {self._settings.host}", self._settings.session_ttl_s)
+        if left is not None:
+            left.close()

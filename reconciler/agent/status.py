@@ -1,0 +1,89 @@
+"""What the agent publishes of its tasks: one small record, the same bytes as long as nothing changed. Pure.
+
+Rule 9: a task is listed until nothing of it is left on the host, whether it has a record or not, with the port, memory
+and cpu that it holds: the scheduler gives them to nobody else before.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from reconciler.agent.host_view import HostView, foreign, is_neighbour
+from reconciler.agent.lifecycle import NEVER, Life, TaskKey
+from reconciler.model import codec
+from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
+
+BYTES_PER_TASK: Final = 200
+_LEAST_REASON_CHARS: Final = 24
+
+
+def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping[str, Task | None]) -> HostStatus:
+    """The status of every task on this host. ``unjudged`` are tasks of which nothing can be seen now."""
+    published = view.published.tasks if view.published else {}
+    tasks: dict[str, TaskStatus] = {}
+    # of two issues of one task the older one holds the place
+    for key, life in sorted(lives.items(), reverse=True):
+        tasks[key.id] = _fitted(key.id, _task_status(key, life, published.get(key.id)))
+    for task_id, record in unjudged.items():
+        if task_id not in tasks:
+            tasks[task_id] = _unseen(record, published.get(task_id))
+    return HostStatus(host=view.settings.host, tasks=tasks, notes=_notes(view))
+
+
+def _task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskStatus:
+    record = life.record
+    same = before if before is not None and before.issue == key.issue else None
+    held = record or same
+    unchanged = same is not None and (same.phase, same.attempt) == (life.phase, life.attempt)
+    return TaskStatus(
+        phase=life.phase,
+        issue=key.issue,
+        health=life.health if life.phase is Phase.RUNNING else Health.UNKNOWN,
+        attempt=life.attempt,
+        exit_code=life.exit_code,
+        reason=life.health_output if life.phase is Phase.RUNNING and life.health_output else life.reason,
+        since=same.since if same is not None and unchanged else round(life.since, 3),
+        port=held.port if held else 0,
+        memory=held.memory if held else 0,
+        cpu_units=held.cpu_units if held else 0,
+    )
+
+
+def _unseen(record: Task | None, before: TaskStatus | None) -> TaskStatus:
+    """Nothing can be said now: what was last said stands, but for its health."""
+    if before is not None and (record is None or before.issue == record.issue):
+        return msgspec.structs.replace(before, health=Health.UNKNOWN)
+    if record is None:
+        return TaskStatus(phase=Phase.PENDING, issue=0)
+    return TaskStatus(
+        phase=Phase.PENDING, issue=record.issue, port=record.port, memory=record.memory, cpu_units=record.cpu_units
+    )
+
+
+def _fitted(task_id: str, status: TaskStatus) -> TaskStatus:
+    """``status`` with its reason cut so that the task takes few bytes in the store."""
+    reason = " ".join(status.reason.split())
+    bare = msgspec.structs.replace(status, reason="")
+    room = max(_LEAST_REASON_CHARS, BYTES_PER_TASK - len(task_id) - len(codec.encode(bare)) - 4)
+    encoded = len(msgspec.json.encode(reason)) - 2
+    if encoded > room:
+        while len(msgspec.json.encode(reason)) - 2 > room - 3:
+            reason = reason[: max(0, min(len(reason) - 1, room - 3))]
+        reason += "…"
+    return bare if not reason else msgspec.structs.replace(status, reason=reason)
+
+
+def _notes(view: HostView) -> tuple[str, ...]:
+    notes = []
+    if view.hold is not None:
+        notes.append(view.hold)
+    if view.issued.problem is not None and view.issued.known:
+        notes.append(f"goes on with what was last issued: {view.issued.problem}")
+    for kind, executor in sorted(view.executors.items()):
+        if executor.problem and executor.began != NEVER:  # one that never was here is no news
+            notes.append(f"{kind}: {executor.problem}")
+    strange = sorted(owner.store_id[:8] for owner in foreign(view) if not is_neighbour(view.owner, owner))
+    if strange:
+        notes.append(f"leaves alone what agents of other stores or machines made here: {', '.join(strange)}")
+    return tuple(notes)
