@@ -99,12 +99,16 @@ def _faults(schema: str, document: Node) -> list[Fault]:
 
 @functools.cache
 def _validator(schema: str) -> Any:
-    resources = [(name, DRAFT202012.create_resource(content)) for name, content in schemas().items()]
+    # Without $schema: the validator would go on with its own class for a schema that names its dialect.
+    parts = {
+        name: {key: part for key, part in content.items() if key != "$schema"} for name, content in schemas().items()
+    }
+    resources = [(name, DRAFT202012.create_resource(part)) for name, part in parts.items()]
     registry: Registry[Any] = Registry().with_resources(resources)
     # JSON Schema takes 2.0 for an integer; most programs that read our values do not.
     integers = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
     kind = extend(jsonschema.Draft202012Validator, type_checker=integers)  # type: ignore[no-untyped-call]
-    return kind(schemas()[f"{schema}.json"], registry=registry)
+    return kind(parts[f"{schema}.json"], registry=registry)
 
 
 def _is_integer(_checker: object, instance: object) -> bool:

@@ -92,7 +92,8 @@ def _too_few(fault: Fault, at: Where) -> Problem:
         return _wrong_length(fault, at)
     if fault.instance == "" and isinstance(at.node.value, dict):
         return at.problem_at_key("", rules.TOO_FEW, f"a name in {at.what} is empty", "write a name")
-    return at.problem(rules.TOO_FEW, f"{at.what} is empty")
+    hint = None if isinstance(fault.instance, list) else "write a text, or remove it"
+    return at.problem(rules.TOO_FEW, f"{at.what} is empty", hint)
 
 
 def _wrong_length(fault: Fault, at: Where) -> Problem:

@@ -29,8 +29,8 @@ _WORDS: Final = (
     ("did not find expected key", "this fits no field before it", "look at the indentation here and above"),
     (
         "did not find expected '-'",
-        "this is no item of the list before it",
-        "begin it with '- ', or look at the indentation",
+        "this does not line up with the list before it",
+        "indent it like the items of the list, or begin it with '- '",
     ),
     (
         "could not find expected ':'",

@@ -3,6 +3,7 @@
 from typing import Final
 
 from reconciler.manifests import rules
+from reconciler.manifests.entries import SINGULAR
 from reconciler.manifests.nodes import Node, describe
 from reconciler.manifests.places import Where, found, short
 from reconciler.manifests.problem import Problem
@@ -17,6 +18,9 @@ _TYPES: Final = {
     "object": "a mapping of fields",
     "null": "null",
 }
+
+_WORDS: Final = ("cmd", "flags")
+"""Lists whose items are the words of a command line."""
 
 
 def wrong_type(limit: str | list[str], at: Where) -> Problem:
@@ -61,6 +65,8 @@ def _hint(wanted: list[str], at: Where) -> str | None:
         return f"write {_TYPES[wanted[0]]}, or remove the line"
     if "array" in wanted:
         return _list_hint(at)
+    if "object" in wanted and at.field in SINGULAR and isinstance(value, str):
+        return f"write name: {value}"
     if "integer" in wanted and isinstance(value, str):
         return _number_hint(value, at)
     if "boolean" in wanted and not isinstance(value, dict | list):
@@ -74,7 +80,8 @@ def _list_hint(at: Where) -> str | None:
     node: Node = at.node
     if isinstance(node.value, dict):
         return 'write a list of "NAME=value"' if at.field == "env" else "begin each item of the list with '- '"
-    return f"write a list: [{node.text or short(str(node.value))}]"
+    text = node.text or str(node.value)
+    return f"write a list: [{', '.join(text.split()) if at.field in _WORDS else text}]"
 
 
 def _number_hint(value: str, at: Where) -> str | None:

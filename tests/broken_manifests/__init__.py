@@ -1,0 +1,1 @@
+"""Manifests that each break one rule; see the test beside them."""
