@@ -1,0 +1,323 @@
+"""Runs containers of type ``bash``: plain processes of this host, found again by marks in their environment.
+
+Built by wiring, called by the agent. What runs needs no agent: see ``shim``. What ran is told by its folder: see
+``task_folder``.
+"""
+
+import contextlib
+import hashlib
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from reconciler.errors import ExecutorError
+from reconciler.executors import naming
+from reconciler.executors.archives import Limits
+from reconciler.executors.artifacts import Artifacts
+from reconciler.executors.commands import base_environment, run
+from reconciler.executors.deaths import Deaths
+from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.executors.processes import (
+    PROC,
+    Process,
+    ProcessTable,
+    TaskProcesses,
+    alive,
+    environment_of,
+    folder_of,
+    kill_until_gone,
+    send,
+    started_at,
+    wait_for_end,
+)
+from reconciler.executors.shim import SHIM, reap, spawn
+from reconciler.executors.task_folder import Attempt, TaskFolder, boot_id, folders_in
+from reconciler.executors.task_log import MOST_BYTES, cut_if_long, tail
+from reconciler.model.manifests import BashContainer, Container
+from reconciler.runtime.clock import Clock, SystemClock
+
+log = logging.getLogger(__name__)
+
+SETUP_TIMEOUT_S: Final = 600.0
+_KILL_S: Final = 10.0
+_LOG_LOOK_S: Final = 5.0
+_SYNTAX_S: Final = 30.0
+
+
+class Bash:
+    """The executor ``bash``. ``folder`` is where it keeps outputs, exit statuses and artifacts of this host."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        folder: Path,
+        *,
+        setup_timeout_s: float = SETUP_TIMEOUT_S,
+        log_bytes: int = MOST_BYTES,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._owner = owner
+        self._folder = folder.absolute()
+        self._tasks = self._folder / "tasks"
+        self._artifacts = Artifacts(self._folder / "artifacts", limits)
+        self._setup_timeout_s = setup_timeout_s
+        self._log_bytes = log_bytes
+        self._clock = clock or SystemClock()
+        self._table = ProcessTable()
+        self._deaths = Deaths()
+        self._lock = threading.Lock()
+        self._running: dict[Ref, Process] = {}
+        self._seen_ended: set[tuple[Path, Attempt]] = set()
+
+    @property
+    def name(self) -> str:
+        return "bash"
+
+    def unavailable(self) -> str | None:
+        if shutil.which("bash") is None:
+            return "there is no bash on this host"
+        return None if (PROC / "self" / "stat").exists() else f"{PROC} is not mounted"
+
+    def observe(self) -> Sequence[Observed]:
+        reap()
+        with _disk("read", self._tasks):
+            kept = [(folder, attempt) for folder in folders_in(self._tasks) if (attempt := folder.attempt())]
+            living = self._scan_until_sure(kept)
+            boot = boot_id()
+            noted = {attempt.marks: attempt.started_at for _, attempt in kept}
+            seen = [_running(task, noted.get(task.marks)) for task in living.values()]
+            seen += [folder.ended(attempt, boot) for folder, attempt in kept if _key(attempt) not in living]
+        ours = {task.marks.ref: task.first for task in living.values() if task.marks.owner == self._owner}
+        with self._lock:
+            self._running = ours
+        self._deaths.replace(ours.values())
+        self._cut_logs()
+        return seen
+
+    def _scan_until_sure(self, kept: Sequence[tuple[TaskFolder, Attempt]]) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
+        """Look twice before an end is believed: while one look goes on, a child may be born and its parent die."""
+        living = self._living()
+        ended = {(folder.path, attempt) for folder, attempt in kept if _key(attempt) not in living}
+        if ended - self._seen_ended:
+            living = {**self._living(), **living}
+            ended = {(folder.path, attempt) for folder, attempt in kept if _key(attempt) not in living}
+        self._seen_ended = ended
+        return living
+
+    def _living(self) -> dict[tuple[Owner, Ref], TaskProcesses]:
+        return {key: task for key, task in self._table.scan().items() if task.own}
+
+    def prepare(self, spec: Spec) -> None:
+        if artifact := _bash(spec).executor.artifact:
+            self._artifacts.fetch(artifact)
+
+    def start(self, spec: Spec) -> None:
+        container, folder = _bash(spec), self._task(spec.ref)
+        marks = naming.marks_of(spec, self._owner)
+        if folder.path.exists() and (task := self._find(spec.ref)):
+            if task.own and (task.marks.digest, task.marks.attempt) == (spec.digest, spec.attempt):
+                self._await_setup(task.first, folder, spec)
+                return
+            self._kill(spec.ref)
+        with _disk("write", folder.path):
+            folder.begin(marks, self._clock.wall())
+            try:
+                process = self._spawn(container, folder, {**spec.environment, **naming.to_environment(marks)})
+            except ExecutorError as error:
+                folder.note_failure(error.message)
+                raise
+        with self._lock:
+            self._running[spec.ref] = process
+        self._deaths.add(process)
+        self._await_setup(process, folder, spec)
+
+    def _spawn(self, container: BashContainer, folder: TaskFolder, variables: Mapping[str, str]) -> Process:
+        self._write_scripts(folder, container)
+        cwd = _working_folder(folder, container)
+        cwd.mkdir(parents=True, exist_ok=True)
+        if container.executor.artifact:
+            self._artifacts.place(container.executor.artifact, cwd)
+        return spawn(self._shim(), folder.path, cwd, folder.output, {**base_environment(), **variables})
+
+    def _write_scripts(self, folder: TaskFolder, container: BashContainer) -> None:
+        """Setup is looked at by itself too: an open quote in it must not swallow what follows."""
+        folder.write_scripts(container.setup, (), ())
+        if container.setup:
+            _check_syntax(folder, f"setup of {container.name}")
+        folder.write_scripts(container.setup, container.executor.start, container.executor.stop)
+        _check_syntax(folder, f"start of {container.name}")
+
+    def _await_setup(self, process: Process, folder: TaskFolder, spec: Spec) -> None:
+        deadline = time.monotonic() + self._setup_timeout_s
+        pause_s = 0.001
+        while not folder.set_up:
+            if time.monotonic() > deadline:
+                self._kill(spec.ref)
+                raise ExecutorError(f"setup of {spec.ref.container} took more than {self._setup_timeout_s:g} s")
+            if not alive(process) and not folder.set_up:
+                reap()
+                output = tail(folder.output, 20).decode(errors="replace").strip()
+                raise ExecutorError(
+                    f"setup of {spec.ref.container} ended with exit code {folder.exit_code()}", hint=output or None
+                )
+            wait_for_end([process], pause_s)
+            pause_s = min(pause_s * 2, 0.05)
+
+    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:  # noqa: ARG002 - all is on disk
+        deadline = time.monotonic() + timeout_s
+        task = self._find(ref)
+        if task is not None and task.own:
+            folder = self._task(ref)
+            if folder.stop_script.exists():
+                self._run_stop(task.first, folder, deadline - time.monotonic())
+            self._terminate(ref, deadline)
+        if task is not None:
+            self._kill(ref)
+        reap()
+
+    def _run_stop(self, process: Process, folder: TaskFolder, timeout_s: float) -> None:
+        """The operator's stop commands; whatever comes of them, what still runs is ended after them."""
+        environment = {**(environment_of(process) or base_environment()), naming.ROLE: "stop"}
+        argv = ["bash", "-e", str(folder.stop_script)]
+        cwd = folder_of(process) or folder.path
+        try:
+            ended = run(argv, environment=environment, timeout_s=timeout_s, cwd=cwd)
+            with folder.output.open("ab") as output:
+                output.write(ended.output)
+        except (ExecutorError, OSError) as error:
+            log.warning("stop commands of %s: %s", folder.path.name, error)
+            return
+        if ended.exit_code != 0:
+            how = "did not end in time" if ended.exit_code is None else f"ended with exit code {ended.exit_code}"
+            log.warning("stop commands of %s %s: %s", folder.path.name, how, ended.text[-500:])
+
+    def _terminate(self, ref: Ref, deadline: float) -> None:
+        """SIGTERM to all of it, those born meanwhile too; returns when none is left or the time is over."""
+        asked: set[Process] = set()
+        while (task := self._find(ref)) and task.own:
+            for process in task.own:
+                if process not in asked:
+                    send(process, signal.SIGTERM)
+                    asked.add(process)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            wait_for_end(task.own, left_s)
+
+    def _kill(self, ref: Ref) -> None:
+        def find() -> Sequence[Process]:
+            task = self._find(ref)
+            return (*task.own, *task.beside) if task else ()
+
+        if not kill_until_gone(find, _KILL_S):
+            left = ", ".join(str(process.pid) for process in find())
+            raise ExecutorError(f"processes of {ref.task_id} can't be killed: {left}")
+
+    def remove(self, ref: Ref) -> None:
+        task, folder = self._find(ref), self._task(ref)
+        if task is not None and task.own:
+            raise ExecutorError(f"{ref.task_id} can't be removed: it still runs")
+        if task is not None:
+            self._kill(ref)
+        with _disk("delete", folder.path):
+            folder.remove()
+
+    def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
+        with self._lock:
+            process = self._running.get(ref)
+        if process is None or not alive(process):
+            task = self._find(ref)
+            if task is None or not task.own:
+                raise ExecutorError(f"{ref.task_id} does not run")
+            process = task.first
+        variables = {**(environment_of(process) or base_environment()), **environment, naming.ROLE: "check"}
+        cwd = folder_of(process) or self._folder
+        ended = run(["bash", "-c", script], environment=variables, timeout_s=timeout_s, cwd=cwd)
+        return ScriptResult(ended.exit_code, ended.output.decode(errors="replace"))
+
+    def logs(self, ref: Ref, tail_lines: int) -> bytes:
+        output = self._task(ref).output
+        with _disk("read", output):
+            return tail(output, tail_lines)
+
+    def wait(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._deaths.wait(min(left_s, _LOG_LOOK_S)):
+                reap()
+                return True
+            self._cut_logs()
+        return False
+
+    def close(self) -> None:
+        self._deaths.close()
+
+    def _task(self, ref: Ref) -> TaskFolder:
+        return TaskFolder(self._tasks / naming.instance_name(self._owner, ref))
+
+    def _find(self, ref: Ref) -> TaskProcesses | None:
+        return self._table.scan().get((self._owner, ref))
+
+    def _shim(self) -> Path:
+        """The shim as a file; never changed once written, because shells read their scripts as they go."""
+        shim = self._folder / f"shim-{hashlib.sha256(SHIM.encode()).hexdigest()[:8]}"
+        if not shim.exists():
+            part = shim.with_name(f"{shim.name}.{threading.get_ident()}")
+            part.write_text(SHIM, encoding="utf-8")
+            part.replace(shim)
+        return shim
+
+    def _cut_logs(self) -> None:
+        with self._lock:
+            refs = list(self._running)
+        for ref in refs:
+            try:
+                cut_if_long(self._task(ref).output, self._log_bytes)
+            except OSError as error:
+                log.warning("cannot cut the log of %s: %s", ref.task_id, error)
+
+
+def _bash(spec: Spec) -> BashContainer:
+    if not isinstance(spec.container, BashContainer):
+        raise ExecutorError(f"{spec.container.name} is of type {spec.container.type}, not bash", permanent=True)
+    return spec.container
+
+
+def _working_folder(folder: TaskFolder, container: BashContainer) -> Path:
+    wanted = PurePosixPath(container.executor.download_dir)
+    if not wanted.is_absolute() and ".." in wanted.parts:
+        raise ExecutorError(f"download_dir {wanted} leads out of the task's folder", permanent=True)
+    return folder.work / wanted
+
+
+def _check_syntax(folder: TaskFolder, what: str) -> None:
+    environment = base_environment()
+    checked = run(["bash", "-n", str(folder.script)], environment=environment, timeout_s=_SYNTAX_S)
+    if checked.exit_code != 0:
+        text = checked.text.replace(f"{folder.script}: ", "")
+        raise ExecutorError(f"{what} is not valid bash: {text}", permanent=True)
+
+
+def _key(attempt: Attempt) -> tuple[Owner, Ref]:
+    return attempt.marks.owner, attempt.marks.ref
+
+
+def _running(task: TaskProcesses, noted: float | None) -> Observed:
+    marks, since = task.marks, noted or started_at(task.first)
+    return Observed(
+        ref=marks.ref, owner=marks.owner, digest=marks.digest, attempt=marks.attempt, running=True, started_at=since
+    )
+
+
+@contextlib.contextmanager
+def _disk(what: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExecutorError(f"cannot {what} {error.filename or path}: {error.strerror or error}") from error

@@ -1,0 +1,134 @@
+"""Runs a command of an operator to its end, with a deadline and bounded output: setup, stop and check scripts.
+
+What it starts stands in a session of its own, so that all of it can be ended at the deadline. The environment begins
+from a few harmless variables and never from the agent's own, which holds tokens.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from reconciler.errors import ExecutorError
+
+OUTPUT_BYTES: Final = 4096
+_PASSED_ON: Final = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")
+_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a command ended: ``exit_code`` None at its deadline; the last of what it wrote, both streams in order."""
+
+    exit_code: int | None
+    output: bytes
+
+    @property
+    def text(self) -> str:
+        """The output for people."""
+        return self.output.decode(errors="replace").strip()
+
+
+def base_environment() -> dict[str, str]:
+    """What every process of a task gets beside its own variables."""
+    base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    base.setdefault("PATH", _DEFAULT_PATH)
+    return base
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    cwd: Path | None = None,
+    output_bytes: int = OUTPUT_BYTES,
+) -> Ended:
+    """Run ``argv`` to its end, or kill it and everything in its session's group after ``timeout_s``.
+
+    Children that it leaves behind in the background are let be, unless the deadline struck.
+
+    Raises:
+        ExecutorError: it could not be started at all.
+    """
+    deadline = time.monotonic() + timeout_s
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ExecutorError(f"cannot run {argv[0]}: {error.strerror or error}") from error
+    with process:
+        if process.stdout is None:
+            raise ExecutorError(f"cannot read what {argv[0]} writes")
+        output = _Tail(process.stdout.fileno(), output_bytes)
+        pause_s = 0.001
+        while process.poll() is None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                _kill_group(process.pid)
+                process.wait()
+                output.read(0)
+                return Ended(None, output.kept)
+            # Its end shows on the pipe, unless a child in the background keeps that open.
+            output.read(min(left_s, pause_s))
+            pause_s = min(pause_s * 2, 0.05)
+        output.read(0)
+        return Ended(process.returncode, output.kept)
+
+
+def run_script(
+    script: str, *, environment: Mapping[str, str], timeout_s: float, cwd: Path, file: Path | None = None
+) -> Ended:
+    """Run ``script`` with ``bash -e``; from ``file`` if given, so that no argument list bounds its length."""
+    if file is None:
+        return run(["bash", "-e", "-c", script], environment=environment, timeout_s=timeout_s, cwd=cwd)
+    file.write_text(script, encoding="utf-8")
+    return run(["bash", "-e", str(file)], environment=environment, timeout_s=timeout_s, cwd=cwd)
+
+
+def _kill_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+class _Tail:
+    """Reads a pipe without ever blocking on it for long, and keeps the end of what came."""
+
+    def __init__(self, fd: int, most_bytes: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._most_bytes = most_bytes
+        self._open = True
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self.kept = b""
+
+    def read(self, timeout_s: float) -> None:
+        """Take what is there now; wait up to ``timeout_s`` for the first of it."""
+        if not self._open:
+            time.sleep(timeout_s)
+            return
+        if not self._poll.poll(timeout_s * 1000):
+            return
+        for _ in range(64):  # a flood must not keep us from looking at the deadline
+            try:
+                chunk = os.read(self._fd, 65536)
+            except BlockingIOError:
+                return
+            if not chunk:
+                self._open = False
+                return
+            self.kept = (self.kept + chunk)[-self._most_bytes :]

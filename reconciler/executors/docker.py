@@ -1,0 +1,187 @@
+"""Runs containers of type ``docker`` on an engine.
+
+Built by wiring, called by the agent. What a definition means to docker is in ``docker_config`` and ``docker_flags``,
+what the engine's answers mean in ``docker_report``, and how it is reached in ``docker_engine``.
+"""
+
+import contextlib
+import json
+import math
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from reconciler.errors import ExecutorError
+from reconciler.executors import docker_config, docker_report
+from reconciler.executors.commands import base_environment, run_script
+from reconciler.executors.docker_engine import Engine, NoImage
+from reconciler.executors.docker_events import News
+from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.executors.naming import instance_name
+from reconciler.model.manifests import Container
+
+SETUP_TIMEOUT_S: Final = 600.0
+_LONGEST_STOP_S: Final = 86_400
+
+
+class Docker:
+    """The executor ``docker``. Without ``base_url`` the engine is the one that DOCKER_HOST names, or the local one."""
+
+    def __init__(self, owner: Owner, *, base_url: str | None = None, setup_timeout_s: float = SETUP_TIMEOUT_S) -> None:
+        self._owner = owner
+        self._setup_timeout_s = setup_timeout_s
+        self._engine = Engine(base_url)
+        self._news = News(self._engine, docker_config.TASK)
+        self._seen: dict[str, tuple[str, Observed]] = {}
+
+    @property
+    def name(self) -> str:
+        return "docker"
+
+    def unavailable(self) -> str | None:
+        try:
+            self._engine.ping()
+        except ExecutorError as error:
+            return error.message
+        return None
+
+    def observe(self) -> Sequence[Observed]:
+        seen: dict[str, tuple[str, Observed]] = {}
+        for container_id, state in self._engine.containers(docker_config.TASK):
+            known = self._seen.get(container_id)
+            if known is None or known[0] != state:  # what did not change since the last look is not asked for again
+                known = self._look(container_id)
+            if known is not None:
+                seen[container_id] = known
+        self._seen = seen
+        return [observed for _, observed in seen.values()]
+
+    def _look(self, container_id: str) -> tuple[str, Observed] | None:
+        found = self._engine.inspect(container_id)
+        if found is None:
+            return None
+        observed = docker_report.observed(found["Config"]["Labels"] or {}, found["State"], found["Created"])
+        return None if observed is None else (found["State"]["Status"], observed)
+
+    def prepare(self, spec: Spec) -> None:
+        image = docker_config.of(spec).executor.image
+        wanted = docker_config.request(spec, self._owner, ())
+        if not self._engine.has_image(image):
+            self._engine.pull(image, wanted.platform)
+
+    def start(self, spec: Spec) -> None:
+        container = docker_config.of(spec)
+        wanted = docker_config.request(spec, self._owner, _addresses(spec.address))
+        body = _with_profile(wanted.body())
+        name = instance_name(self._owner, spec.ref)
+        found = self._find(spec.ref)
+        if found is not None:
+            marks = docker_config.marks_of_labels(found["Config"]["Labels"])
+            if marks and found["State"]["Running"] and (marks.digest, marks.attempt) == (spec.digest, spec.attempt):
+                return
+            self._engine.remove(name, force=True)
+        self._run_setup(spec, container.setup)
+        try:
+            self._engine.create(name, body, wanted.platform)
+        except NoImage:
+            self._engine.pull(container.executor.image, wanted.platform)
+            self._engine.create(name, body, wanted.platform)
+        try:
+            self._engine.start(name)
+        except ExecutorError:
+            # If this fails too, it is seen as one whose start was cut off.
+            with contextlib.suppress(ExecutorError):
+                self._engine.remove(name, force=True)
+            raise
+
+    def _run_setup(self, spec: Spec, setup: Sequence[str]) -> None:
+        if not setup:
+            return
+        with tempfile.TemporaryDirectory(prefix="reconciler-setup-") as folder:
+            ended = run_script(
+                "\n".join([*setup, ""]),
+                environment={**base_environment(), **spec.environment},
+                timeout_s=self._setup_timeout_s,
+                cwd=Path(folder),
+                file=Path(folder) / "setup",
+            )
+        if ended.exit_code is None:
+            raise ExecutorError(f"setup of {spec.ref.container} took more than {self._setup_timeout_s:g} s")
+        if ended.exit_code != 0:
+            raise ExecutorError(
+                f"setup of {spec.ref.container} ended with exit code {ended.exit_code}", hint=ended.text or None
+            )
+
+    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:  # noqa: ARG002 - it knows itself
+        found = self._find(ref)
+        if found is None or not found["State"]["Running"]:
+            return
+        if found["State"]["Paused"]:
+            self._engine.unpause(found["Id"])
+        of_its_own = found["Config"].get("StopTimeout")  # only ever set by a flag in the definition
+        wait_s = math.ceil(timeout_s) if of_its_own is None else of_its_own
+        self._engine.stop(found["Id"], min(wait_s, _LONGEST_STOP_S) if wait_s >= 0 else _LONGEST_STOP_S)
+
+    def remove(self, ref: Ref) -> None:
+        found = self._find(ref)
+        if found is None:
+            return
+        if found["State"]["Running"]:
+            raise ExecutorError(f"{ref.task_id} can't be removed: it still runs")
+        self._engine.remove(found["Id"], force=False)
+
+    def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
+        return self._engine.run(instance_name(self._owner, ref), ["sh", "-c", script], environment, timeout_s)
+
+    def logs(self, ref: Ref, tail_lines: int) -> bytes:
+        return self._engine.logs(instance_name(self._owner, ref), tail_lines)
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._news.wait(timeout_s)
+
+    def close(self) -> None:
+        self._engine.close()
+        self._news.close()
+
+    def _find(self, ref: Ref) -> dict[str, Any] | None:
+        """Our container for ``ref`` as the engine shows it."""
+        name = instance_name(self._owner, ref)
+        found = self._engine.inspect(name)
+        if found is None:
+            return None
+        marks = docker_config.marks_of_labels(found["Config"]["Labels"] or {})
+        if marks is None or (marks.owner, marks.ref) != (self._owner, ref):
+            raise ExecutorError(f"there is a container {name} that is not the agent's", hint="remove or rename it")
+        return found
+
+
+def _addresses(address: str) -> list[str]:
+    """Where a task's port is published: the host's address, and loopback for checks that are written with 127.0.0.1.
+
+    An address that the host itself does not have (behind a translating router) leaves all interfaces.
+    """
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except OSError:
+        return [""]
+    literal = str(where[0])
+    if literal in ("0.0.0.0", "::"):  # noqa: S104 - nothing is bound: it is what the operator gave
+        return [""]
+    return [literal] if literal == "::1" or literal.startswith("127.") else [literal, "127.0.0.1"]
+
+
+def _with_profile(body: dict[str, Any]) -> dict[str, Any]:
+    """The engine wants a seccomp profile itself, not the name of its file."""
+    options = body["HostConfig"].get("SecurityOpt", [])
+    for position, option in enumerate(options):
+        if option.startswith("seccomp=/"):
+            path = option.removeprefix("seccomp=")
+            try:
+                options[position] = f"seccomp={json.dumps(json.loads(Path(path).read_bytes()))}"
+            except (OSError, ValueError) as error:
+                raise ExecutorError(f"the seccomp profile {path} can't be read: {error}", permanent=True) from error
+    return body

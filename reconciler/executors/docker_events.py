@@ -1,0 +1,66 @@
+"""Knows at once when a container starts or dies: the engine's events, and plain looking where they can't be had."""
+
+import contextlib
+import logging
+import threading
+from typing import Final
+
+from reconciler.errors import ExecutorError
+from reconciler.executors.docker_engine import Engine
+
+log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 2.0
+
+
+class News:
+    """Follows the events of containers with ``label`` in a thread of its own, from the first ``wait`` on."""
+
+    def __init__(self, engine: Engine, label: str) -> None:
+        self._engine = engine
+        self._label = label
+        self._filters: Final = {"type": ["container"], "event": ["start", "die"], "label": [label]}
+        self._news = threading.Event()
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until something may have happened (True), or the time is over (False)."""
+        with self._lock:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._follow, name="docker-events", daemon=True)
+                self._thread.start()
+        if not self._news.wait(timeout_s):
+            return False
+        self._news.clear()
+        return not self._closed.is_set()
+
+    def close(self) -> None:
+        """End the thread; a ``wait`` returns. The engine is to be closed before."""
+        self._closed.set()
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join(_LOOK_S)
+
+    def _follow(self) -> None:
+        failures, before = 0, self._states()
+        while not self._closed.is_set():
+            try:
+                for _ in self._engine.events(self._filters):
+                    failures = 0
+                    # The first one says that the stream is open: whatever happened before, nobody listened.
+                    self._news.set()
+            except ExecutorError as error:
+                failures += 1
+                log.debug("%s", error.message)
+                now = self._states()
+                if now is not None and now != before:
+                    before = now
+                    self._news.set()
+            self._closed.wait(min(_LOOK_S, 0.05 * 2 ** min(failures, 10)))
+
+    def _states(self) -> list[tuple[str, str]] | None:
+        with contextlib.suppress(ExecutorError):
+            return sorted(self._engine.containers(self._label))
+        return None

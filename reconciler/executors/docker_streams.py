@@ -1,0 +1,35 @@
+"""The engine's way of sending a script's output, and a shell text that ends a script from within. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from reconciler.executors.commands import OUTPUT_BYTES
+
+_HEADER_BYTES: Final = 8
+
+# For any shell, with nothing but its built-ins: images are small. Shells drop the zero bytes of environ.
+KILL_MARKED: Final = """\
+for p in /proc/[0-9]*; do
+  while IFS= read -r line || [ -n "$line" ]; do
+    case "$line" in *"$1"*) kill -9 "${p#/proc/}" ;; esac
+  done <"$p/environ"
+done 2>/dev/null
+"""
+
+
+def payload_end(chunks: Iterable[bytes], most_bytes: int = OUTPUT_BYTES) -> bytes:
+    """The last of what was written, from a stream of frames (stream, three zeros, length, payload), cut anywhere."""
+    kept, waiting, left = b"", b"", 0
+    for chunk in chunks:
+        waiting += chunk
+        while waiting:
+            if left == 0:
+                if len(waiting) < _HEADER_BYTES:
+                    break
+                left = int.from_bytes(waiting[4:_HEADER_BYTES], "big")
+                waiting = waiting[_HEADER_BYTES:]
+                continue
+            part, waiting = waiting[:left], waiting[left:]
+            left -= len(part)
+            kept = (kept + part)[-most_bytes:]
+    return kept

@@ -1,0 +1,143 @@
+"""What the bash executor keeps of a task on disk: its scripts, its output, and how it ended.
+
+None of it is needed to find what runs (``processes`` does that); it tells of what runs no more. There is no secret in
+it: the environment is only in the processes.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from reconciler.executors.interface import Observed
+from reconciler.executors.naming import Marks
+from reconciler.executors.task_log import older
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """``attempt.json``: what was last started here, and when (wall time); ``boot`` tells a restart of the machine."""
+
+    marks: Marks
+    started_at: float
+    boot: str
+
+
+class TaskFolder:
+    """One container of one task. Methods raise OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.script = path / "script"
+        self.stop_script = path / "stop"
+        self.output = path / "output.log"
+        self.work = path / "work"
+        self._attempt = path / "attempt.json"
+        self._set_up = path / "set-up"
+        self._exit = path / "exit"
+        self._failure = path / "failure"
+
+    def begin(self, marks: Marks, now: float) -> None:
+        """Clear away the attempt before (its output stays) and note this one."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self.path.iterdir():
+            if left not in (self.output, older(self.output), self._attempt):
+                _delete(left)
+        self.work.mkdir()
+        _write(self._attempt, msgspec.json.encode(Attempt(marks, now, boot_id())))
+
+    def write_scripts(self, setup: Sequence[str], start: Sequence[str], stop: Sequence[str]) -> None:
+        """Setup and start are one script, so that what setup changes (directory, variables) holds for start."""
+        mark = f": >{shlex.quote(str(self._set_up))}"
+        _write(self.script, "\n".join([*setup, mark, *start, ""]).encode())
+        if stop:
+            _write(self.stop_script, "\n".join([*stop, ""]).encode())
+
+    def attempt(self) -> Attempt | None:
+        """What was last started here; None if nothing readable says so."""
+        try:
+            return msgspec.json.decode(self._attempt.read_bytes(), type=Attempt)
+        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+            return None
+
+    @property
+    def set_up(self) -> bool:
+        """Whether setup is over, and start has begun."""
+        return self._set_up.exists()
+
+    def exit_code(self) -> int | None:
+        """What the script ended with; None if it has not, or nobody was left to write it down."""
+        try:
+            return int(self._exit.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+
+    def note_failure(self, why: str) -> None:
+        """Say why nothing was started."""
+        _write(self._failure, why.encode())
+
+    def ended(self, attempt: Attempt, boot: str) -> Observed:
+        """What became of an attempt of which nothing runs any more; ``boot`` is the machine's ``boot_id`` now."""
+        exit_code = self.exit_code()
+        return Observed(
+            ref=attempt.marks.ref,
+            owner=attempt.marks.owner,
+            digest=attempt.marks.digest,
+            attempt=attempt.marks.attempt,
+            running=False,
+            exit_code=exit_code,
+            started_at=attempt.started_at,
+            reason=self._why(attempt, boot, exit_code),
+        )
+
+    def _why(self, attempt: Attempt, boot: str, exit_code: int | None) -> str:
+        if exit_code is None:
+            with contextlib.suppress(FileNotFoundError):
+                return self._failure.read_text(encoding="utf-8", errors="replace")
+            if attempt.boot != boot:
+                return "the host was restarted"
+            return "killed; its exit code is not known" if self.set_up else "its start was cut off"
+        if not self.set_up:
+            return f"setup ended with exit code {exit_code}"
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(exit_code - 128).name}"
+        return f"ended with exit code {exit_code}"
+
+    def remove(self) -> None:
+        """Delete all of it."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.path)
+
+
+def folders_in(path: Path) -> Iterator[TaskFolder]:
+    """All folders of tasks there."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in sorted(path.iterdir()):
+            yield TaskFolder(entry)
+
+
+def boot_id() -> str:
+    """Changes whenever the machine is started."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(fd, "wb") as file:  # noqa: PTH123 - opened above with its mode
+        file.write(content)
+    part.replace(path)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
