@@ -13,6 +13,7 @@ from reconciler.model import codec, keys
 from reconciler.store.interface import Committed, Entry, Put, PutIf, Store
 
 ATTEMPTS = 5
+SENTINELS = (keys.CONFIG_SENTINEL, keys.STATE_SENTINEL)
 
 
 class Sentinel(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +30,8 @@ def read(store: Store) -> str:
         StoreError: nobody can say.
     """
     config, state = store.get(keys.CONFIG_SENTINEL), store.get(keys.STATE_SENTINEL)
+    if config is None and state is not None:
+        config = store.get(keys.CONFIG_SENTINEL)  # both may have been created between the two reads
     if config is None and state is None:
         raise StoreNotOurs(
             f"{store.url} holds no store of this program (neither {keys.CONFIG_SENTINEL} nor {keys.STATE_SENTINEL})",
@@ -65,7 +68,7 @@ def ensure(store: Store, new_id: str) -> str:
         StoreNotOurs: a sentinel is missing, and the store is not empty.
     """
     value = codec.encode(Sentinel(store_id=new_id))
-    create = [PutIf(key, value, 0) for key in (keys.CONFIG_SENTINEL, keys.STATE_SENTINEL)]
+    create = [PutIf(key, value, 0) for key in SENTINELS]
     for _ in range(ATTEMPTS):
         if store.get(keys.CONFIG_SENTINEL) or store.get(keys.STATE_SENTINEL):
             return read(store)
@@ -87,8 +90,8 @@ def initialise(store: Store, new_id: str) -> str:
 
 
 def _refuse_unless_empty(store: Store) -> None:
-    found = [entry.key for prefix in keys.OURS for entry in store.list(prefix).entries]
-    if not found:
+    found = [entry.key for prefix in keys.OURS for entry in store.list(prefix).entries if entry.key not in SENTINELS]
+    if not found:  # sentinels that somebody created just now are met by whoever tries to create them
         return
     shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
     raise StoreNotOurs(

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -142,7 +143,7 @@ class SqliteFile:
             ) from error
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_wal(connection)
             _prepare(connection, self.path)
         except BaseException:
             connection.close()
@@ -161,6 +162,20 @@ class SqliteFile:
             elif error.sqlite_errorname.startswith("SQLITE_BUSY"):
                 hint = "Another process holds it; if it hangs, stop it."
             raise StoreUnreachable(f"{self.path}: {error}", hint=hint) from error
+
+
+def _use_wal(connection: Connection) -> None:
+    """The one step for which SQLite itself does not wait when several processes create the file at once."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname not in ("SQLITE_BUSY", "SQLITE_LOCKED") or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,7 +1,8 @@
 """What every store promises to those who write: all or nothing, conditions, no change without need, limits."""
 
+import itertools
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -247,22 +248,17 @@ def test_any_number_of_operations_passes_in_chunks(store: Store) -> None:
 def test_of_many_writers_at_once_exactly_one_wins_each_round(backend: Backend) -> None:
     rounds, writers = 20, 4
     backend.connect().commit([Put("state/n", b"0")])
-    wins: list[int] = []
 
-    def count() -> None:
-        store = backend.connect()
+    def count(_: int) -> list[int]:
+        store, wins = backend.connect(), []
         while True:
             entry = store.get("state/n")
             assert entry is not None
             number = int(entry.value)
             if number >= rounds:
-                return
+                return wins
             if store.commit([PutIf("state/n", str(number + 1).encode(), entry.index)]) == Committed():
                 wins.append(number)
 
-    threads = [threading.Thread(target=count) for _ in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(wins) == list(range(rounds))
+    with ThreadPoolExecutor(writers) as processes:
+        assert sorted(itertools.chain(*processes.map(count, range(writers)))) == list(range(rounds))
