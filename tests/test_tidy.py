@@ -325,6 +325,11 @@ def test_paths_that_the_docs_name_exist() -> None:
         problems += [
             f"{name_of(page)} names {path}, which is not there" for path in named if not (ROOT / path).exists()
         ]
+    for path in tracked("reconciler/*.py", "reconciler/**/*.py", "examples/*", "schemas/*"):
+        named = re.findall(r"\b(docs/[\w./-]+\.md)\b", path.read_text(encoding="utf-8"))
+        problems += [
+            f"{name_of(path)} names {each}, which is not there" for each in named if not (ROOT / each).exists()
+        ]
     fail_if(problems, "correct the path")
 
 
