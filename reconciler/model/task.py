@@ -142,6 +142,7 @@ class Decision(_Record, frozen=True, kw_only=True):
     at: float
     what: str
     why: str
+    service: str = ""
 
 
 class RolloutPhase(enum.StrEnum):
@@ -188,8 +189,10 @@ class SourceCounts(_Record, frozen=True, kw_only=True):
 class SyncMark(_Record, frozen=True, kw_only=True):
     """Whether a source's objects in ``config/*`` are one whole revision.
 
-    ``applying`` (``revision`` is where it came from, ``to`` where it goes, ``chunk`` grows with every transaction)
-    means a mix is stored: readers decide nothing from it. ``settled`` means ``revision`` is what is there.
+    ``applying`` (``revision`` is where it came from, ``to`` where it goes) means a mix is stored: readers decide
+    nothing from it. ``settled`` means ``revision`` is what is there. ``chunk`` grows with every transaction that writes
+    the source's objects, for ever, so that no two of them write the same mark. ``counts`` are those after the
+    transaction that wrote the mark, also while applying: whoever reads fewer objects has not read all.
     """
 
     settled: bool
@@ -203,7 +206,9 @@ class SourceState(_Record, frozen=True, kw_only=True):
     """``state/sync/<source>``: the mark, and how the last passes went.
 
     ``seen`` is the newest revision looked at; when it was refused, ``problems`` says why and ``mark.revision`` stays.
-    ``problem_count`` may exceed the number of ``problems`` kept. ``applied_at`` is wall time, for display.
+    ``problem_count`` may exceed the number of ``problems`` kept. ``applied_at`` is wall time, for display; ``author``
+    and ``subject`` are those of ``mark.revision``. ``retired`` are definitions that the source no longer declares but
+    that are still stored, as ``<name>/<version>``, and since when nobody is known to want them (seconds since 1970).
     """
 
     source: str
@@ -211,6 +216,9 @@ class SourceState(_Record, frozen=True, kw_only=True):
     location: str
     mark: SyncMark
     seen: str = ""
+    author: str = ""
+    subject: str = ""
+    retired: dict[str, int] = {}
     problems: tuple[str, ...] = ()
     problem_count: int = 0
     applied_at: float = 0.0

@@ -1,0 +1,153 @@
+"""Carries plans out: steps cut into transactions, each fenced by the cluster's lock, none on what has moved since.
+
+Rule 1: every transaction compares the head and sets it to ``seq`` + 1. After a conflict or an unknown answer nothing
+more is tried: the loop observes again. Rule 8: after the first transaction only steps that rest on no health go on.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from reconciler.errors import StoreTooLarge
+from reconciler.model import codec, keys
+from reconciler.model.task import ClusterHead, Decision, PlacementSeq, Task
+from reconciler.scheduler import chunks, decisions
+from reconciler.scheduler.cluster_view import ClusterView
+from reconciler.scheduler.snapshot import Reading
+from reconciler.scheduler.steps import DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.store import lease
+from reconciler.store.interface import (
+    Check,
+    Committed,
+    DeleteIf,
+    Operation,
+    PutIf,
+    Store,
+)
+
+
+class Applier:
+    """Carries out one plan of one cluster. ``done`` and ``actions`` say what was certainly carried out."""
+
+    def __init__(self, store: Store, reading: Reading, view: ClusterView, *, session_id: str, now: float) -> None:
+        self._store = store
+        self._view = view
+        self._now = now
+        self._session_id = session_id
+        self._marks = reading.marks
+        self._indexes = dict(reading.indexes)
+        self._placement_seq = reading.placement_seq
+        self._written: dict[str, bytes] = {}
+        self.done: list[Decision] = []
+        self.actions = 0
+        # a new cluster begins above everything that an earlier one of its name may have issued (see _remove_head)
+        self._head = view.head or ClusterHead(
+            cluster=view.name, scheduler=view.scheduler, seq=reading.placement_seq, decisions=()
+        )
+
+    def apply(self, plan: Plan, stopping: Callable[[], bool]) -> str | None:
+        """Commit transaction after transaction while nothing else moves; returns why the rest was left, if it was.
+
+        Raises:
+            StoreError: the store said certainly that the last transaction was not written.
+        """
+        fixed = 3 + len(self._marks)  # fence, head, placement
+        for number, steps in enumerate(chunks.split(plan.steps, self._store.limits.operations - fixed)):
+            if number and (reason := self._why_no_further(steps, stopping)):
+                return reason
+            made = decisions.decide(steps, self._head.seq + 1, self._now)
+            if refused := self._commit(steps, made):
+                return refused
+            self.done.extend(made)
+            self.actions += sum(len(step.actions) for step in steps)
+        return None
+
+    def _why_no_further(self, steps: Sequence[Step], stopping: Callable[[], bool]) -> str | None:
+        """Whether the next transaction would rest on what is not so any more; else the indexes it compares are read."""
+        if stopping():
+            return "this scheduler stops"
+        if any(step.needs_fresh_health for step in steps):
+            return "the rest needs a fresh look at health"
+        for key, value in self._written.items():
+            entry = self._store.get(key)
+            if entry is None or entry.value != value:
+                return f"{key} was written by somebody else"
+            self._indexes[key] = entry.index
+        return None
+
+    def _commit(self, steps: Sequence[Step], made: Sequence[Decision]) -> str | None:
+        """One transaction; returns why it was not (certainly) carried out."""
+        seq = self._head.seq + 1
+        actions = [action for step in steps for action in step.actions]
+        operations: list[Operation] = [lease.fence(keys.scheduler_lock(self._view.name), self._session_id)]
+        operations += [Check(key, index) for key, index in self._marks.items()]
+        head = ClusterHead(
+            cluster=self._view.name,
+            scheduler=self._view.scheduler,
+            seq=seq,
+            decisions=decisions.append(self._head.decisions, made),
+        )
+        head_key = keys.cluster_head(self._view.name)
+        if any(isinstance(action, RemoveHead) for action in actions):
+            operations += self._remove_head(head_key)
+        else:
+            operations.append(PutIf(head_key, codec.encode(head), self._index(head_key)))
+        placement = None
+        if any(isinstance(action, Issue) for action in actions):
+            placement = PlacementSeq(seq=self._placement_seq + 1)
+            operations.append(PutIf(keys.PLACEMENT, codec.encode(placement), self._index(keys.PLACEMENT)))
+        for action in actions:
+            operations += self._operations(action, seq)
+        if len(operations) > self._store.limits.operations:
+            raise StoreTooLarge(f"{len(operations)} operations for one step of cluster {self._view.name}")
+        outcome = self._store.commit(operations)
+        if not isinstance(outcome, Committed):
+            return outcome.why
+        self._head = head
+        self._written = {head_key: codec.encode(head)}
+        if placement:
+            self._placement_seq = placement.seq
+            self._written[keys.PLACEMENT] = codec.encode(placement)
+        return None
+
+    def _operations(
+        self, action: Issue | Withdraw | SaveRollout | DropRollout | RemoveHead, seq: int
+    ) -> list[Operation]:
+        match action:
+            case Issue(task=task):
+                issued = msgspec.structs.replace(task, issue=seq)
+                value = codec.encode(issued)
+                return [PutIf(key, value, 0) for key in _both_keys(issued)]
+            case Withdraw(task=task):
+                by_id, by_host = _both_keys(task)
+                # the copy for the host may have been touched by somebody; whatever it says by now, it goes as well
+                copy = self._store.get(by_host)
+                return [DeleteIf(by_id, self._index(by_id)), *([DeleteIf(by_host, copy.index)] if copy else [])]
+            case SaveRollout(rollout=rollout):
+                key = keys.rollout(rollout.cluster, rollout.service)
+                return [PutIf(key, codec.encode(rollout), self._index(key))]
+            case DropRollout(service=service):
+                key = keys.rollout(self._view.name, service)
+                return [DeleteIf(key, self._index(key))]
+            case RemoveHead():
+                return []
+
+    def _remove_head(self, head_key: str) -> list[Operation]:
+        """Forget the cluster, but not how far its ``seq`` came: a later one of its name begins above it.
+
+        So no two tasks ever have the same id and issue, and what still runs of the old one is never taken for the new.
+        """
+        placement = PlacementSeq(seq=max(self._placement_seq, self._head.seq) + 1)
+        lock = self._store.get(keys.scheduler_lock(self._view.name))
+        return [
+            DeleteIf(head_key, self._index(head_key)),
+            PutIf(keys.PLACEMENT, codec.encode(placement), self._index(keys.PLACEMENT)),
+            *([DeleteIf(lock.key, lock.index)] if lock else []),
+        ]
+
+    def _index(self, key: str) -> int:
+        return self._indexes.get(key, 0)
+
+
+def _both_keys(task: Task) -> tuple[str, str]:
+    return keys.task_by_id(task.id), keys.task_by_host(task.host, task.id)

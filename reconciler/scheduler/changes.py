@@ -1,0 +1,167 @@
+"""The steps of one service in the making: each method plans one legal move and keeps the counts after it.
+
+``service_plan`` decides which moves to make.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from reconciler.model.task import Task
+from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.filters import Demand
+from reconciler.scheduler.numbering import Numbering
+from reconciler.scheduler.placement import Place, Placer
+from reconciler.scheduler.replicas import Member, Standing, giving_up_order
+from reconciler.scheduler.steps import Action, Issue, Pending, Step, Withdraw
+
+
+class Changes:
+    """Counts and groups of a service's tasks after the steps planned so far.
+
+    ``dead`` are replaced come what may; of the others ``keepers`` may stay and ``leavers`` must go in the end, each by
+    id, who goes first standing first. ``started``: issued by this plan, to stay; ``carried``: issued by this plan in an
+    old version, to go later.
+    """
+
+    def __init__(
+        self,
+        view: ClusterView,
+        service: str,
+        members: Sequence[Member],
+        placer: Placer,
+        numbering: Numbering,
+        now: float,
+    ) -> None:
+        self.steps: list[Step] = []
+        self.pending: list[Pending] = []
+        self.issued = len(members)
+        self.healthy = sum(member.healthy for member in members)
+        self.dead = {each.task.id: each for each in sorted((each for each in members if each.dead), key=_lost_first)}
+        alive = giving_up_order(view, (each for each in members if not each.dead))
+        self.keepers = {each.task.id: each for each in alive if each.keeper}
+        self.leavers = {each.task.id: each for each in alive if not each.keeper}
+        self.started = 0
+        self.carried = 0
+        self._service = service
+        self._numbering = numbering
+        self._now = now
+        self._placer = placer
+        self._places = placer.for_service(Counter(member.task.host for member in members))
+
+    def close(self) -> None:
+        """Done with placing."""
+        self._places.close()
+
+    @property
+    def alive(self) -> int:
+        """Tasks that were issued before and are neither dead nor stopped by this plan."""
+        return len(self.keepers) + len(self.leavers)
+
+    def replace(self, dead: Member, successors: Sequence[tuple[Defined, bool]], why: str) -> bool:
+        """Withdraw a dead task and issue another in its place, in one step; False: there is no place.
+
+        ``successors`` are what may take its place, best first, and whether it is there to stay. A failed task's own
+        place is good enough when there is no other: nothing of it runs any more.
+        """
+        failed = dead.task if dead.standing is Standing.FAILED else None
+        for defined, to_stay in successors:
+            demand = Demand.of(defined.definition)
+            task_id = self._next_id(defined)
+            place = self._places.place(demand, task_id, (*failed.failed_on, failed.host) if failed else ())
+            if place is None and failed:
+                place = self._places.place_on(failed.host, demand, task_id, failed)
+            if place is None:
+                continue
+            same_version = failed if failed and defined.is_of(failed) else None
+            self._step(Withdraw(dead.task, why), self._issue(defined, place, why, same_version))
+            self._forget(dead)
+            self._count(to_stay=to_stay)
+            return True
+        self.cannot_place(successors[-1][0], 1)
+        return False
+
+    def withdraw(self, member: Member, why: str, *, harmless: bool = False) -> None:
+        """Stop a task. ``harmless``: whatever its health is by now."""
+        self._step(Withdraw(member.task, why), needs_fresh_health=not (harmless or member.dead))
+        self._forget(member)
+
+    def start(self, defined: Defined, count: int, why: str) -> int:
+        """Issue up to ``count`` new tasks that may stay; returns how many found no place."""
+        demand = Demand.of(defined.definition)
+        for number in range(count):
+            place = self._places.place(demand, self._next_id(defined))
+            if place is None:
+                self.cannot_place(defined, count - number)
+                return count - number
+            self._step(self._issue(defined, place, why))
+            self._count(to_stay=True)
+        return 0
+
+    def exchange(self, leaver: Member, defined: Defined, why: str) -> bool:
+        """Let a task that is not healthy make room for a new one; False: that would not help."""
+        demand = Demand.of(defined.definition)
+        place = self._places.place(demand, self._next_id(defined))
+        if place is not None:
+            self._step(Withdraw(leaver.task, why), self._issue(defined, place, why), needs_fresh_health=True)
+            self._count(to_stay=True)
+        elif self.makes_room((leaver,), defined):
+            self._step(Withdraw(leaver.task, why), needs_fresh_health=True)
+        else:
+            return False
+        self._forget(leaver)
+        return True
+
+    def makes_room(self, members: Sequence[Member], defined: Defined) -> bool:
+        """Whether a new task would fit on the host of these once all of them are gone."""
+        tasks = [member.task for member in members]
+        return self._placer.would_fit(tasks[0].host, Demand.of(defined.definition), tasks)
+
+    def how_many_fit(self, defined: Defined, up_to: int) -> int:
+        """How many new tasks would find a place now, at most ``up_to``."""
+        return self._places.how_many_fit(Demand.of(defined.definition), up_to)
+
+    def fits_when_left(self, defined: Defined) -> str | None:
+        """A host with room for a new task once the tasks that are stopping there are gone."""
+        return self._placer.fits_when_left(Demand.of(defined.definition))
+
+    def cannot_place(self, defined: Defined, count: int) -> None:
+        """Say which tasks should run and find no host, and why."""
+        definition = defined.definition
+        found = Pending(
+            service=self._service,
+            task_name=definition.name,
+            task_version=definition.version,
+            count=count,
+            reason=self._placer.why_nowhere(Demand.of(definition)),
+        )
+        last = self.pending[-1] if self.pending else None
+        if last and msgspec.structs.replace(last, count=count) == found:
+            self.pending[-1] = msgspec.structs.replace(last, count=last.count + count)
+        else:
+            self.pending.append(found)
+
+    def _next_id(self, defined: Defined) -> str:
+        return self._numbering.next_id(self._service, defined.definition.version)
+
+    def _issue(self, defined: Defined, place: Place, why: str, after: Task | None = None) -> Issue:
+        return Issue(self._numbering.task(self._service, defined, place, self._now, after), why)
+
+    def _step(self, *actions: Action, needs_fresh_health: bool = False) -> None:
+        self.steps.append(Step(service=self._service, actions=actions, needs_fresh_health=needs_fresh_health))
+
+    def _count(self, *, to_stay: bool) -> None:
+        self.issued += 1
+        self.started += to_stay
+        self.carried += not to_stay
+
+    def _forget(self, member: Member) -> None:
+        self.issued -= 1
+        self.healthy -= member.healthy
+        for group in (self.keepers, self.leavers, self.dead):
+            group.pop(member.task.id, None)
+
+
+def _lost_first(member: Member) -> tuple[bool, str]:
+    return member.standing is not Standing.LOST, member.task.id

@@ -1,0 +1,118 @@
+"""What one plan rests on: everything that matters for one cluster, read at one time, as immutable values.
+
+``snapshot.view_of`` makes it, ``plan.plan`` reads it; nothing in it is looked up later.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from reconciler.model.manifests import PORT_RANGE, Cluster, Host, Service, TaskDefinition
+from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, Task, TaskStatus
+
+
+class Defined(msgspec.Struct, frozen=True):
+    """A task definition and the digest of its content."""
+
+    definition: TaskDefinition
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """Name and version, for people."""
+        return f"{self.definition.name} version {self.definition.version}"
+
+    def is_of(self, task: Task) -> bool:
+        """Whether ``task`` was issued with exactly this content."""
+        return (
+            task.digest == self.digest
+            and task.task_version == self.definition.version
+            and task.task_name == self.definition.name
+        )
+
+
+class Use(msgspec.Struct, frozen=True):
+    """What tasks hold on a host: memory in MiB, cpu units, and by port the id of the task that has it."""
+
+    tasks: int = 0
+    memory: int = 0
+    cpu_units: int = 0
+    ports: Mapping[int, str] = {}
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """A host as the scheduler sees it.
+
+    ``present``: its agent's session holds its record. ``missing_s``: for how long the observer has seen it missing.
+    ``issued`` is held by the records of *all* clusters, ``leaving`` by tasks without a record that its status still
+    lists. ``drain_settled`` is False while the source of its ``config/hosts`` object is being applied.
+    """
+
+    name: str
+    state: HostState | None = None
+    config: Host
+    present: bool = False
+    missing_s: float = 0.0
+    drain_settled: bool = True
+    issued: Use = Use()
+    leaving: Use = Use()
+
+    @property
+    def memory(self) -> int:
+        """MiB that tasks may be promised in all."""
+        return max(0, self.state.memory - self.config.reserved_memory) if self.state else 0
+
+    @property
+    def cpu_units(self) -> int:
+        """Cpu units that tasks may be promised in all."""
+        return max(0, self.state.cpu_units - self.config.reserved_cpu_units) if self.state else 0
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        """From which ports are provided, both ends included."""
+        if self.config.port_range is not None:
+            return self.config.port_range
+        return self.state.port_range if self.state else PORT_RANGE
+
+    @property
+    def executors(self) -> tuple[str, ...]:
+        """The kinds of container that its agent can start."""
+        return self.state.executors if self.state else ()
+
+
+class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
+    """One cluster and all hosts. Mappings by service name hold only this cluster's services.
+
+    ``hold`` says why nothing at all may be concluded, ``applying`` names the sources that are in the middle of a
+    revision, ``held`` says by service why it must not be changed voluntarily. ``failed_s``: for how long the observer
+    has seen a task (by id) failed.
+    """
+
+    name: str
+    scheduler: str
+    declared: Cluster | None
+    head: ClusterHead | None
+    services: Mapping[str, Service]
+    definitions: Mapping[tuple[str, int], Defined]
+    tasks: Mapping[str, tuple[Task, ...]]
+    rollouts: Mapping[str, Rollout]
+    hosts: Mapping[str, HostView]
+    statuses: Mapping[str, HostStatus]
+    leaving_ids: AbstractSet[str]
+    hold: str | None = None
+    applying: tuple[str, ...] = ()
+    held: Mapping[str, str] = {}
+    failed_s: Mapping[str, float] = {}
+    reschedule_after_s: float = 30.0
+
+    def status_of(self, task: Task) -> TaskStatus | None:
+        """What the task's host says of this very issue; None if it says nothing (yet)."""
+        status = self.statuses.get(task.host)
+        found = status.tasks.get(task.id) if status else None
+        return found if found and found.issue == task.issue else None
+
+    def definition_of(self, task: Task) -> Defined | None:
+        """The definition with which a task was issued, if it is still stored with that content."""
+        found = self.definitions.get((task.task_name, task.task_version))
+        return found if found and found.is_of(task) else None

@@ -1,0 +1,92 @@
+"""What a transaction did and why, in words, for the cluster's head: bounded, the newest last."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from reconciler.model.task import Decision
+from reconciler.scheduler.steps import Action, DropRollout, Issue, RemoveHead, SaveRollout, Step, Withdraw
+
+MOST_BYTES: Final = 8 * 1024
+"""What all decisions of a head may take together (the promise is 16 KiB for the whole head)."""
+MOST_TEXT: Final = 300
+
+
+class _Said(msgspec.Struct):
+    """Equal things said once: the first of them, and how many there are."""
+
+    service: str
+    kind: str
+    what: str
+    why: str
+    ids: list[str]
+
+
+def decide(steps: Iterable[Step], seq: int, now: float) -> tuple[Decision, ...]:
+    """The decisions of one transaction: many alike become one."""
+    said: dict[tuple[str, str, str], _Said] = {}
+    for step in steps:
+        for each in _say(step):
+            same = said.setdefault((each.service, each.kind, each.why), each)
+            if same is not each:
+                same.ids.extend(each.ids)
+    return tuple(
+        Decision(seq=seq, at=now, service=each.service, what=_cut(_together(each)), why=_cut(each.why))
+        for each in said.values()
+    )
+
+
+def append(old: Sequence[Decision], new: Sequence[Decision]) -> tuple[Decision, ...]:
+    """The newest decisions that fit into a head."""
+    kept: list[Decision] = []
+    room = MOST_BYTES
+    for decision in reversed((*old, *new)):
+        room -= len(msgspec.json.encode(decision))
+        if room < 0:
+            break
+        kept.append(decision)
+    return tuple(reversed(kept))
+
+
+def _say(step: Step) -> list[_Said]:
+    started = [action for action in step.actions if isinstance(action, Issue)]
+    stopped = [action for action in step.actions if isinstance(action, Withdraw)]
+    if len(started) == len(stopped) == 1:
+        new, old = started[0].task, stopped[0].task
+        text = f"replace {old.id} on {old.host} by {new.id} on {new.host}"
+        said = [_Said(step.service, f"replace {new.task_version}", text, started[0].why, [new.id])]
+    else:
+        said = [_one(step.service, action) for action in step.actions if isinstance(action, Issue | Withdraw)]
+    said.extend(_one(step.service, action) for action in step.actions if not isinstance(action, Issue | Withdraw))
+    return said
+
+
+def _one(service: str, action: Action) -> _Said:
+    match action:
+        case Issue(task=task, why=why):
+            text = f"start {task.id} on {task.host}"
+            return _Said(service, f"start {task.task_version}", text, why, [task.id])
+        case Withdraw(task=task, why=why):
+            return _Said(service, f"stop {task.task_version}", f"stop {task.id} on {task.host}", why, [task.id])
+        case SaveRollout(rollout=rollout):
+            text = f"rollout of {service} to version {rollout.target_version}: {rollout.phase}"
+            return _Said(service, "rollout", text, rollout.reason, [])
+        case DropRollout():
+            return _Said(service, "forget", f"forget the rollout of {service}", "the service is gone", [])
+        case RemoveHead():
+            return _Said(
+                service, "forget cluster", "forget the cluster", "it was removed and its last task is gone", []
+            )
+
+
+def _together(said: _Said) -> str:
+    count = len(said.ids)
+    if count < 2:
+        return said.what
+    verb, _, version = said.kind.partition(" ")
+    return f"{verb} {count} tasks of {said.service} version {version} ({said.ids[0]} to {said.ids[-1]})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"

@@ -1,0 +1,185 @@
+"""Reads the store into a snapshot. The daemon keeps one ``Observer``; queries and ``--dry-run`` call ``observe``.
+
+The order of the reads matters: heads and the placement sequence come before the tasks, so that a transaction that lands
+in between makes ours fail; health comes last, so that it is never older than our own last transaction (rule 8); the
+marks of the sources come first and once more at the end, so that a mix of revisions is noticed (rule 2).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from reconciler.errors import StoreNotOurs, StoreUnreachable
+from reconciler.model import codec, keys
+from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
+from reconciler.model.task import (
+    ClusterHead,
+    HostState,
+    HostStatus,
+    Phase,
+    PlacementSeq,
+    Rollout,
+    SourceState,
+    Task,
+)
+from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.snapshot import Reading, Snapshot, scene, view_of
+from reconciler.scheduler.stopwatch import Stopwatch
+from reconciler.store import sentinel
+from reconciler.store.interface import Entry, Store
+
+RESCHEDULE_AFTER_S = 30.0
+ATTEMPTS = 5
+
+T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R")
+
+
+class Observer:
+    """Reads again and again; decodes only what changed, and times what only time decides."""
+
+    def __init__(
+        self, store: Store, *, clock: Clock | None = None, reschedule_after_s: float = RESCHEDULE_AFTER_S
+    ) -> None:
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._reschedule_after_s = reschedule_after_s
+        self._decoded = _Decoded()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget for how long anything has been as it is (rule 6: after a failover)."""
+        self._missing: Stopwatch[str] = Stopwatch()
+        self._failed: Stopwatch[tuple[str, int]] = Stopwatch()
+
+    def read(self) -> Reading:
+        """One reading of everything.
+
+        Raises:
+            StoreError: the store could not be read; nothing may be concluded.
+        """
+        for _ in range(ATTEMPTS):
+            reading = self._read()
+            if reading is not None:
+                return reading
+        raise StoreUnreachable("what the sources applied changed during each of several readings")
+
+    def _read(self) -> Reading | None:
+        store = self._store
+        doubt = None
+        try:
+            sentinel.read(store)
+        except StoreNotOurs as error:
+            doubt = error.message
+        marks = store.list(keys.SOURCES).entries
+        heads = store.list(keys.CLUSTER_HEADS).entries
+        placement = store.get(keys.PLACEMENT)
+        rollouts = store.list(keys.ROLLOUTS).entries
+        tasks = store.list(keys.TASKS_BY_ID).entries
+        config = store.list(keys.CONFIG).entries
+        hosts = store.list(keys.HOST_STATES).entries
+        statuses = store.list(keys.STATUSES).entries
+        indexes = {entry.key: entry.index for entry in marks}
+        if indexes != {entry.key: entry.index for entry in store.list(keys.SOURCES).entries}:
+            return None
+        read = self._decoded
+        placed = next(
+            iter(read.all([placement] if placement else [], keys.PLACEMENT, PlacementSeq)), PlacementSeq(seq=0)
+        )
+        snapshot = Snapshot(
+            clusters={each.name: each for each in read.all(config, keys.CLUSTERS, Cluster)},
+            services={each.name: each for each in read.all(config, keys.SERVICES, Service)},
+            definitions={
+                (each.definition.name, each.definition.version): each
+                for each in read.all(config, keys.TASK_DEFINITIONS, TaskDefinition, _defined)
+            },
+            host_configs={each.name: each for each in read.all(config, keys.HOSTS, Host)},
+            tasks=tuple(read.all(tasks, keys.TASKS_BY_ID, Task)),
+            host_states={each.host: each for each in read.all(hosts, keys.HOST_STATES, HostState)},
+            present=frozenset(entry.key.removeprefix(keys.HOST_STATES) for entry in hosts if entry.holder),
+            statuses={each.host: each for each in read.all(statuses, keys.STATUSES, HostStatus)},
+            heads={each.cluster: each for each in read.all(heads, keys.CLUSTER_HEADS, ClusterHead)},
+            rollouts={(each.cluster, each.service): each for each in read.all(rollouts, keys.ROLLOUTS, Rollout)},
+            sources={each.source: each for each in read.all(marks, keys.SOURCES, SourceState)},
+            unreadable=read.end(),
+            sentinel=doubt,
+            reschedule_after_s=self._reschedule_after_s,
+        )
+        written = (*heads, *rollouts, *tasks, *([placement] if placement else []))
+        return Reading(
+            scene=scene(self._timed(snapshot)),
+            placement_seq=placed.seq,
+            indexes={entry.key: entry.index for entry in written},
+            marks=indexes,
+        )
+
+    def _timed(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot, with how long hosts have been missing and tasks failed."""
+        now = self._clock.monotonic()
+        occupied = {task.host for task in snapshot.tasks}
+        missing = self._missing.read((snapshot.host_states.keys() | occupied) - snapshot.present, now)
+        failed = self._failed.read(
+            (
+                (task.id, task.issue)
+                for task in snapshot.tasks
+                if (host := snapshot.statuses.get(task.host))
+                and (status := host.tasks.get(task.id))
+                and status.issue == task.issue
+                and status.phase in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
+            ),
+            now,
+        )
+        return msgspec.structs.replace(
+            snapshot, missing_s=missing, failed_s={task_id: seconds for (task_id, _), seconds in failed.items()}
+        )
+
+
+def observe(store: Store, cluster: str, scheduler: str | None = None) -> ClusterView:
+    """One cluster as it is now, for whoever wants to show a plan: ``plan.plan(observe(store, name), now)``.
+
+    Nothing is known here of how long hosts have been missing, so none counts as lost.
+    """
+    return view_of(Observer(store).read().scene, cluster, scheduler)
+
+
+def _defined(definition: TaskDefinition) -> Defined:
+    return Defined(definition, codec.digest(definition))
+
+
+class _Decoded:
+    """Remembers what each value decoded to, so that a reading costs what changed."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[bytes, Any]] = {}
+        self._next: dict[str, tuple[bytes, Any]] = {}
+        self._problems: dict[str, str] = {}
+
+    @overload
+    def all(self, entries: Iterable[Entry], prefix: str, kind: type[T]) -> list[T]: ...
+    @overload
+    def all(self, entries: Iterable[Entry], prefix: str, kind: type[T], then: Callable[[T], R]) -> list[R]: ...
+    def all(self, entries: Iterable[Entry], prefix: str, kind: type[T], then: Callable[[T], Any] | None = None) -> Any:
+        """The values under ``prefix``, each made into something by ``then``; unreadable ones are left out and noted."""
+        values = []
+        for entry in entries:
+            if not entry.key.startswith(prefix):
+                continue
+            known = self._last.get(entry.key)
+            if known is None or known[0] != entry.value:
+                try:
+                    value = codec.decode(entry.value, kind, entry.key)
+                except codec.Undecodable as error:
+                    self._problems[entry.key] = error.message
+                    continue
+                known = (entry.value, then(value) if then else value)
+            self._next[entry.key] = known
+            values.append(known[1])
+        return values
+
+    def end(self) -> dict[str, str]:
+        """Done with one reading; by key, why a value could not be read."""
+        self._last, self._next = self._next, {}
+        problems, self._problems = self._problems, {}
+        return problems

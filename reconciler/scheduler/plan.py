@@ -1,0 +1,67 @@
+"""What a cluster's scheduler should do now: a pure function of one reading.
+
+The daemon carries plans out; ``plan``, ``explain``, ``tasks`` and ``--dry-run`` only show them, from the same call.
+"""
+
+from reconciler.scheduler import outage
+from reconciler.scheduler.cluster_view import ClusterView
+from reconciler.scheduler.numbering import Numbering
+from reconciler.scheduler.placement import Placer
+from reconciler.scheduler.service_plan import ServicePlan, hold_service, plan_service, remove_service
+from reconciler.scheduler.steps import Plan, RemoveHead, Step
+
+__all__ = ["Plan", "plan"]
+
+
+def plan(view: ClusterView, now: float) -> Plan:
+    """All that may be done at once, in legal steps, and why the rest is not. ``now`` is wall time, for display."""
+    if view.hold is not None:
+        return Plan(cluster=view.name, hold=view.hold)
+    named = view.declared.scheduler if view.declared else view.head.scheduler if view.head else view.scheduler
+    if named != view.scheduler:
+        return Plan(cluster=view.name, release=True)
+    found = outage.judge(view)
+    placer, numbering = Placer(view.hosts), Numbering(view)
+    parts = [_service(view, name, found, placer, numbering, now) for name in _most_urgent_first(view, found)]
+    waits = [part.look_again_s for part in parts if part.look_again_s is not None]
+    if found.next_s is not None:
+        waits.append(found.next_s)
+    steps = tuple(step for part in parts for step in part.steps)
+    if not steps and _is_gone(view):
+        steps = (Step(service="", actions=(RemoveHead(),)),)
+    return Plan(
+        cluster=view.name,
+        steps=steps,
+        pending=tuple(pending for part in parts for pending in part.pending),
+        notes=tuple(note for part in parts for note in part.notes),
+        brake=found.brake,
+        look_again_s=min(waits, default=None),
+    )
+
+
+def _service(
+    view: ClusterView, name: str, found: outage.Outage, placer: Placer, numbering: Numbering, now: float
+) -> ServicePlan:
+    if name in view.held:
+        return hold_service(view, name, view.held[name], found, placer, numbering, now)
+    if name not in view.services:
+        return remove_service(view, name, found, placer, numbering)
+    return plan_service(view, view.services[name], found, placer, numbering, now)
+
+
+def _most_urgent_first(view: ClusterView, found: outage.Outage) -> list[str]:
+    """Services with dead tasks are planned first: what room there is, is theirs."""
+    names = {*(view.declared.services if view.declared else ()), *view.tasks, *view.rollouts}
+
+    def calm(name: str) -> bool:
+        return all(task.host not in found.lost for task in view.tasks.get(name, ()))
+
+    return sorted(names, key=lambda name: (calm(name), name))
+
+
+def _is_gone(view: ClusterView) -> bool:
+    """Whether nothing is left of a removed cluster, not even a task that is still stopping."""
+    if view.declared or view.head is None or view.applying or view.tasks or view.rollouts:
+        return False
+    # an id is never trusted to act on, only to wait for
+    return not any(task_id.startswith(f"{view.name}-") for task_id in view.leaving_ids)

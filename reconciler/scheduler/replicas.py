@@ -1,0 +1,134 @@
+"""The tasks of one service, each with what is known of it: is it healthy, is it the wanted version, may it be stopped.
+
+``rollout`` decides from these which tasks start and stop.
+"""
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from reconciler.model.task import Health, Phase, Task
+from reconciler.scheduler.cluster_view import ClusterView
+from reconciler.scheduler.outage import Outage
+
+RETRY_FIRST_S = 10.0
+RETRY_MOST_S = 300.0
+
+
+class Standing(enum.IntEnum):
+    """How a task stands, in the order in which tasks are given up."""
+
+    FAILED = 0
+    """Its agent gave it up; nothing of it runs."""
+    LOST = 1
+    """Its host has been missing for so long that another must take its place."""
+    UNHEALTHY = 2
+    """It runs, and its checks are critical."""
+    STARTING = 3
+    """It does not run yet (or not yet that issue of it)."""
+    UNKNOWN = 4
+    """It runs; nobody knows whether it is healthy."""
+    MISSING = 5
+    """Its host is missing, perhaps only for a moment."""
+    HEALTHY = 6
+
+
+PERHAPS_HEALTHY = frozenset({Standing.UNKNOWN, Standing.MISSING, Standing.HEALTHY})
+"""Stopping one of these may take away a healthy task."""
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of the service. ``wait_s``: in how many seconds a failed one is replaced; 0: now."""
+
+    task: Task
+    standing: Standing
+    current: bool
+    draining: bool
+    reason: str = ""
+    wait_s: float = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Certainly healthy: its record is there, its host is present, its checks pass."""
+        return self.standing is Standing.HEALTHY
+
+    @property
+    def dead(self) -> bool:
+        """To be replaced now, come what may."""
+        return self.standing is Standing.LOST or (self.standing is Standing.FAILED and self.wait_s <= 0)
+
+    @property
+    def keeper(self) -> bool:
+        """The wanted version, where it may stay."""
+        return self.current and not self.draining
+
+
+def members(
+    view: ClusterView, service: str, outage: Outage, accepts: Callable[[Task, Standing], bool]
+) -> tuple[Member, ...]:
+    """All issued tasks of a service; ``accepts`` says which are what is wanted now."""
+    answer = []
+    for task in view.tasks.get(service, ()):
+        host = view.hosts[task.host]
+        standing, reason = _standing(view, task, present=host.present, lost=task.host in outage.lost)
+        wait_s = 0.0
+        if standing is Standing.FAILED:
+            wait_s = max(0.0, retry_delay_s(task.retries) - view.failed_s.get(task.id, 0.0))
+        answer.append(
+            Member(
+                task=task,
+                standing=standing,
+                current=accepts(task, standing),
+                draining=host.config.draining and host.drain_settled,
+                reason=reason,
+                wait_s=wait_s,
+            )
+        )
+    return tuple(answer)
+
+
+def _standing(view: ClusterView, task: Task, *, present: bool, lost: bool) -> tuple[Standing, str]:
+    if not present:
+        return (Standing.LOST if lost else Standing.MISSING), f"host {task.host} is missing"
+    status = view.status_of(task)
+    if status is None:
+        return Standing.STARTING, f"not yet seen by the agent on {task.host}"
+    match status.phase:
+        case Phase.FAILED | Phase.REJECTED | Phase.COMPLETE:
+            # a service's task that ends, even well, is a death
+            return Standing.FAILED, status.reason or str(status.phase)
+        case Phase.RUNNING if status.healthy:
+            return Standing.HEALTHY, status.reason
+        case Phase.RUNNING if status.health is Health.UNKNOWN:
+            return Standing.UNKNOWN, status.reason or "its health is not known"
+        case Phase.RUNNING:
+            return Standing.UNHEALTHY, status.reason or "its checks are critical"
+        case _:
+            return Standing.STARTING, status.reason or str(status.phase)
+
+
+def retry_delay_s(retries: int) -> float:
+    """How long a failed task waits for its replacement: none for the first, then growing, at most five minutes."""
+    return 0.0 if retries <= 0 else min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(retries - 1, 16))
+
+
+def giving_up_order(view: ClusterView, each: Iterable[Member]) -> list[Member]:
+    """Who stops first: unhealthy, wrong version, on a draining host, then where most of them are, on the fullest host.
+
+    The count of a host goes down with each one that stops there, so that what is left stays spread.
+    """
+
+    def rank(member: Member) -> tuple[int, bool, bool, int, str]:
+        return member.standing, member.current, not member.draining, -member.task.instance, member.task.id
+
+    ranked = sorted(each, key=rank)
+    crowd = Counter(member.task.host for member in ranked)
+    order = []
+    for member in ranked:
+        host = member.task.host
+        load = view.hosts[host].issued.tasks
+        order.append((*rank(member)[:3], -crowd[host], -load, -member.task.instance, member.task.id, member))
+        crowd[host] -= 1
+    return [entry[-1] for entry in sorted(order, key=lambda entry: entry[:-1])]

@@ -1,0 +1,293 @@
+"""What one service needs now: which dead tasks are replaced, which new ones start, which old ones stop.
+
+The rules, in the order in which they are applied (``docs/scheduling.md`` explains them with pictures):
+
+1. A task that is dead (lost with its host, or failed) is replaced: one transaction withdraws it and issues the other.
+2. New tasks start, as far as ``max`` and the hosts allow.
+3. Tasks that must go (old version, draining host) and are not healthy make room for those that ``max`` keeps out.
+4. Healthy ones that must go stop only while ``desired`` healthy ones remain: start first, then stop.
+5. Only where starting first is impossible (``max`` = ``desired``, or no host has room beside the old task) do they stop
+   first, down to ``min``, and only where that lets a new one start (``stop_first``).
+6. Surplus tasks stop, down to ``min`` healthy ones.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from reconciler.model.manifests import Service
+from reconciler.model.task import RolloutPhase
+from reconciler.scheduler import rollout, stop_first
+from reconciler.scheduler.changes import Changes
+from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.numbering import Numbering
+from reconciler.scheduler.outage import Outage
+from reconciler.scheduler.placement import Placer
+from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Member, Standing, members
+from reconciler.scheduler.rollout import Course
+from reconciler.scheduler.steps import DropRollout, Note, Pending, SaveRollout, Step
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How many tasks a service may have.
+
+    Never fewer healthy ones than ``floor`` by the scheduler's doing, never more issued ones than ``ceiling``.
+    """
+
+    floor: int
+    desired: int
+    ceiling: int
+
+    @classmethod
+    def of(cls, service: Service) -> "Bounds":
+        """What the service says, made consistent (another program may have stored min above desired)."""
+        desired = min(service.desired, service.max_issued)
+        return cls(min(service.min_healthy, desired), desired, service.max_issued)
+
+
+class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a plan that concerns one service."""
+
+    steps: tuple[Step, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    notes: tuple[Note, ...] = ()
+    look_again_s: float | None = None
+
+
+def plan_service(
+    view: ClusterView, service: Service, outage: Outage, placer: Placer, numbering: Numbering, now: float
+) -> ServicePlan:
+    """Bring a declared service nearer to what is wanted."""
+    target = view.definitions[service.task_name, service.task_version]
+    course = rollout.course(view, service, target, now)
+    group = members(view, service.name, outage, course.accepts)
+    bounds = Bounds.of(service)
+    if bounds.desired == 0:
+        return stop_all(view, service.name, group, "none are desired", placer, numbering)
+    if reason := rollout.failure(course, group):
+        course = rollout.settle(view, course, RolloutPhase.FAILED, reason, now)
+        group = members(view, service.name, outage, course.accepts)
+    changes = Changes(view, service.name, group, placer, numbering, now)
+    blocker = _Moves(view, changes, bounds, course).all()
+    changes.close()
+    if course.record.phase is RolloutPhase.ROLLING and _converged(changes, bounds):
+        course = rollout.settle(view, course, RolloutPhase.COMPLETED, "", now)
+    steps = changes.steps
+    if course.record != view.rollouts.get(service.name):
+        save = SaveRollout(course.record)
+        first = steps[0] if steps else Step(service=service.name, actions=())
+        steps = [msgspec.structs.replace(first, actions=(save, *first.actions)), *steps[1:]]
+    return ServicePlan(
+        steps=tuple(steps),
+        pending=tuple(changes.pending),
+        notes=tuple(Note(service=service.name, reason=each) for each in _reasons(course, changes, bounds, blocker)),
+        look_again_s=_next_retry(group),
+    )
+
+
+def stop_all(
+    view: ClusterView, service: str, group: Sequence[Member], why: str, placer: Placer, numbering: Numbering
+) -> ServicePlan:
+    """Stop all tasks of a service that nobody wants any more, whatever their health and wherever they are."""
+    changes = Changes(view, service, group, placer, numbering, 0.0)
+    for member in group:
+        changes.withdraw(member, why, harmless=True)
+    changes.close()
+    return ServicePlan(steps=tuple(changes.steps))
+
+
+def remove_service(
+    view: ClusterView, service: str, outage: Outage, placer: Placer, numbering: Numbering
+) -> ServicePlan:
+    """Stop all tasks of a service that is not declared any more, and forget its rollout with the last of them."""
+    group = members(view, service, outage, lambda *_: True)
+    why = f"service {service} was removed" if view.declared else f"cluster {view.name} was removed"
+    planned = stop_all(view, service, group, why, placer, numbering)
+    if service not in view.rollouts:
+        return planned
+    last = planned.steps[-1] if planned.steps else Step(service=service, actions=())
+    dropped = msgspec.structs.replace(last, actions=(*last.actions, DropRollout(service)))
+    return ServicePlan(steps=(*planned.steps[:-1], dropped))
+
+
+def hold_service(
+    view: ClusterView, service: str, reason: str, outage: Outage, placer: Placer, numbering: Numbering, now: float
+) -> ServicePlan:
+    """Change nothing voluntarily: only dead tasks are replaced, one for one, by what their records say."""
+    group = members(view, service, outage, lambda *_: True)
+    changes = Changes(view, service, group, placer, numbering, now)
+    for dead in list(changes.dead.values()):
+        if own := view.definition_of(dead.task):
+            changes.replace(dead, [(own, True)], _why_dead(dead))
+    changes.close()
+    return ServicePlan(
+        steps=tuple(changes.steps),
+        pending=tuple(changes.pending),
+        notes=(Note(service=service, reason=f"on hold: {reason}"),),
+        look_again_s=_next_retry(group),
+    )
+
+
+class _Moves:
+    """The six rules, one after the other, on one service."""
+
+    def __init__(self, view: ClusterView, changes: Changes, bounds: Bounds, course: Course) -> None:
+        self._view = view
+        self._changes = changes
+        self._bounds = bounds
+        self._course = course
+
+    def all(self) -> str | None:
+        """Plan all moves that are legal now; returns what the next ones wait for, if that is known."""
+        blocker = None
+        self._replace_dead()
+        if self._course.start is not None:
+            unplaced, blocked = self._start(self._course.start)
+            unplaced, blocked = self._exchange(self._course.start, unplaced, blocked)
+            self._stop_leavers()
+            blocker = stop_first.stop_first(
+                self._changes, self._bounds.floor, self._course.start, unplaced, 0 if self._surges else blocked
+            )
+        else:
+            self._stop_leavers()
+        self._stop_surplus()
+        return blocker
+
+    @property
+    def _surges(self) -> bool:
+        return self._bounds.ceiling > self._bounds.desired
+
+    def _wanted(self) -> int:
+        changes = self._changes
+        return self._bounds.desired - len(changes.keepers) - changes.started
+
+    def _replace_dead(self) -> None:
+        changes = self._changes
+        for dead in list(changes.dead.values()):
+            successors = self._successors(dead)
+            if successors:
+                changes.replace(dead, successors, _why_dead(dead))
+            elif self._wanted() <= 0:
+                changes.withdraw(dead, f"{_why_dead(dead)}; enough others run")
+
+    def _successors(self, dead: Member) -> list[tuple[Defined, bool]]:
+        """What may take a dead task's place, best first, and whether it is there to stay."""
+        changes, wanted = self._changes, self._wanted() > 0
+        own = self._view.definition_of(dead.task)
+        if dead.current and own:
+            return [(own, True)] if wanted else []
+        successors = [(self._course.start, True)] if self._course.start and wanted else []
+        # where the host failed, not the version, and nothing is known of the new one yet, don't lean on the new one
+        is_proven = any(keeper.healthy for keeper in changes.keepers.values())
+        is_short = len(changes.leavers) + changes.carried < self._bounds.desired
+        if own and dead.standing is Standing.LOST and is_short and not is_proven:
+            return [(own, False), *successors]
+        return successors
+
+    def _start(self, defined: Defined) -> tuple[int, int]:
+        """Start what is missing; returns how many found no place, and how many ``max`` keeps out."""
+        changes = self._changes
+        missing = max(0, self._wanted() - len(changes.dead))
+        room = max(0, self._bounds.ceiling - changes.issued)
+        count = min(missing, room)
+        return changes.start(defined, count, self._why_start(defined)), missing - count
+
+    def _exchange(self, defined: Defined, unplaced: int, blocked: int) -> tuple[int, int]:
+        """Let tasks that must go and are not healthy make room; returns what is still without place or kept out."""
+        for leaver in list(self._changes.leavers.values()):
+            if unplaced + blocked <= 0:
+                break
+            if leaver.standing in PERHAPS_HEALTHY:
+                continue
+            if self._changes.exchange(leaver, defined, self._why_leave(leaver)):
+                unplaced, blocked = (unplaced - 1, blocked) if unplaced else (0, blocked - 1)
+        return unplaced, blocked
+
+    def _stop_leavers(self) -> None:
+        changes, bounds = self._changes, self._bounds
+        for leaver in list(changes.leavers.values()):
+            if leaver.standing is Standing.MISSING:
+                continue
+            if leaver.standing in PERHAPS_HEALTHY:
+                must_stay = bounds.floor if changes.issued > bounds.ceiling else bounds.desired
+                free = changes.healthy - leaver.healthy >= must_stay
+            else:
+                free = changes.alive > bounds.desired
+            if free:
+                changes.withdraw(leaver, self._why_leave(leaver))
+
+    def _stop_surplus(self) -> None:
+        changes, bounds = self._changes, self._bounds
+        for keeper in list(changes.keepers.values()):
+            if len(changes.keepers) + changes.started <= bounds.desired:
+                return
+            if keeper.standing is Standing.MISSING:
+                continue
+            if keeper.standing not in PERHAPS_HEALTHY or changes.healthy - keeper.healthy >= bounds.floor:
+                changes.withdraw(keeper, f"{bounds.desired} desired, one too many")
+
+    def _why_start(self, defined: Defined) -> str:
+        changes, version = self._changes, defined.definition.version
+        if not changes.issued:
+            return "first placement"
+        old = [each for each in changes.leavers.values() if not each.current]
+        if old:
+            before = sorted({each.task.task_version for each in old} - {version})
+            return f"version {before[0]} to {version}" if before else f"new content of version {version}"
+        if changes.leavers:
+            return f"host {next(iter(changes.leavers.values())).task.host} is draining"
+        return f"{self._bounds.desired} desired"
+
+    def _why_leave(self, leaver: Member) -> str:
+        version, task = self._course.target.definition.version, leaver.task
+        if leaver.current:
+            return f"host {task.host} is draining"
+        if self._course.failed:
+            return f"version {task.task_version} failed"
+        return f"version {version} replaces it" if task.task_version != version else "new content replaces it"
+
+
+def _why_dead(dead: Member) -> str:
+    if dead.standing is Standing.LOST:
+        return f"host {dead.task.host} is lost"
+    return f"failed on {dead.task.host}: {dead.reason}"
+
+
+def _converged(changes: Changes, bounds: Bounds) -> bool:
+    nothing_to_do = not changes.steps and not changes.pending
+    return nothing_to_do and changes.issued == len(changes.keepers) == changes.healthy == bounds.desired
+
+
+def _next_retry(group: Sequence[Member]) -> float | None:
+    return min((member.wait_s for member in group if member.wait_s > 0), default=None)
+
+
+def _reasons(course: Course, changes: Changes, bounds: Bounds, blocker: str | None) -> list[str]:
+    """Why the service is not as it should be, beside what can't be placed."""
+    reasons = []
+    if course.failed:
+        version = course.target.definition.version
+        reasons.append(f"version {version} failed: {course.record.reason}; it is tried again when its content changes")
+        if course.start is None:
+            reasons.append("the version before it is not in the store any more, so nothing new starts")
+    missing = [each for each in (*changes.keepers.values(), *changes.leavers.values())
+               if each.standing is Standing.MISSING]  # fmt: skip
+    if missing:
+        hosts = sorted({each.task.host for each in missing})
+        reasons.append(f"{len(missing)} tasks are on missing hosts ({', '.join(hosts)})")
+    if changes.leavers and not changes.steps:
+        reasons.append(blocker or _waits_for(changes, bounds))
+    return reasons
+
+
+def _waits_for(changes: Changes, bounds: Bounds) -> str:
+    """Why tasks that must go are still there."""
+    sick = [each for each in changes.keepers.values() if not each.healthy]
+    if sick:
+        first = sick[-1]
+        return f"waits until {first.task.id} on {first.task.host} is healthy: {first.reason}"
+    if bounds.floor == bounds.desired == bounds.ceiling:
+        return f"min = desired = max = {bounds.desired}, so no task may start or stop first: raise max or lower min"
+    if changes.pending and bounds.floor == bounds.desired:
+        return f"no host has room beside the old tasks, and min = desired = {bounds.desired} forbids to stop one first"
+    return f"{changes.healthy} are healthy, and at least {bounds.floor} must stay"

@@ -1,0 +1,191 @@
+"""All that was read from the store at one time, decoded; and the view of one cluster in it.
+
+``observe`` reads it; tests and scenarios build it by hand. Everything here is a pure function of what was read.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from reconciler.model import keys
+from reconciler.model.manifests import Cluster, Host, Service
+from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, SourceState, Task
+from reconciler.scheduler import evidence
+from reconciler.scheduler.cluster_view import ClusterView, Defined, HostView, Use
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of the whole store.
+
+    ``unreadable`` holds by key why a value could not be decoded; ``sentinel`` why the store may not be trusted.
+    ``missing_s`` and ``failed_s`` come from the observer's own clock, by host and by task id.
+    """
+
+    clusters: Mapping[str, Cluster] = {}
+    services: Mapping[str, Service] = {}
+    definitions: Mapping[tuple[str, int], Defined] = {}
+    host_configs: Mapping[str, Host] = {}
+    tasks: tuple[Task, ...] = ()
+    host_states: Mapping[str, HostState] = {}
+    present: frozenset[str] = frozenset()
+    statuses: Mapping[str, HostStatus] = {}
+    heads: Mapping[str, ClusterHead] = {}
+    rollouts: Mapping[tuple[str, str], Rollout] = {}
+    sources: Mapping[str, SourceState] = {}
+    unreadable: Mapping[str, str] = {}
+    sentinel: str | None = None
+    missing_s: Mapping[str, float] = {}
+    failed_s: Mapping[str, float] = {}
+    reschedule_after_s: float = 30.0
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What the views of all clusters share, worked out once for each reading.
+
+    ``tasks`` and ``rollouts`` are by cluster and service; ``doubt`` says why the reading proves nothing.
+    """
+
+    snapshot: Snapshot
+    hosts: Mapping[str, HostView]
+    tasks: Mapping[str, Mapping[str, tuple[Task, ...]]]
+    rollouts: Mapping[str, Mapping[str, Rollout]]
+    leaving_ids: frozenset[str]
+    doubt: str | None
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read, and the index of every key that a transaction may have to compare."""
+
+    scene: Scene
+    placement_seq: int
+    indexes: dict[str, int]
+    marks: dict[str, int]
+
+
+def scene(snapshot: Snapshot) -> Scene:
+    """Sort the records by cluster and service, and add up what each host is promised."""
+    issued: dict[str, list[Task]] = defaultdict(list)
+    by_service: dict[str, dict[str, list[Task]]] = defaultdict(lambda: defaultdict(list))
+    for task in snapshot.tasks:
+        issued[task.host].append(task)
+        by_service[task.cluster][task.service].append(task)
+    records = {(task.host, task.id) for task in snapshot.tasks}
+    leaving = {
+        host: left
+        for host, status in snapshot.statuses.items()
+        if (left := {task_id: task for task_id, task in status.tasks.items() if (host, task_id) not in records})
+    }
+    applying = evidence.applying(snapshot.sources)
+    hosts = {}
+    for name in snapshot.host_states.keys() | snapshot.host_configs.keys() | issued.keys() | leaving.keys():
+        config = snapshot.host_configs.get(name, Host(name=name))
+        hosts[name] = HostView(
+            name=name,
+            state=snapshot.host_states.get(name),
+            config=config,
+            present=name in snapshot.present,
+            missing_s=snapshot.missing_s.get(name, 0.0),
+            drain_settled=config.managed_by not in applying,
+            issued=_use((task.id, task.port, *_promised(snapshot, task)) for task in issued[name]),
+            leaving=_use(
+                (each, task.port, task.memory, task.cpu_units) for each, task in leaving.get(name, {}).items()
+            ),
+        )
+    tasks = {
+        cluster: {service: tuple(sorted(each, key=_order)) for service, each in services.items()}
+        for cluster, services in by_service.items()
+    }
+    rollouts: dict[str, dict[str, Rollout]] = defaultdict(dict)
+    for (cluster, service), rollout in snapshot.rollouts.items():
+        rollouts[cluster][service] = rollout
+    leaving_ids = frozenset(task_id for left in leaving.values() for task_id in left)
+    doubt = snapshot.sentinel or evidence.incomplete(snapshot.sources, _owners(snapshot))
+    return Scene(snapshot, hosts, tasks, rollouts, leaving_ids, doubt)
+
+
+def _order(task: Task) -> tuple[str, int, int]:
+    return task.task_name, task.task_version, task.instance
+
+
+def _promised(snapshot: Snapshot, task: Task) -> tuple[int, int]:
+    """Memory and cpu units of a record; another program's scheduler may have left them out."""
+    if task.memory or task.cpu_units:
+        return task.memory, task.cpu_units
+    found = snapshot.definitions.get((task.task_name, task.task_version))
+    return (found.definition.memory, found.definition.cpu_units) if found and found.is_of(task) else (0, 0)
+
+
+def _use(held: Iterable[tuple[str, int, int, int]]) -> Use:
+    tasks = memory = cpu_units = 0
+    ports = {}
+    for task_id, port, task_memory, task_cpu_units in held:
+        tasks += 1
+        memory += task_memory
+        cpu_units += task_cpu_units
+        if port:
+            ports[port] = task_id
+    return Use(tasks, memory, cpu_units, ports) if tasks else _NOTHING
+
+
+_NOTHING = Use()
+
+
+def clusters_of(declared: Mapping[str, Cluster], heads: Mapping[str, ClusterHead], scheduler: str) -> tuple[str, ...]:
+    """The clusters that a scheduler of this name serves: declared ones, and those whose last tasks are not gone."""
+    wanted = {name for name, cluster in declared.items() if cluster.scheduler == scheduler}
+    left = {name for name, head in heads.items() if head.scheduler == scheduler}
+    return tuple(sorted(wanted | (left - declared.keys())))
+
+
+def view_of(everything: Scene, name: str, scheduler: str | None = None) -> ClusterView:
+    """The cluster ``name`` as a scheduler called ``scheduler`` sees it (default: the one that it names itself)."""
+    snapshot = everything.snapshot
+    declared = snapshot.clusters.get(name)
+    head = snapshot.heads.get(name)
+    if scheduler is None:
+        scheduler = declared.scheduler if declared else head.scheduler if head else "default"
+    tasks = everything.tasks.get(name, {})
+    wanted = declared.services if declared else ()
+    services = {each: snapshot.services[each] for each in wanted if each in snapshot.services}
+    rollouts = everything.rollouts.get(name, {})
+    applying = evidence.applying(snapshot.sources)
+    held = {}
+    for service in sorted({*wanted, *tasks, *rollouts}):
+        reason = evidence.held(
+            declared,
+            services.get(service),
+            snapshot.definitions,
+            applying,
+            snapshot.unreadable.get(keys.service(service)),
+        )
+        if reason:
+            held[service] = reason
+    return ClusterView(
+        name=name,
+        scheduler=scheduler,
+        declared=declared,
+        head=head,
+        services=services,
+        definitions=snapshot.definitions,
+        tasks=tasks,
+        rollouts=rollouts,
+        hosts=everything.hosts,
+        statuses=snapshot.statuses,
+        leaving_ids=everything.leaving_ids,
+        hold=everything.doubt or evidence.unreadable_for(name, snapshot.unreadable),
+        applying=applying,
+        held=held,
+        failed_s=snapshot.failed_s,
+        reschedule_after_s=snapshot.reschedule_after_s,
+    )
+
+
+def _owners(snapshot: Snapshot) -> evidence.Owners:
+    """By kind, whose object each one is."""
+    return {
+        "clusters": [each.managed_by for each in snapshot.clusters.values()],
+        "services": [each.managed_by for each in snapshot.services.values()],
+        "task_definitions": [each.definition.managed_by for each in snapshot.definitions.values()],
+        "hosts": [each.managed_by for each in snapshot.host_configs.values()],
+    }

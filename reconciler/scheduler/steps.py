@@ -1,0 +1,91 @@
+"""Everything that a plan may say: the actions, the legal steps that they stand in, and the reasons beside them."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from reconciler.model.task import Rollout, Task
+
+
+class Issue(msgspec.Struct, frozen=True):
+    """Write both records of a new task. Its ``issue`` is filled in by the transaction that does it."""
+
+    task: Task
+    why: str
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """Delete both records of a task; its agent stops it."""
+
+    task: Task
+    why: str
+
+
+class SaveRollout(msgspec.Struct, frozen=True):
+    """Store how far a change of version has come."""
+
+    rollout: Rollout
+
+
+class DropRollout(msgspec.Struct, frozen=True):
+    """Forget the rollout of a service that is gone."""
+
+    service: str
+
+
+class RemoveHead(msgspec.Struct, frozen=True):
+    """Forget a removed cluster whose last task is gone."""
+
+
+Action: TypeAlias = Issue | Withdraw | SaveRollout | DropRollout | RemoveHead
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """Actions of one service that belong into one transaction. Every step is legal by itself, in the order given.
+
+    ``needs_fresh_health``: it takes away something that may be healthy, so it is only done on a reading that began
+    after one's own last transaction.
+    """
+
+    service: str
+    actions: tuple[Action, ...]
+    needs_fresh_health: bool = False
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that should run and have no record, because no host fits."""
+
+    service: str
+    task_name: str
+    task_version: int
+    count: int
+    reason: str
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a service is not (yet) as it should be."""
+
+    service: str
+    reason: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one cluster's scheduler should do now.
+
+    ``hold``: why nothing at all is done. ``release``: another scheduler is named, so the lock is to be given up.
+    ``brake``: why lost hosts' tasks are not replaced. ``look_again_s``: when something is due though nothing changes.
+    """
+
+    cluster: str
+    steps: tuple[Step, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    notes: tuple[Note, ...] = ()
+    hold: str | None = None
+    brake: str | None = None
+    release: bool = False
+    look_again_s: float | None = None
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """All actions, in order."""
+        return tuple(action for step in self.steps for action in step.actions)
