@@ -346,6 +346,34 @@ def test_paths_that_the_docs_name_exist() -> None:
     fail_if(problems, "correct the path")
 
 
+def metrics() -> set[str]:
+    """The names of all metrics, as Prometheus reads them."""
+    return {
+        str(node.args[0].value)
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("Counter", "Gauge", "Histogram", "Summary")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def test_every_metric_is_explained_and_alerts_use_no_other() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    problems = [f"{name} is not in docs/operations.md" for name in sorted(metrics()) if f"`{name}" not in page]
+    assert len(metrics()) >= 3
+    for path in tracked("examples/deploy/prometheus/*"):
+        rules = yaml.safe_load(path.read_text(encoding="utf-8"))
+        expressions = " ".join(rule["expr"] for group in rules["groups"] for rule in group["rules"])
+        problems += [
+            f"{name_of(path)} uses {name}, which no code writes"
+            for name in sorted(set(re.findall(r"reconciler_\w+", expressions)) - metrics())
+        ]
+    fail_if(problems, "add the metric to the table in docs/operations.md, or correct its name")
+
+
 def test_every_decision_is_in_the_list() -> None:
     listed = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
     problems = []
