@@ -1,0 +1,134 @@
+"""Ending: asked, killed or by itself; the exit code is known, the news comes at once, and nothing is left behind."""
+
+import pytest
+
+from reconciler.errors import ExecutorError
+from reconciler.executors.interface import Owner, Ref
+from tests.executor_contract.conftest import Stage
+from tests.executor_contract.kits import POLITE, STUBBORN
+
+
+def test_a_stop_lets_it_finish_what_it_does(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    stage.executor.stop(spec.ref, spec.container, 20)
+    observed = stage.seen(spec)
+    assert observed is not None
+    assert (observed.running, observed.exit_code) == (False, 0)
+    assert b"bye" in stage.executor.logs(spec.ref, 10)
+
+
+def test_what_ignores_a_stop_is_killed_after_the_timeout(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(STUBBORN)))
+    stage.executor.stop(spec.ref, spec.container, 1)
+    observed = stage.seen(spec)
+    assert observed is not None
+    assert not observed.running
+    assert observed.reason
+
+
+def test_stopping_works_when_the_definition_is_forgotten(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    stage.another_executor().stop(spec.ref, None, 20)
+    observed = stage.seen(spec)
+    assert observed is not None
+    assert (observed.running, observed.exit_code) == (False, 0)
+
+
+def test_stopping_or_removing_what_is_not_there_does_nothing(stage: Stage) -> None:
+    ref = Ref("default-nothing-1-0", 1, "main")
+    stage.executor.stop(ref, None, 1)
+    stage.executor.remove(ref)
+    assert stage.executor.logs(ref, 10) == b""
+
+
+def test_stopping_what_has_ended_keeps_its_exit_code(stage: Stage) -> None:
+    spec = stage.start(stage.spec(stage.kit.shell("exit 4")))
+    stage.ended(spec)
+    stage.executor.stop(spec.ref, spec.container, 1)
+    assert stage.ended(spec).exit_code == 4
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_an_end_by_itself_is_seen_with_its_exit_code(stage: Stage, code: int) -> None:
+    spec = stage.start(stage.spec(stage.kit.shell(f"echo working; exit {code}")))
+    observed = stage.ended(spec)
+    assert observed.exit_code == code
+    assert str(code) in observed.reason
+    assert stage.executor.logs(spec.ref, 10) == b"working\n"
+
+
+def test_an_end_while_no_agent_was_there_is_seen_with_its_exit_code(stage: Stage) -> None:
+    spec = stage.start(stage.spec(stage.kit.shell("sleep 0.5; exit 5")))
+    stage.executor.close()
+    assert stage.ended(spec, stage.another_executor()).exit_code == 5
+
+
+def test_a_death_is_news_at_once(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    assert stage.seen(spec)
+    stage.settle(stage.executor)
+    stage.kit.kill(stage.owner, spec.ref)
+    assert stage.executor.wait(30)
+    assert not stage.ended(spec).running
+
+
+def test_a_death_of_what_another_agent_started_is_news_at_once(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    adopting = stage.another_executor()
+    assert stage.seen(spec, adopting)
+    stage.settle(adopting)
+    stage.kit.kill(stage.owner, spec.ref)
+    assert adopting.wait(30)
+    assert not stage.ended(spec, adopting).running
+
+
+def test_waiting_ends_when_nothing_happens(stage: Stage) -> None:
+    stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    stage.executor.observe()
+    stage.settle(stage.executor)
+    assert not stage.executor.wait(0.2)
+
+
+def test_removing_leaves_nothing(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    stage.executor.stop(spec.ref, spec.container, 20)
+    assert stage.kit.remains(stage.owner, spec.ref)
+    stage.executor.remove(spec.ref)
+    assert stage.seen(spec) is None
+    assert stage.kit.remains(stage.owner, spec.ref) == []
+    stage.executor.remove(spec.ref)
+
+
+def test_what_runs_is_not_removed(stage: Stage) -> None:
+    spec = stage.start(stage.spec(stage.kit.shell(POLITE)))
+    with pytest.raises(ExecutorError, match="still runs"):
+        stage.executor.remove(spec.ref)
+    observed = stage.seen(spec)
+    assert observed is not None
+    assert observed.running
+
+
+def test_what_another_owner_runs_is_seen_as_theirs_and_never_touched(stage: Stage) -> None:
+    spec = stage.start(stage.spec(stage.kit.shell(POLITE)))
+    for owner in (Owner("another-store", stage.owner.machine), Owner(stage.owner.store_id, "machine-2")):
+        stranger = stage.another_executor(owner)
+        seen = [each for each in stranger.observe() if each.owner == stage.owner]
+        assert [each.ref for each in seen if each.running] == [spec.ref]
+        stranger.stop(spec.ref, spec.container, 1)
+        stranger.remove(spec.ref)
+        observed = stage.seen(spec)
+        assert observed is not None
+        assert observed.running
+
+
+def test_two_owners_run_the_same_task_side_by_side(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    other = stage.another_executor(Owner("another-store", stage.owner.machine))
+    other.start(spec)
+    try:
+        stage.executor.stop(spec.ref, spec.container, 20)
+        theirs = [each for each in other.observe() if each.ref == spec.ref and each.owner != stage.owner]
+        assert [each.running for each in theirs] == [True]
+    finally:
+        other.stop(spec.ref, spec.container, 1)
+        other.remove(spec.ref)
