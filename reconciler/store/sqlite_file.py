@@ -132,10 +132,7 @@ class SqliteFile:
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # values may hold secrets; O_EXCL because closing a file that SQLite has open would drop SQLite's locks
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            pass
+            _create(self.path)
         except OSError as error:
             raise StoreUnreachable(
                 f"can't open the store {self.path}: {error.strerror}",
@@ -162,6 +159,16 @@ class SqliteFile:
             elif error.sqlite_errorname.startswith("SQLITE_BUSY"):
                 hint = "Another process holds it; if it hangs, stop it."
             raise StoreUnreachable(f"{self.path}: {error}", hint=hint) from error
+
+
+def _create(path: Path) -> None:
+    """Make an empty file for this user alone (values may hold secrets), if there is none.
+
+    A file that is there is not even opened: closing it would drop the locks that SQLite has on it.
+    """
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _use_wal(connection: Connection) -> None:
