@@ -1,0 +1,389 @@
+"""The JSON Schemas and the typed model say the same: neither takes or refuses what the other does not.
+
+Shown three ways: field by field, by random values made from one and given to the other, and by random values with one
+thing changed, which both must take or both refuse.
+"""
+
+import copy
+import functools
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import inspect
+
+from reconciler.manifests.schema import SCHEMAS, _validator, schema_folder, schemas
+from reconciler.manifests.settings import Settings
+from reconciler.model.codec import encode
+from reconciler.model.manifests import (
+    BashContainer,
+    BashExecutor,
+    Check,
+    Cluster,
+    DockerContainer,
+    DockerExecutor,
+    Host,
+    Service,
+    TaskDefinition,
+)
+from reconciler.model.task import HostState, Task
+
+DECLARED = {
+    "cluster": Cluster,
+    "service": Service,
+    "task_definition": TaskDefinition,
+    "host": Host,
+    "settings": Settings,
+}
+RECORDS = {"task": Task, "host_state": HostState}
+PARTS = {"docker_executor": DockerExecutor, "bash_executor": BashExecutor, "check": Check}
+CONSTRAINTS = ("pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "enum")
+PROPERTIES = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+
+
+def part(name: str) -> dict[str, Any]:
+    """A schema by its name, or a part of that of task definitions."""
+    if f"{name}.json" in schemas():
+        return dict(schemas()[f"{name}.json"])
+    return dict(schemas()["task_definition.json"]["$defs"][name])
+
+
+def schema_takes(name: str, value: Any) -> bool:
+    return bool(_validator(name).is_valid(value))
+
+
+def model_takes(model: Any, value: Any) -> bool:
+    try:
+        msgspec.json.decode(json.dumps(value), type=model)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        return False
+    return True
+
+
+# Field by field.
+
+
+def normal(schema: Any, root: dict[str, Any]) -> Any:
+    """What a schema demands, without words; containers as the set of their two kinds."""
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        return "a container" if name == "container" else normal(root["$defs"][name], root)
+    if "anyOf" in schema and all("$ref" in one for one in schema["anyOf"]):
+        return "a container"
+    if "anyOf" in schema:
+        merged: dict[str, Any] = {"type": set()}
+        for one in schema["anyOf"]:
+            each = normal(one, root)
+            merged["type"] |= each.pop("type")
+            merged.update(each)
+        return merged
+    kinds = schema.get("type", "string")
+    found: dict[str, Any] = {"type": {kinds} if isinstance(kinds, str) else set(kinds)}
+    found |= {name: schema[name] for name in CONSTRAINTS if name in schema}
+    items = schema.get("items")
+    if not items and "prefixItems" in schema:
+        assert all(one == schema["prefixItems"][0] for one in schema["prefixItems"])
+        items = schema["prefixItems"][0]
+    if items:
+        found["items"] = normal(items, root)
+    if isinstance(schema.get("additionalProperties"), dict):
+        found["values"] = normal(schema["additionalProperties"], root)
+        if "propertyNames" in schema:
+            found["names"] = {
+                name: schema["propertyNames"][name] for name in CONSTRAINTS if name in schema["propertyNames"]
+            }
+    if "properties" in schema:
+        found["fields"] = {name: normal(one, root) for name, one in schema["properties"].items()}
+        found["required"] = set(schema.get("required", ()))
+        found["defaults"] = {name: one["default"] for name, one in schema["properties"].items() if "default" in one}
+        found["strict"] = schema.get("additionalProperties", True) is False
+    return found
+
+
+def of_model(model: Any) -> Any:
+    (_, components) = msgspec.json.schema_components([model])
+    root = {"$defs": json.loads(msgspec.json.encode(components))}
+    return normal(root["$defs"][model.__name__], root)
+
+
+@pytest.mark.parametrize(("name", "model"), [*DECLARED.items(), *PARTS.items()])
+def test_each_field_is_the_same_in_schema_and_model(name: str, model: Any) -> None:
+    ours = part(name)
+    assert normal(ours, ours) == of_model(model)
+
+
+@pytest.mark.parametrize(("kind", "model"), [("docker", DockerContainer), ("bash", BashContainer)])
+def test_each_kind_of_container_is_the_same_in_schema_and_model(kind: str, model: Any) -> None:
+    container = part("container")
+    container["properties"] = container["properties"] | {
+        "type": {"type": "string", "enum": [kind]},
+        "executor": {"$ref": f"#/$defs/{kind}_executor"},
+    }
+    theirs = of_model(model)
+    assert normal(container, schemas()["task_definition.json"]) == theirs
+    assert container["allOf"][["docker", "bash"].index(kind)]["then"]["properties"]["executor"] == {
+        "$ref": f"#/$defs/{kind}_executor"
+    }
+
+
+@pytest.mark.parametrize(("name", "model"), RECORDS.items())
+def test_each_field_of_a_record_is_in_schema_and_model(name: str, model: Any) -> None:
+    ours, theirs = normal(part(name), {}), of_model(model)
+    assert {field: one["type"] for field, one in ours["fields"].items()} == {
+        field: one["type"] for field, one in theirs["fields"].items()
+    }
+    assert ours["required"] == theirs["required"]
+    assert ours["defaults"] == theirs["defaults"]
+    assert not ours["strict"]
+    assert not theirs["strict"]
+
+
+# Each field is explained.
+
+
+def fields(schema: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """All properties of a schema file, with where they stand and the schema that holds them."""
+    found = [(f"{path}.{name}", one, schema) for name, one in schema.get("properties", {}).items()]
+    for name, definition in schema.get("$defs", {}).items():
+        found += fields(definition, f"{path}.{name}")
+    return found
+
+
+FIELDS = [field for name in SCHEMAS for field in fields(schemas()[f"{name}.json"], name)]
+
+
+@pytest.mark.parametrize(("path", "field", "holder"), FIELDS, ids=[path for path, *_ in FIELDS])
+def test_each_field_has_a_description_a_default_and_an_example(
+    path: str, field: dict[str, Any], holder: dict[str, Any]
+) -> None:
+    name = path.rpartition(".")[2]
+    assert field["description"].endswith(".")
+    assert field["examples"]
+    assert ("default" in field) == (name not in holder.get("required", ()))
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_examples_and_defaults_in_a_schema_are_right(name: str) -> None:
+    validator = _validator(name)
+    validator.check_schema(schemas()[f"{name}.json"])
+    assert schemas()[f"{name}.json"]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    for example in schemas()[f"{name}.json"]["examples"]:
+        validator.validate(example)
+    for path, field, _ in fields(schemas()[f"{name}.json"], name):
+        values = field["examples"] + ([field["default"]] if "default" in field else [])
+        for value in values:
+            bare = {key: one for key, one in field.items() if key not in {"default", "examples"}}
+            assert validator.evolve(schema=bare).is_valid(value), f"{path}: {value!r}"
+
+
+def test_the_schemas_are_found_beside_the_package_and_inside_the_wheel() -> None:
+    assert {path.stem for path in schema_folder().glob("*.json")} == set(SCHEMAS)
+
+
+# Random values.
+
+
+def values(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """What a schema takes, built from our keywords."""
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        return container_values(root) if name == "container" else values(root["$defs"][name], root)
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return st.one_of(*(values_of_kind(kind, schema, root) for kind in kinds))
+
+
+def values_of_kind(kind: str, schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if kind == "null":
+        return st.none()
+    if kind == "boolean":
+        return st.booleans()
+    if kind == "number":
+        return st.floats(allow_nan=False, allow_infinity=False)
+    if kind == "integer":
+        return st.integers(schema.get("minimum", -(2**53)), schema.get("maximum", 2**53 - 1))
+    if kind == "string" and "pattern" in schema:
+        most = schema.get("maxLength", 1000)
+        return st.from_regex(schema["pattern"], fullmatch=True).filter(lambda text: len(text) <= most)
+    if kind == "string":
+        return st.text(st.characters(codec="utf-8"), min_size=schema.get("minLength", 0), max_size=20)
+    if kind == "array":
+        few, most = schema.get("minItems", 0), schema.get("maxItems", 3)
+        return st.lists(values(schema["items"], root), min_size=few, max_size=most)
+    assert kind == "object"
+    if "properties" not in schema:
+        names = st.text(st.characters(codec="utf-8"), min_size=schema.get("propertyNames", {}).get("minLength", 0))
+        return st.dictionaries(names, values(schema["additionalProperties"], root), max_size=3)
+    return object_values(schema, root)
+
+
+def object_values(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
+    needed = {name: values(schema["properties"][name], root) for name in schema.get("required", ())}
+    free = {name: values(one, root) for name, one in schema["properties"].items() if name not in needed}
+    made = st.fixed_dictionaries(needed, optional=free)
+    if "oneOf" in schema:
+        return st.tuples(made, st.sampled_from(["http", "tcp", "script", "ttl"])).flatmap(
+            lambda pair: one_kind(pair[0], pair[1], schema, root)
+        )
+    if "not" in schema:
+        return made.map(lambda value: value | ({"port": 0} if value.get("provide_port") else {}))
+    return made
+
+
+def one_kind(check: dict[str, Any], kind: str, schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
+    others = {name: None for name in ("http", "tcp", "script", "ttl") if name != kind and name in check}
+    text = values({**schema["properties"][kind], "type": "string"}, root)
+    return text.map(lambda chosen: check | others | {kind: chosen})
+
+
+def container_values(root: dict[str, Any]) -> st.SearchStrategy[Any]:
+    properties = root["$defs"]["container"]["properties"]
+    return st.one_of(
+        *(
+            st.fixed_dictionaries(
+                {
+                    "name": values(properties["name"], root),
+                    "type": st.just(kind),
+                    "executor": values(root["$defs"][f"{kind}_executor"], root),
+                },
+                optional={"setup": values(properties["setup"], root)},
+            )
+            for kind in ("docker", "bash")
+        )
+    )
+
+
+@functools.cache
+def made_from_schema(name: str) -> st.SearchStrategy[Any]:
+    return values(part(name), part(name))
+
+
+def of_type(type_: inspect.Type) -> st.SearchStrategy[Any]:
+    """What a type of the model takes, built from its annotations alone."""
+    match type_:
+        case inspect.NoneType():
+            return st.none()
+        case inspect.BoolType():
+            return st.booleans()
+        case inspect.IntType(ge=low, le=high):
+            return st.integers(low, high)
+        case inspect.StrType(pattern=str(pattern), max_length=most):
+            return st.from_regex(pattern, fullmatch=True).filter(lambda text: most is None or len(text) <= most)
+        case inspect.StrType(min_length=few):
+            return st.text(st.characters(codec="utf-8"), min_size=few or 0, max_size=20)
+        case inspect.VarTupleType(item_type=item, min_length=few):
+            return st.lists(of_type(item), min_size=few or 0, max_size=3).map(tuple)
+        case inspect.TupleType(item_types=items):
+            return st.tuples(*(of_type(item) for item in items))
+        case inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(of_type(key), of_type(value), max_size=3)
+        case inspect.UnionType(types=types):
+            return st.one_of(*(of_type(one) for one in types))
+        case inspect.StructType(cls=cls, fields=of_struct):
+            needed = {field.name: of_type(field.type) for field in of_struct if field.required}
+            free = {field.name: of_type(field.type) for field in of_struct if not field.required}
+            return (
+                st.fixed_dictionaries(needed, optional=free).map(lambda chosen: try_to_make(cls, chosen)).filter(bool)
+            )
+    raise AssertionError(f"no values for {type_}")
+
+
+def try_to_make(cls: Any, chosen: dict[str, Any]) -> Any:
+    try:
+        if cls is Check:
+            kinds = [kind for kind in ("http", "tcp", "script", "ttl") if chosen.get(kind) is not None]
+            chosen = chosen | dict.fromkeys(kinds[1:])
+        return cls(**chosen)
+    except ValueError:
+        return None
+
+
+@pytest.mark.parametrize(("name", "model"), [*DECLARED.items(), *RECORDS.items()])
+@given(data=st.data())
+@PROPERTIES
+def test_the_model_takes_what_the_schema_takes(name: str, model: Any, data: st.DataObject) -> None:
+    value = data.draw(made_from_schema(name))
+    assert schema_takes(name, value), "the strategy is wrong"
+    assert model_takes(model, value)
+
+
+@pytest.mark.parametrize(("name", "model"), DECLARED.items())
+@given(data=st.data())
+@PROPERTIES
+def test_the_schema_takes_what_the_model_writes(name: str, model: Any, data: st.DataObject) -> None:
+    thing = data.draw(of_type(inspect.type_info(model)))
+    assert schema_takes(name, json.loads(encode(thing)))
+
+
+WRONG = st.sampled_from(
+    [
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        2**60,
+        0.5,
+        2.5,
+        "",
+        " ",
+        "x",
+        "web",
+        "_",
+        "a\n",
+        "10s",
+        "0s",
+        "yes",
+        [],
+        [""],
+        {},
+        {"": ""},
+    ]
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place inside a value."""
+    found = [at]
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inside:
+        found += places(one, (*at, key))
+    return found
+
+
+def changed(value: Any, draw: Any) -> Any:
+    """The value with one thing replaced, removed, added or misspelt."""
+    value = copy.deepcopy(value)
+    *above, last = draw(st.sampled_from([place for place in places(value) if place]))
+    holder = functools.reduce(lambda one, key: one[key], above, value)
+    how = draw(st.sampled_from(["replace", "remove", "misspell", "add"]))
+    if how == "replace":
+        holder[last] = draw(WRONG)
+    elif how == "remove":
+        del holder[last]
+    elif isinstance(holder, list):
+        holder.append(draw(WRONG))
+    elif how == "misspell":
+        holder[f"{last}_"] = holder.pop(last)
+    else:
+        field = draw(
+            st.sampled_from(["http", "tcp", "script", "ttl", "port", "provide_port", "managed_by", "type", "image"])
+        )
+        holder[field] = draw(WRONG)
+    return value
+
+
+@pytest.mark.parametrize(("name", "model"), DECLARED.items())
+@given(data=st.data())
+@PROPERTIES
+def test_schema_and_model_agree_about_a_changed_value(name: str, model: Any, data: st.DataObject) -> None:
+    value = data.draw(made_from_schema(name).filter(lambda one: len(places(one)) > 1))
+    for _ in range(data.draw(st.integers(1, 2))):
+        if len(places(value)) > 1:
+            value = changed(value, data.draw)
+    assert schema_takes(name, value) == model_takes(model, value), value
