@@ -1,10 +1,8 @@
 """``reconciler agent``."""
 
-from pathlib import Path
-
 import click
 
-from reconciler.cli.options import agent_options, daemon_options, store_option
+from reconciler.cli.options import AgentOptions, DaemonOptions, agent_options, daemon_options, store_option
 
 
 @click.command()
@@ -13,15 +11,10 @@ from reconciler.cli.options import agent_options, daemon_options, store_option
 @store_option
 @daemon_options(8231)
 def agent(
-    host: str | None,
-    address: str | None,
-    runtime_dir: Path | None,
-    executors: tuple[str, ...],
+    agent_options: AgentOptions,
     dry_run: bool,
     store_url: str | None,
-    bind: tuple[str, int] | None,
-    log_format: str,
-    log_level: str,
+    daemon_options: DaemonOptions,
 ) -> None:
     """Run on each host: starts and stops what was issued to it.
 
@@ -29,15 +22,16 @@ def agent(
     adopts them. Without Docker on this host it offers only the bash executor.
     """
     from reconciler import wiring
-    from reconciler.runtime import log
     from reconciler.runtime.process import serve
 
-    log.set_up(json=log_format == "json", level=log_level)
+    daemon_options.set_up_log()
     with wiring.open_store(store_url) as store:
-        settings = wiring.agent_settings(host=host, address=address, runtime_dir=runtime_dir)
-        daemon = wiring.agent(store, settings, executors=executors)
+        daemon = agent_options.agent(store)
         if dry_run:
-            for line in wiring.agent_dry_run(daemon):
-                click.echo(line)
+            plan = daemon.dry_run()
+            for action in plan.actions:
+                click.echo(action.describe())
+            if not plan.actions:
+                click.echo("nothing to do")
             return
-        serve([daemon], bind=bind, routes=daemon.routes())
+        serve([daemon], bind=daemon_options.bind, routes=daemon.routes())

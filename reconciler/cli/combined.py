@@ -1,10 +1,8 @@
 """``reconciler combined``."""
 
-from pathlib import Path
-
 import click
 
-from reconciler.cli.options import agent_options, daemon_options, store_option
+from reconciler.cli.options import AgentOptions, DaemonOptions, agent_options, daemon_options, store_option
 
 
 @click.command()
@@ -12,14 +10,9 @@ from reconciler.cli.options import agent_options, daemon_options, store_option
 @store_option
 @daemon_options(8231)
 def combined(
-    host: str | None,
-    address: str | None,
-    runtime_dir: Path | None,
-    executors: tuple[str, ...],
+    agent_options: AgentOptions,
     store_url: str | None,
-    bind: tuple[str, int] | None,
-    log_format: str,
-    log_level: str,
+    daemon_options: DaemonOptions,
 ) -> None:
     """Scheduler and agent in one process, for small set-ups and for trying things out.
 
@@ -29,11 +22,9 @@ def combined(
     reconciler apply -f examples/hello-world.yml
     """
     from reconciler import wiring
-    from reconciler.runtime import log
     from reconciler.runtime.process import serve
 
-    log.set_up(json=log_format == "json", level=log_level)
+    daemon_options.set_up_log()
     with wiring.open_store(store_url) as store:
-        settings = wiring.agent_settings(host=host, address=address, runtime_dir=runtime_dir)
-        daemon = wiring.agent(store, settings, executors=executors)
-        serve([daemon, wiring.scheduler(store)], bind=bind, routes=daemon.routes())
+        daemon = agent_options.agent(store)
+        serve([daemon, wiring.scheduler(store)], bind=daemon_options.bind, routes=daemon.routes())

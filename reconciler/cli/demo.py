@@ -12,10 +12,13 @@ import click
 
 from reconciler.cli.demo_client import Address, Client, Tally
 from reconciler.cli.demo_repository import DemoRepository
+from reconciler.cli.options import port_range_option
 from reconciler.cli.screen import Screen, print_tasks, say
 from reconciler.errors import ReconcilerError
-from reconciler.queries.status import Status
-from reconciler.queries.tasks import TaskRow
+from reconciler.queries import fleet
+from reconciler.queries.fleet import Fleet
+from reconciler.queries.status import status
+from reconciler.queries.tasks import TaskRow, tasks
 
 SERVICE = "hello"
 PATIENCE_S = 120.0
@@ -29,7 +32,8 @@ class DemoFailed(ReconcilerError):
 
 @click.command()
 @click.option("--stay/--no-stay", default=None, help="Stay up until Ctrl-C; the default on a terminal.")
-def demo(stay: bool | None) -> None:
+@port_range_option
+def demo(stay: bool | None, port_range: tuple[int, int] | None) -> None:
     """See it work: a git repository of manifests is synced, scheduled and run as real HTTP servers.
 
     On a terminal it stays up and shows what to try. Without one it also commits a new version, watches the rolling
@@ -50,15 +54,23 @@ def demo(stay: bool | None) -> None:
             f"reconciler demo: {repository.path} → store → scheduler → agent → processes   (Ctrl-C ends it)"
         )
         with wiring.open_store(url) as store:
-            settings = wiring.agent_settings(host="demo", address="127.0.0.1", runtime_dir=folder / "run")
-            agent = wiring.agent(store, settings, executors=("bash",), emit=screen.emit, owns_tasks=True)
+            agent = wiring.agent(
+                store,
+                host="demo",
+                address="127.0.0.1",
+                runtime_dir=folder / "run",
+                port_range=port_range,
+                executors=("bash",),
+                emit=screen.emit,
+            )
+            owned = wiring.EphemeralAgent(agent)
             source = wiring.source(git_url=str(repository.path), name="demo", cache_dir=folder / "mirror")
             daemons = [
-                agent,
+                owned,
                 wiring.scheduler(store, emit=screen.emit),
                 wiring.sync(store, source, poll_s=0.5, emit=screen.emit),
             ]
-            story = Story(lambda: wiring.task_rows(store), lambda: wiring.status(store))
+            story = Story(lambda: fleet.read(store, time.time()))
 
             def tell(stop: threading.Event) -> None:
                 if stay:
@@ -69,9 +81,8 @@ def demo(stay: bool | None) -> None:
                     story.upgrade(stop, repository.commit_next_version)
 
             serve(daemons, bind=None, until=tell)
-            left = agent.running()
-            if left:
-                raise DemoFailed(f"still running after the end: {', '.join(left)}")
+            if not owned.ended:
+                raise DemoFailed("some tasks were still running at the end")
             say("every process that the demo started has ended")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -80,9 +91,12 @@ def demo(stay: bool | None) -> None:
 class Story:
     """What happens without a terminal: healthy, upgrade under load, healthy again."""
 
-    def __init__(self, rows: Callable[[], Sequence[TaskRow]], status: Callable[[], Status]) -> None:
-        self.rows = rows
-        self._status = status
+    def __init__(self, look: Callable[[], Fleet]) -> None:
+        self._look = look
+
+    def rows(self) -> Sequence[TaskRow]:
+        """The tasks now."""
+        return tasks(self._look())
 
     def upgrade(self, stop: threading.Event, commit_next_version: Callable[[], int]) -> None:
         """Tell it all; raises DemoFailed at the first thing that isn't as promised."""
@@ -102,13 +116,13 @@ class Story:
     def _wait_until_healthy(self, stop: threading.Event, version: int) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            status = self._status()
-            if status.services and status.ok and all(row.task_version == version for row in status.services):
+            now = status(self._look())
+            if now.services and now.ok and all(row.task_version == version for row in now.services):
                 return
             if stop.wait(0.1):
                 raise DemoFailed("stopped before the end")
         print_tasks(self.rows())
-        reasons = [reason for row in self._status().services for reason in row.reasons]
+        reasons = [reason for row in status(self._look()).services for reason in row.reasons]
         raise DemoFailed(f"not healthy within {PATIENCE_S:.0f} s: {'; '.join(reasons) or 'nobody says why'}")
 
     def _resolve(self) -> Sequence[Address]:

@@ -1,10 +1,11 @@
 """``reconciler dev``."""
 
+import time
 from pathlib import Path
 
 import click
 
-from reconciler.cli.options import agent_options, daemon_options, store_option
+from reconciler.cli.options import AgentOptions, DaemonOptions, agent_options, daemon_options, store_option
 
 
 @click.command()
@@ -16,14 +17,9 @@ from reconciler.cli.options import agent_options, daemon_options, store_option
 def dev(
     directory: Path,
     keep: bool,
-    host: str | None,
-    address: str | None,
-    runtime_dir: Path | None,
-    executors: tuple[str, ...],
+    agent_options: AgentOptions,
     store_url: str | None,
-    bind: tuple[str, int] | None,
-    log_format: str,
-    log_level: str,
+    daemon_options: DaemonOptions,
 ) -> None:
     """Run a folder of manifests here and now, and follow every change.
 
@@ -33,20 +29,22 @@ def dev(
     """
     from reconciler import wiring
     from reconciler.cli.screen import Screen
-    from reconciler.runtime import log
+    from reconciler.queries import fleet
+    from reconciler.queries.tasks import tasks
     from reconciler.runtime.process import serve
 
-    log.set_up(json=log_format == "json", level=log_level)
+    daemon_options.set_up_log()
     home = Path(".reconciler")
     url = store_url or wiring.embedded_store(home / "dev.db")
     screen = Screen(f"reconciler dev {directory}   Ctrl-C ends it   state: {url}")
+    # one name for all folders in the embedded store, so that another folder replaces what the last one ran
+    source = wiring.source(directory=directory, name="dev" if store_url is None else None)
     with wiring.open_store(url) as store:
-        settings = wiring.agent_settings(host=host, address=address, runtime_dir=runtime_dir or home / "run")
-        agent = wiring.agent(store, settings, executors=executors, emit=screen.emit, owns_tasks=not keep)
+        agent = agent_options.agent(store, emit=screen.emit, runtime_dir=home / "run")
         daemons = [
-            agent,
+            agent if keep else wiring.EphemeralAgent(agent),
             wiring.scheduler(store, emit=screen.emit),
-            wiring.dev_sync(store, directory, embedded=store_url is None, emit=screen.emit),
+            wiring.sync(store, source, mutable_versions=True, emit=screen.emit),
         ]
-        with screen.live(lambda: wiring.task_rows_of(store)):
-            serve(daemons, bind=bind, routes=agent.routes())
+        with screen.live(lambda: tasks(fleet.read(store, time.time()))):
+            serve(daemons, bind=daemon_options.bind, routes=agent.routes())

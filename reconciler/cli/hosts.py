@@ -3,7 +3,7 @@
 import click
 
 from reconciler.cli import output
-from reconciler.cli.options import format_option, store_option
+from reconciler.cli.options import format_option, read_fleet, store_option
 
 
 @click.command()
@@ -14,9 +14,9 @@ def hosts(store_url: str | None, output_format: str) -> None:
 
     MEMORY is in MiB and CPU in units of 1/1024 of a core; both as promised to tasks, of what there is.
     """
-    from reconciler import wiring
+    from reconciler.queries import hosts as query
 
-    rows = wiring.host_rows(store_url)
+    rows = query.hosts(read_fleet(store_url))
     if output_format == "json":
         output.print_json(rows)
         return

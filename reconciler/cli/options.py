@@ -1,12 +1,68 @@
-"""Options that several commands share, so that they read and behave alike everywhere."""
+"""Options that several commands share, so that they read and behave alike everywhere.
 
-from collections.abc import Callable
+A family of options reaches the command as one value: ``@agent_options`` gives it ``agent_options: AgentOptions``.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
+
+if TYPE_CHECKING:
+    from reconciler.agent.loop import AgentDaemon
+    from reconciler.model.events import Emit
+    from reconciler.queries.fleet import Fleet
+    from reconciler.store.interface import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class AgentOptions(msgspec.Struct, frozen=True):
+    """What names and places an agent; None: found out."""
+
+    host: str | None
+    address: str | None
+    runtime_dir: Path | None
+    port_range: tuple[int, int] | None
+    executors: tuple[str, ...]
+
+    def agent(
+        self,
+        store: "Store",
+        *,
+        emit: "Emit | None" = None,
+        runtime_dir: Path | None = None,
+    ) -> "AgentDaemon":
+        """The agent that the options describe; ``runtime_dir`` is for when they name none."""
+        from reconciler import wiring
+
+        return wiring.agent(
+            store,
+            host=self.host,
+            address=self.address,
+            runtime_dir=self.runtime_dir or runtime_dir,
+            port_range=self.port_range,
+            executors=self.executors,
+            emit=emit,
+        )
+
+
+class DaemonOptions(msgspec.Struct, frozen=True):
+    """How a process that stays up speaks to others. ``bind`` None: no HTTP."""
+
+    bind: tuple[str, int] | None
+    log_format: str
+    log_level: str
+
+    def set_up_log(self) -> None:
+        """Send the log where and how the options say."""
+        from reconciler.runtime import log
+
+        log.set_up(json=self.log_format == "json", level=self.log_level)
 
 
 def store_option(function: F) -> F:
@@ -34,38 +90,91 @@ def format_option(*formats: str) -> Callable[[F], F]:
 
 
 def daemon_options(port: int) -> Callable[[F], F]:
-    """``--http``, ``--log-format`` and ``--log-level`` of a process that stays up."""
-
-    def add(function: F) -> F:
-        function = click.option(
-            "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
-            default="info",
+    """``--http``, ``--log-format`` and ``--log-level`` of a process that stays up, as ``daemon_options``."""
+    options = [
+        click.option(
+            "--http",
+            "bind",
+            callback=_bind,
+            default=f"127.0.0.1:{port}",
             show_default=True,
-            envvar="RECONCILER_LOG_LEVEL",
-        )(function)
-        function = click.option(
+            metavar="HOST:PORT",
+            help="Where to serve /healthz and /metrics; port 0 takes any free one, `off` serves nothing.",
+        ),
+        click.option(
             "--log-format",
             type=click.Choice(["text", "json"]),
             default="text",
             show_default=True,
             envvar="RECONCILER_LOG_FORMAT",
             help="Lines for people, or one JSON object a line.",
-        )(function)
-        return click.option(
-            "--http",
-            "bind",
-            callback=bind_address,
-            default=f"127.0.0.1:{port}",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default="info",
             show_default=True,
-            metavar="HOST:PORT",
-            help="Where to serve /healthz and /metrics; port 0 takes any free one, `off` serves nothing.",
-        )(function)
+            envvar="RECONCILER_LOG_LEVEL",
+            help="The least that is logged.",
+        ),
+    ]
+    return lambda function: _family(function, "daemon_options", DaemonOptions, options)
 
-    return add
+
+def port_range_option(function: F) -> F:
+    """``--port-range FIRST-LAST``."""
+    return click.option(
+        "--port-range",
+        metavar="FIRST-LAST",
+        callback=_port_range,
+        envvar="RECONCILER_PORT_RANGE",
+        help="From which ports tasks are given theirs; 20000-29999 if not given. config/hosts has the last word.",
+    )(function)
 
 
-def bind_address(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int] | None:
+def agent_options(function: F) -> F:
+    """``--host`` and what else places an agent, as ``agent_options``."""
+    options = [
+        click.option("--host", metavar="NAME", help="This host's name in the store; the machine's if not given."),
+        click.option(
+            "--address",
+            metavar="IP",
+            help="The address under which tasks on this host are reached; found out if not given.",
+        ),
+        click.option(
+            "--runtime-dir",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            envvar="RECONCILER_RUNTIME_DIR",
+            help="Where logs and other small files of running tasks are kept.",
+        ),
+        port_range_option,
+        click.option(
+            "--executor",
+            "executors",
+            multiple=True,
+            type=click.Choice(["docker", "bash"]),
+            help="Offer only these executors (may be repeated); all of them if not given.",
+        ),
+    ]
+    return _family(function, "agent_options", AgentOptions, options)
+
+
+def _family(function: F, name: str, kind: type[msgspec.Struct], options: Sequence[Callable[[Any], Any]]) -> F:
+    """Give ``function`` the options' values as one ``kind`` in its argument ``name``."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        values[name] = kind(**{field: values.pop(field) for field in kind.__struct_fields__})
+        return function(**values)
+
+    made: Any = command
+    for option in reversed(options):
+        made = option(made)
+    return made  # type: ignore[no-any-return]  # click's decorators add parameters, not behaviour
+
+
+def _bind(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int] | None:
     """``HOST:PORT``, ``:PORT``, ``PORT`` or ``off`` (None)."""
     if value == "off":
         return None
@@ -75,27 +184,20 @@ def bind_address(ctx: click.Context, param: click.Parameter, value: str) -> tupl
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def agent_options(function: F) -> F:
-    """What names and places an agent."""
-    function = click.option(
-        "--executor",
-        "executors",
-        multiple=True,
-        type=click.Choice(["docker", "bash"]),
-        help="Offer only these executors (may be repeated); all of them if not given.",
-    )(function)
-    function = click.option(
-        "--runtime-dir",
-        metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
-        envvar="RECONCILER_RUNTIME_DIR",
-        help="Where logs and other small files of running tasks are kept.",
-    )(function)
-    function = click.option(
-        "--address",
-        metavar="IP",
-        help="The address under which tasks on this host are reached; found out if not given.",
-    )(function)
-    return click.option("--host", metavar="NAME", help="This host's name in the store; the machine's if not given.")(
-        function
-    )
+def _port_range(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """``FIRST-LAST``, both included."""
+    if value is None:
+        return None
+    first, _, last = value.partition("-")
+    if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
+        raise click.BadParameter(f"{value!r} is not FIRST-LAST", ctx, param)
+    return int(first), int(last)
+
+
+def read_fleet(store_url: str | None) -> "Fleet":
+    """What the store holds now, for the commands that only look."""
+    from reconciler import wiring
+    from reconciler.queries import fleet
+
+    with wiring.open_store(store_url) as store:
+        return fleet.read(store, time.time())

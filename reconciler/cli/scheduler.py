@@ -1,8 +1,15 @@
 """``reconciler scheduler``."""
 
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import click
 
-from reconciler.cli.options import daemon_options, store_option
+from reconciler.cli.options import DaemonOptions, daemon_options, store_option
+
+if TYPE_CHECKING:
+    from reconciler.scheduler.steps import Plan
 
 
 @click.command()
@@ -19,9 +26,7 @@ def scheduler(
     name: str,
     dry_run: bool,
     store_url: str | None,
-    bind: tuple[str, int] | None,
-    log_format: str,
-    log_level: str,
+    daemon_options: DaemonOptions,
 ) -> None:
     """Decide which tasks run where, and issue them.
 
@@ -29,13 +34,37 @@ def scheduler(
     seconds when that one dies. SIGTERM gives the locks up at once. Tasks keep running without any scheduler.
     """
     from reconciler import wiring
-    from reconciler.runtime import log
     from reconciler.runtime.process import serve
+    from reconciler.scheduler.loop import dry_run
 
-    log.set_up(json=log_format == "json", level=log_level)
+    daemon_options.set_up_log()
     with wiring.open_store(store_url) as store:
         if dry_run:
-            for line in wiring.scheduler_dry_run(store, name):
-                click.echo(line)
+            for plan in dry_run(store, scheduler_name=name, now=time.time()):
+                for line in _lines(plan):
+                    click.echo(line)
             return
-        serve([wiring.scheduler(store, name=name)], bind=bind)
+        serve([wiring.scheduler(store, name=name)], bind=daemon_options.bind)
+
+
+def _lines(plan: "Plan") -> Iterator[str]:
+    from reconciler.scheduler.steps import Issue, Withdraw
+
+    if plan.hold:
+        yield f"{plan.cluster}: nothing is changed: {plan.hold}"
+    for action in plan.actions:
+        match action:
+            case Issue(task, why):
+                yield f"{plan.cluster}: issue {task.id} on {task.host}: {why}"
+            case Withdraw(task, why):
+                yield f"{plan.cluster}: withdraw {task.id} from {task.host}: {why}"
+            case _:
+                pass
+    for pending in plan.pending:
+        yield f"{plan.cluster}: {pending.service}: {pending.count} cannot be placed: {pending.reason}"
+    for note in plan.notes:
+        yield f"{plan.cluster}: {note.service}: {note.reason}"
+    if plan.brake:
+        yield f"{plan.cluster}: {plan.brake}"
+    if not (plan.hold or plan.actions or plan.pending):
+        yield f"{plan.cluster}: nothing to do"

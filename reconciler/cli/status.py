@@ -5,7 +5,7 @@ import sys
 import click
 
 from reconciler.cli import output
-from reconciler.cli.options import format_option, store_option
+from reconciler.cli.options import format_option, read_fleet, store_option
 
 
 @click.command()
@@ -16,9 +16,9 @@ def status(store_url: str | None, output_format: str) -> None:
 
     Exits with 0 when all is well, 1 when something is not, 2 when nobody can say.
     """
-    from reconciler import wiring
+    from reconciler.queries import status as query
 
-    answer = wiring.status(store_url)
+    answer = query.status(read_fleet(store_url))
     if output_format == "json":
         output.print_json(answer)
         sys.exit(0 if answer.ok else 1)

@@ -20,5 +20,9 @@ def init(store_url: str | None) -> None:
     as it is until then.
     """
     from reconciler import wiring
+    from reconciler.runtime.ids import new_id
+    from reconciler.store import sentinel
 
-    click.echo(wiring.initialise_store(store_url))
+    with wiring.open_store(store_url) as opened:
+        store_id = sentinel.initialise(opened, new_id())
+        click.echo(f"{opened.url} is ours, with the id {store_id}")

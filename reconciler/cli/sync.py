@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import daemon_options, store_option
+from reconciler.cli.options import DaemonOptions, daemon_options, store_option
 
 
 @click.command()
@@ -36,9 +36,7 @@ def sync(
     poll_s: float,
     once: bool,
     store_url: str | None,
-    bind: tuple[str, int] | None,
-    log_format: str,
-    log_level: str,
+    daemon_options: DaemonOptions,
 ) -> None:
     """Keep the store's config equal to a git repository or a folder of manifests.
 
@@ -49,10 +47,9 @@ def sync(
     Credentials come by git's own means (ssh agent, credential helper), never in the URL.
     """
     from reconciler import wiring
-    from reconciler.runtime import log
     from reconciler.runtime.process import serve
 
-    log.set_up(json=log_format == "json", level=log_level)
+    daemon_options.set_up_log()
     source = wiring.source(
         git_url=git_url, branch=branch, tag=tag, commit=commit, path=path, directory=directory, name=name
     )
@@ -60,4 +57,4 @@ def sync(
         if once:
             click.echo(wiring.sync_once(store, source))
             return
-        serve([wiring.sync(store, source, poll_s=poll_s)], bind=bind)
+        serve([wiring.sync(store, source, poll_s=poll_s)], bind=daemon_options.bind)

@@ -3,7 +3,7 @@
 import click
 
 from reconciler.cli import output
-from reconciler.cli.options import format_option, store_option
+from reconciler.cli.options import format_option, read_fleet, store_option
 from reconciler.queries.tasks import TaskRow
 
 
@@ -21,11 +21,11 @@ def tasks(
     A task that waits for a place has no id and no host yet; REASON says what is missing. Give SERVICE to see only its
     tasks.
     """
-    from reconciler import wiring
+    from reconciler.queries import tasks as query
 
     rows = [
         row
-        for row in wiring.task_rows(store_url)
+        for row in query.tasks(read_fleet(store_url))
         if service in (None, row.service) and cluster in (None, row.cluster) and host in (None, row.host)
     ]
     if output_format == "json":

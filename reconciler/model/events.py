@@ -1,6 +1,8 @@
 """What happened, as a value: loops return or hand on events, the shell around them logs, shows or counts them."""
 
 import enum
+from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -21,3 +23,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     message: str
     level: Level = Level.INFO
+
+
+Emit: TypeAlias = Callable[[Event], None]
+"""What loops are given to hand events on with; called from any thread."""

@@ -2,12 +2,11 @@
 
 import msgspec
 
-from reconciler.model.manifests import Host
 from reconciler.queries.fleet import Fleet
 
 
 class HostRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A host. Memory in MiB; 1024 cpu units per core; ``used`` is what issued tasks are promised."""
+    """A host. Memory in MiB; 1024 cpu units per core; ``used`` is what tasks are promised, leaving ones included."""
 
     host: str
     present: bool
@@ -26,27 +25,27 @@ class HostRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def hosts(fleet: Fleet) -> tuple[HostRow, ...]:
     """Every host that ever reported itself, by name."""
-    rows = []
-    for name, known in sorted(fleet.hosts.items()):
-        config = fleet.host_configs.get(name, Host(name=name))
-        tasks = [task for task in fleet.tasks if task.host == name]
-        needs = [fleet.definitions.get((task.task_name, task.task_version)) for task in tasks]
-        statuses = [fleet.status_of(task) for task in tasks]
-        rows.append(
-            HostRow(
-                host=name,
-                present=known.present,
-                draining=config.draining,
-                address=known.state.address,
-                tasks=len(tasks),
-                healthy=sum(status.healthy for status in statuses if status) if known.present else 0,
-                memory=known.state.memory,
-                memory_used=config.reserved_memory + sum(need.memory for need in needs if need),
-                cpu_units=known.state.cpu_units,
-                cpu_units_used=config.reserved_cpu_units + sum(need.cpu_units for need in needs if need),
-                executors=known.state.executors,
-                tags=config.tags,
-                agent_version=known.state.agent_version,
-            )
+    healthy: dict[str, int] = {}
+    for task in fleet.snapshot.tasks:
+        status = fleet.status_of(task)
+        if status is not None and status.healthy:
+            healthy[task.host] = healthy.get(task.host, 0) + 1
+    return tuple(
+        HostRow(
+            host=name,
+            present=host.present,
+            draining=host.config.draining,
+            address=host.state.address,
+            tasks=host.issued.tasks + host.leaving.tasks,
+            healthy=healthy.get(name, 0) if host.present else 0,
+            memory=host.memory,
+            memory_used=host.issued.memory + host.leaving.memory,
+            cpu_units=host.cpu_units,
+            cpu_units_used=host.issued.cpu_units + host.leaving.cpu_units,
+            executors=host.executors,
+            tags=host.config.tags,
+            agent_version=host.state.agent_version,
         )
-    return tuple(rows)
+        for name, host in sorted(fleet.scene.hosts.items())
+        if host.state is not None
+    )

@@ -4,13 +4,19 @@ from collections import Counter
 
 import msgspec
 
+from reconciler.model.manifests import Service
 from reconciler.model.task import SourceState
-from reconciler.queries.fleet import Fleet
+from reconciler.queries.fleet import OUR_SCHEDULER, Fleet
 from reconciler.queries.tasks import TaskRow, tasks
+
+REASONS_SHOWN = 5
 
 
 class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A service in a cluster. ``healthy`` counts every healthy task, ``current`` those of the wanted version."""
+    """A service in a cluster. ``healthy`` counts every healthy task, ``current`` those of the wanted version.
+
+    ``versions`` counts issued tasks by version.
+    """
 
     cluster: str
     service: str
@@ -53,65 +59,85 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def status(fleet: Fleet) -> Status:
     """Compare what is declared with what runs."""
-    rows = tasks(fleet)
-    services = tuple(_services(fleet, rows))
-    sources = tuple(_source(state) for state in fleet.sources.values())
-    warnings = []
-    present = sum(host.present for host in fleet.hosts.values())
-    if fleet.clusters and not present:
-        warnings.append("no agent is alive: start one with `reconciler agent`")
-    for name, cluster in fleet.clusters.items():
-        if fleet.schedulers.get(name) is None and cluster.scheduler == "default":
-            warnings.append(f"nobody schedules cluster {name}: start one with `reconciler scheduler`")
+    services = _services(fleet)
+    sources = tuple(_source(state) for _, state in sorted(fleet.snapshot.sources.items()))
+    warnings = _warnings(fleet)
     return Status(
         ok=all(row.ok for row in services) and all(row.ok for row in sources) and not warnings,
-        hosts=len(fleet.hosts),
-        hosts_present=present,
+        hosts=len(fleet.snapshot.host_states),
+        hosts_present=len(fleet.snapshot.present),
         services=services,
         sources=sources,
-        schedulers={name: fleet.schedulers.get(name) for name in fleet.clusters},
-        warnings=tuple(warnings),
+        schedulers=dict(sorted(fleet.schedulers.items())),
+        warnings=warnings,
     )
 
 
-def _services(fleet: Fleet, rows: tuple[TaskRow, ...]) -> list[ServiceRow]:
-    wanted = [(name, service) for name, cluster in sorted(fleet.clusters.items()) for service in cluster.services]
-    leaving = sorted({(row.cluster, row.service) for row in rows} - set(wanted))
-    answer = []
-    for cluster, name in [*wanted, *leaving]:
-        mine = [row for row in rows if (row.cluster, row.service) == (cluster, name)]
-        service = fleet.services.get(name) if (cluster, name) in wanted else None
-        healthy = [row for row in mine if row.healthy]
-        if service is None:
-            desired, task_name, version, reasons = 0, mine[0].task_name if mine else "", 0, ["is being removed"]
-            if (cluster, name) in wanted:
-                reasons = [f"cluster {cluster} names it, but it is not declared"]
-        else:
-            desired, task_name, version = service.desired, service.task_name, service.task_version
-            reasons = _reasons(mine)
-        current = [row for row in healthy if row.task_version == version and row.task_name == task_name]
-        answer.append(
-            ServiceRow(
-                cluster=cluster,
-                service=name,
-                task_name=task_name,
-                task_version=version,
-                desired=desired,
-                issued=len(mine),
-                healthy=len(healthy),
-                current=len(current),
-                ok=service is not None and len(current) == len(mine) == desired,
-                versions=dict(sorted(Counter(row.task_version for row in mine).items())),
-                reasons=tuple(reasons),
-            )
-        )
-    return answer
+def _services(fleet: Fleet) -> tuple[ServiceRow, ...]:
+    rows: dict[tuple[str, str], list[TaskRow]] = {
+        (name, service): [] for name, cluster in fleet.snapshot.clusters.items() for service in cluster.services
+    }
+    wanted = set(rows)
+    for row in tasks(fleet):
+        rows.setdefault((row.cluster, row.service), []).append(row)
+    return tuple(
+        _wanted(fleet, cluster, fleet.snapshot.services[service], mine)
+        if (cluster, service) in wanted and service in fleet.snapshot.services
+        else _unwanted(cluster, service, mine, is_named=(cluster, service) in wanted)
+        for (cluster, service), mine in sorted(rows.items())
+    )
 
 
-def _reasons(rows: list[TaskRow]) -> list[str]:
+def _wanted(fleet: Fleet, cluster: str, service: Service, rows: list[TaskRow]) -> ServiceRow:
+    issued = [row for row in rows if row.id is not None]
+    current = [row for row in issued if _is_current(fleet, service, row)]
+    plan = fleet.plans.get(cluster)
+    notes = [note.reason for note in plan.notes if note.service == service.name] if plan else []
+    return ServiceRow(
+        cluster=cluster,
+        service=service.name,
+        task_name=service.task_name,
+        task_version=service.task_version,
+        desired=service.desired,
+        issued=len(issued),
+        healthy=sum(row.healthy for row in issued),
+        current=sum(row.healthy for row in current),
+        ok=len(current) == len(rows) == service.desired and all(row.healthy for row in rows),
+        versions=dict(sorted(Counter(row.task_version for row in issued).items())),
+        reasons=(*dict.fromkeys(notes), *_of_tasks(rows)),
+    )
+
+
+def _is_current(fleet: Fleet, service: Service, row: TaskRow) -> bool:
+    """Whether a task has the content that is wanted now: under one version it may have changed (``dev``)."""
+    defined = fleet.snapshot.definitions.get((service.task_name, service.task_version))
+    return defined is not None and any(
+        defined.is_of(task) for task in fleet.scene.tasks[row.cluster][row.service] if task.id == row.id
+    )
+
+
+def _unwanted(cluster: str, service: str, rows: list[TaskRow], *, is_named: bool) -> ServiceRow:
+    return ServiceRow(
+        cluster=cluster,
+        service=service,
+        task_name=rows[0].task_name if rows else "",
+        task_version=rows[0].task_version if rows else 0,
+        desired=0,
+        issued=len(rows),
+        healthy=sum(row.healthy for row in rows),
+        current=0,
+        ok=False,
+        versions=dict(sorted(Counter(row.task_version for row in rows).items())),
+        reasons=(f"cluster {cluster} names it, but it is not declared" if is_named else "is being removed",),
+    )
+
+
+def _of_tasks(rows: list[TaskRow]) -> tuple[str, ...]:
     """Why tasks are not well, the same reason said once."""
     counts = Counter(row.reason or str(row.phase) for row in rows if not row.healthy)
-    return [f"{reason} ({count} times)" if count > 1 else reason for reason, count in counts.most_common(5)]
+    return tuple(
+        f"{reason} ({count} times)" if count > 1 else reason for reason, count in counts.most_common(REASONS_SHOWN)
+    )
 
 
 def _source(state: SourceState) -> SourceRow:
@@ -126,3 +152,20 @@ def _source(state: SourceState) -> SourceRow:
         problems=state.problems,
         applied_at=state.applied_at,
     )
+
+
+def _warnings(fleet: Fleet) -> tuple[str, ...]:
+    snapshot = fleet.snapshot
+    warnings = [f"{key}: {why}" for key, why in sorted(snapshot.unreadable.items())]
+    if fleet.scene.doubt:
+        warnings.append(f"nothing is changed: {fleet.scene.doubt}")
+    if snapshot.clusters and not snapshot.present:
+        warnings.append("no agent is alive: start one with `reconciler agent`")
+    for name, plan in sorted(fleet.plans.items()):
+        if plan.brake:
+            warnings.append(f"cluster {name}: {plan.brake}")
+    for name, cluster in sorted(snapshot.clusters.items()):
+        if fleet.schedulers.get(name) is None:
+            how = "" if cluster.scheduler == OUR_SCHEDULER else f" --name {cluster.scheduler}"
+            warnings.append(f"nobody schedules cluster {name}: start one with `reconciler scheduler{how}`")
+    return tuple(warnings)

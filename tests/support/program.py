@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import port_block
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +67,8 @@ class Program:
             if not name.startswith(("CONSUL_HTTP_", "RECONCILER_")) and name != "COVERAGE_PROCESS_START"
         }
         self.environ["PYTHONUNBUFFERED"] = "1"
+        self.environ["RECONCILER_PORT_RANGE"] = "{}-{}".format(*port_block())
+        self.environ["RECONCILER_RUNTIME_DIR"] = str(folder / "run")
         self.daemons: list[Daemon] = []
 
     def use(self, store_url: str) -> None:
