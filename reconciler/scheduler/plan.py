@@ -63,5 +63,10 @@ def _is_gone(view: ClusterView) -> bool:
     """Whether nothing is left of a removed cluster, not even a task that is still stopping."""
     if view.declared or view.head is None or view.applying or view.tasks or view.rollouts:
         return False
-    # an id is never trusted to act on, only to wait for
-    return not any(task_id.startswith(f"{view.name}-") for task_id in view.leaving_ids)
+    # an id is never trusted to act on, only to wait for; a lost host is not waited for
+    return not any(
+        task_id in view.leaving_ids and task_id.startswith(f"{view.name}-")
+        for host in view.hosts.values()
+        if host.leaving.tasks and (host.present or host.missing_s < view.reschedule_after_s)
+        for task_id in view.statuses[host.name].tasks
+    )

@@ -58,6 +58,7 @@ def course(view: ClusterView, service: Service, target: Defined, now: float) -> 
         previous_task=previous_task,
         previous_version=previous_version,
         phase=RolloutPhase.ROLLING,
+        reason="first version" if previous_version is None else f"from version {previous_version}",
         since=now,
     )
     return _course(view, target, begun)

@@ -81,7 +81,7 @@ def plan_service(
         steps=tuple(steps),
         pending=tuple(changes.pending),
         notes=tuple(Note(service=service.name, reason=each) for each in _reasons(course, changes, bounds, blocker)),
-        look_again_s=_next_retry(group),
+        look_again_s=_next_retry((*changes.keepers.values(), *changes.leavers.values())),
     )
 
 
@@ -227,16 +227,14 @@ class _Moves:
                 changes.withdraw(keeper, f"{bounds.desired} desired, one too many")
 
     def _why_start(self, defined: Defined) -> str:
-        changes, version = self._changes, defined.definition.version
+        changes, record, version = self._changes, self._course.record, defined.definition.version
+        if record.phase is RolloutPhase.ROLLING and record.previous_version is not None:
+            before = record.previous_version
+            return f"version {before} to {version}" if before != version else f"new content of version {version}"
         if not changes.issued:
             return "first placement"
-        old = [each for each in changes.leavers.values() if not each.current]
-        if old:
-            before = sorted({each.task.task_version for each in old} - {version})
-            return f"version {before[0]} to {version}" if before else f"new content of version {version}"
-        if changes.leavers:
-            return f"host {next(iter(changes.leavers.values())).task.host} is draining"
-        return f"{self._bounds.desired} desired"
+        draining = [each.task.host for each in changes.leavers.values() if each.draining]
+        return f"host {draining[0]} is draining" if draining else f"{self._bounds.desired} desired"
 
     def _why_leave(self, leaver: Member) -> str:
         version, task = self._course.target.definition.version, leaver.task
@@ -274,7 +272,14 @@ def _reasons(course: Course, changes: Changes, bounds: Bounds, blocker: str | No
                if each.standing is Standing.MISSING]  # fmt: skip
     if missing:
         hosts = sorted({each.task.host for each in missing})
-        reasons.append(f"{len(missing)} tasks are on missing hosts ({', '.join(hosts)})")
+        reasons.append(
+            f"{len(missing)} of its tasks are on missing hosts ({', '.join(hosts)}): nothing is known of them"
+        )
+    reasons += [
+        f"{each.task.id} failed on {each.task.host} ({each.reason}); another starts in {each.wait_s:.0f} s"
+        for each in (*changes.keepers.values(), *changes.leavers.values())
+        if each.wait_s > 0
+    ]
     if changes.leavers and not changes.steps:
         reasons.append(blocker or _waits_for(changes, bounds))
     return reasons
@@ -282,7 +287,7 @@ def _reasons(course: Course, changes: Changes, bounds: Bounds, blocker: str | No
 
 def _waits_for(changes: Changes, bounds: Bounds) -> str:
     """Why tasks that must go are still there."""
-    sick = [each for each in changes.keepers.values() if not each.healthy]
+    sick = [each for each in changes.keepers.values() if not each.healthy and not each.wait_s]
     if sick:
         first = sick[-1]
         return f"waits until {first.task.id} on {first.task.host} is healthy: {first.reason}"
@@ -290,4 +295,6 @@ def _waits_for(changes: Changes, bounds: Bounds) -> str:
         return f"min = desired = max = {bounds.desired}, so no task may start or stop first: raise max or lower min"
     if changes.pending and bounds.floor == bounds.desired:
         return f"no host has room beside the old tasks, and min = desired = {bounds.desired} forbids to stop one first"
+    if changes.pending:
+        return "no host has room, nor would one if an old task stopped first"
     return f"{changes.healthy} are healthy, and at least {bounds.floor} must stay"

@@ -1,0 +1,1 @@
+"""Scenarios: texts that an operator can read, replayed on the scheduler's pure plan."""

@@ -1,0 +1,186 @@
+"""A small world for the scheduler's pure half: what is declared, hosts, and agents that do what they are told.
+
+Scenario texts and property tests move it, ask for plans, and carry them out in it. No store, no clock, no threads.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from reconciler.model import codec
+from reconciler.model.manifests import (
+    BashContainer,
+    BashExecutor,
+    Cluster,
+    Container,
+    DockerContainer,
+    DockerExecutor,
+    Host,
+    Service,
+    TaskDefinition,
+)
+from reconciler.model.task import (
+    ClusterHead,
+    Health,
+    HostState,
+    HostStatus,
+    Phase,
+    Rollout,
+    SourceState,
+    Task,
+    TaskStatus,
+)
+from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.plan import plan
+from reconciler.scheduler.snapshot import Snapshot, scene, view_of
+from reconciler.scheduler.steps import DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.stopwatch import Stopwatch
+
+replace = msgspec.structs.replace
+
+
+def definition(name: str, version: int, executor: str = "bash", **fields: Any) -> TaskDefinition:
+    """A task definition with one container of that kind; ``fields`` as in ``TaskDefinition``."""
+    container: Container = BashContainer(name=name, executor=BashExecutor(start=("run",)))
+    if executor == "docker":
+        container = DockerContainer(name=name, executor=DockerExecutor(image=name))
+    return TaskDefinition(name=name, version=version, containers=(container,), **fields)
+
+
+def state(host: str, **fields: Any) -> HostState:
+    """A host with 4096 MiB and four cores that can run bash, unless ``fields`` say otherwise."""
+    defaults: dict[str, Any] = {"memory": 4096, "cpu_units": 4096, "executors": ("bash",)}
+    return HostState(host=host, machine=f"machine of {host}", address="10.0.0.1", **(defaults | fields))
+
+
+class World:
+    """Everything in the store, and what the agents know of their tasks; changed in place."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.clusters: dict[str, Cluster] = {}
+        self.services: dict[str, Service] = {}
+        self.definitions: dict[tuple[str, int], TaskDefinition] = {}
+        self.host_configs: dict[str, Host] = {}
+        self.host_states: dict[str, HostState] = {}
+        self.present: set[str] = set()
+        self.tasks: dict[str, Task] = {}
+        self.statuses: dict[str, dict[str, TaskStatus]] = {}
+        self.heads: dict[str, ClusterHead] = {}
+        self.rollouts: dict[tuple[str, str], Rollout] = {}
+        self.sources: dict[str, SourceState] = {}
+        self.unreadable: dict[str, str] = {}
+        self.sentinel: str | None = None
+        self.failover()
+
+    def failover(self) -> None:
+        """Another scheduler takes over: it knows only what is stored."""
+        self._missing: Stopwatch[str] = Stopwatch()
+        self._failed: Stopwatch[tuple[str, int]] = Stopwatch()
+
+    def snapshot(self) -> Snapshot:
+        """A reading of all of it, now."""
+        occupied = {task.host for task in self.tasks.values()}
+        missing = (self.host_states.keys() | occupied) - self.present
+        failed = [
+            (task.id, task.issue)
+            for task in self.tasks.values()
+            if (status := self.status(task)) and status.phase in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
+        ]
+        return Snapshot(
+            clusters=dict(self.clusters),
+            services=dict(self.services),
+            definitions={key: Defined(each, codec.digest(each)) for key, each in self.definitions.items()},
+            host_configs=dict(self.host_configs),
+            tasks=tuple(self.tasks.values()),
+            host_states=dict(self.host_states),
+            present=frozenset(self.present),
+            statuses={host: HostStatus(host=host, tasks=dict(tasks)) for host, tasks in self.statuses.items()},
+            heads=dict(self.heads),
+            rollouts=dict(self.rollouts),
+            sources=dict(self.sources),
+            unreadable=dict(self.unreadable),
+            sentinel=self.sentinel,
+            missing_s=self._missing.read(missing, self.now),
+            failed_s={task_id: seconds for (task_id, _), seconds in self._failed.read(failed, self.now).items()},
+        )
+
+    def view(self, cluster: str, scheduler: str = "default") -> ClusterView:
+        """One cluster in a reading."""
+        return view_of(scene(self.snapshot()), cluster, scheduler)
+
+    def plan(self, cluster: str) -> Plan:
+        """What its scheduler would do now."""
+        return plan(self.view(cluster), self.now)
+
+    def carry_out(self, cluster: str, steps: Iterable[Step]) -> None:
+        """One transaction."""
+        head = self.heads.get(cluster) or ClusterHead(cluster=cluster, scheduler="default", seq=0)
+        head = replace(head, seq=head.seq + 1)
+        self.heads[cluster] = head
+        for action in (action for step in steps for action in step.actions):
+            match action:
+                case Issue(task=task):
+                    assert task.id not in self.tasks, f"{task.id} is issued twice"
+                    self.tasks[task.id] = replace(task, issue=head.seq)
+                case Withdraw(task=task):
+                    assert self.tasks.pop(task.id, None), f"{task.id} has no record to withdraw"
+                case SaveRollout(rollout=rollout):
+                    self.rollouts[cluster, rollout.service] = rollout
+                case DropRollout(service=service):
+                    del self.rollouts[cluster, service]
+                case RemoveHead():
+                    del self.heads[cluster]
+
+    def status(self, task: Task) -> TaskStatus | None:
+        """What its host says of this issue of a task."""
+        found = self.statuses.get(task.host, {}).get(task.id)
+        return found if found and found.issue == task.issue else None
+
+    def is_healthy(self, task: Task) -> bool:
+        """As the scheduler must see it: running and passing, on a host that is present."""
+        status = self.status(task)
+        return task.host in self.present and status is not None and status.healthy
+
+    def set_status(self, task_id: str, phase: Phase, health: Health = Health.UNKNOWN, reason: str = "") -> None:
+        """The host's agent publishes something about a task that it was issued."""
+        task = self.tasks[task_id]
+        self.statuses.setdefault(task.host, {})[task_id] = TaskStatus(
+            phase=phase,
+            issue=task.issue,
+            health=health,
+            reason=reason,
+            port=task.port,
+            memory=task.memory,
+            cpu_units=task.cpu_units,
+        )
+
+    def run_agent(self, host: str) -> None:
+        """The agent of a present host does all that it should: starts what is issued, ends what is not."""
+        if host not in self.present:
+            return
+        self.end_withdrawn(host)
+        for task in self.tasks.values():
+            if task.host == host:
+                status = self.status(task)
+                if status is None or status.phase not in (Phase.FAILED, Phase.REJECTED):
+                    self.set_status(task.id, Phase.RUNNING, Health.PASSING)
+
+    def run_agents(self) -> None:
+        """All agents of present hosts do what they should."""
+        for host in sorted(self.present):
+            self.run_agent(host)
+
+    def end_withdrawn(self, host: str) -> None:
+        """The agent has stopped what has no record any more."""
+        mine = self.statuses.get(host, {})
+        for task_id in [each for each in mine if each not in self.tasks or self.tasks[each].host != host]:
+            del mine[task_id]
+
+    def mark_stopping(self) -> None:
+        """Agents see what was withdrawn, and begin to stop it."""
+        for host in self.present:
+            for task_id, status in self.statuses.get(host, {}).items():
+                if task_id not in self.tasks:
+                    self.statuses[host][task_id] = replace(status, phase=Phase.STOPPING, health=Health.UNKNOWN)
