@@ -36,11 +36,11 @@ def ignored_names(names: Iterable[str], folder: str, patterns: Sequence[str]) ->
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """With a slash inside, a pattern is for the whole path, without for any part; with one at its end for folders."""
+    """With a slash before its end, a pattern is for the whole path, else for any part; one at its end: for folders."""
     parts = path.split("/")
     if pattern.endswith("/"):
         parts.pop()
     wanted = pattern.strip("/")
-    if "/" in wanted:
+    if "/" in pattern.rstrip("/"):
         return any(fnmatchcase("/".join(parts[:length]), wanted) for length in range(1, len(parts) + 1))
     return any(fnmatchcase(part, wanted) for part in parts)
