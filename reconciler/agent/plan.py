@@ -14,13 +14,15 @@ from reconciler.agent.actions import Action
 from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
 from reconciler.agent.host_view import HostView, Seen, ours
 from reconciler.agent.lifecycle import Life, Now, TaskKey
-from reconciler.agent.status import host_status
+from reconciler.agent.status import host_status, shortened
 from reconciler.health.interface import Registration
 from reconciler.model.events import Event, Level
 from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
 _LEVELS: Final = {Phase.FAILED: Level.ERROR, Phase.REJECTED: Level.ERROR}
+
+_EVENT_BYTES: Final = 1000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,13 +204,13 @@ def _events(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> li
             continue
         if old is None or (old.phase, old.attempt) != (life.phase, life.attempt):
             attempt = f" (attempt {life.attempt})" if life.attempt > 1 else ""
-            reason = f": {life.reason}" if life.reason else ""
+            reason = f": {shortened(life.reason, _EVENT_BYTES)}" if life.reason else ""
             again = life.phase is Phase.PENDING and old is not None
             level = Level.WARNING if again else _LEVELS.get(life.phase, Level.INFO)
             events.append(Event(loop="agent", subject=key.id, message=f"{life.phase}{attempt}{reason}", level=level))
         elif old.health != life.health and life.phase is Phase.RUNNING:
             bad = life.health is Health.CRITICAL
-            output = f": {life.health_output}" if life.health_output else ""
+            output = f": {shortened(life.health_output, _EVENT_BYTES)}" if life.health_output else ""
             level = Level.WARNING if bad else Level.INFO
             events.append(Event(loop="agent", subject=key.id, message=f"health {life.health}{output}", level=level))
     events.extend(

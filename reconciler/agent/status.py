@@ -11,11 +11,12 @@ import msgspec
 
 from reconciler.agent.host_view import HostView, foreign, is_neighbour
 from reconciler.agent.lifecycle import NEVER, Life, TaskKey
-from reconciler.model import codec
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
 BYTES_PER_TASK: Final = 200
-_LEAST_REASON_CHARS: Final = 24
+BYTES_OF_A_SMALL_HOST: Final = 16_384
+REASON_BYTES: Final = 240
+_LEAST_REASON_BYTES: Final = 24
 
 
 def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping[str, Task | None]) -> HostStatus:
@@ -24,11 +25,11 @@ def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping
     tasks: dict[str, TaskStatus] = {}
     # of two issues of one task the older one holds the place
     for key, life in sorted(lives.items(), reverse=True):
-        tasks[key.id] = _fitted(key.id, _task_status(key, life, published.get(key.id)))
+        tasks[key.id] = _task_status(key, life, published.get(key.id))
     for task_id, record in unjudged.items():
         if task_id not in tasks:
             tasks[task_id] = _unseen(record, published.get(task_id))
-    return HostStatus(host=view.settings.host, tasks=tasks, notes=_notes(view))
+    return HostStatus(host=view.settings.host, tasks=_fitted(tasks), notes=_notes(view))
 
 
 def _task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskStatus:
@@ -61,17 +62,34 @@ def _unseen(record: Task | None, before: TaskStatus | None) -> TaskStatus:
     )
 
 
-def _fitted(task_id: str, status: TaskStatus) -> TaskStatus:
-    """``status`` with its reason cut so that the task takes few bytes in the store."""
-    reason = " ".join(status.reason.split())
-    bare = msgspec.structs.replace(status, reason="")
-    room = max(_LEAST_REASON_CHARS, BYTES_PER_TASK - len(task_id) - len(codec.encode(bare)) - 4)
-    encoded = len(msgspec.json.encode(reason)) - 2
-    if encoded > room:
-        while len(msgspec.json.encode(reason)) - 2 > room - 3:
-            reason = reason[: max(0, min(len(reason) - 1, room - 3))]
-        reason += "…"
-    return bare if not reason else msgspec.structs.replace(status, reason=reason)
+def _fitted(tasks: Mapping[str, TaskStatus]) -> dict[str, TaskStatus]:
+    """``tasks`` with their reasons cut so far that all of them together take few bytes in the store."""
+    cut = {task_id: _cut(status, REASON_BYTES) for task_id, status in tasks.items()}
+    with_reason = [task_id for task_id, status in cut.items() if status.reason]
+    over = _size(cut) - max(BYTES_OF_A_SMALL_HOST, BYTES_PER_TASK * len(cut))
+    if over <= 0 or not with_reason:
+        return cut
+    reasons = sum(len(msgspec.json.encode(cut[task_id].reason)) for task_id in with_reason)
+    each = max(_LEAST_REASON_BYTES, (reasons - over) // len(with_reason) - 2)
+    return {task_id: _cut(status, each) for task_id, status in cut.items()}
+
+
+def _cut(status: TaskStatus, most_bytes: int) -> TaskStatus:
+    reason = shortened(status.reason, most_bytes)
+    return status if reason == status.reason else msgspec.structs.replace(status, reason=reason)
+
+
+def shortened(text: str, most_bytes: int) -> str:
+    """``text`` on one line, cut where it gets too long."""
+    line = " ".join(text.split())
+    raw = line.encode()
+    if len(raw) <= most_bytes:
+        return line
+    return raw[: most_bytes - len("…".encode())].decode(errors="ignore").rstrip() + "…"
+
+
+def _size(tasks: Mapping[str, TaskStatus]) -> int:
+    return len(msgspec.json.encode(tasks))
 
 
 def _notes(view: HostView) -> tuple[str, ...]:

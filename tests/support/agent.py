@@ -1,0 +1,196 @@
+"""An agent on a store, with what a scheduler would write, so that a test can issue tasks and look at what comes of it.
+
+``AgentWorld`` plays the scheduler by hand: it writes definitions and both records of a task in one commit. Agents that
+it started are stopped at the end with all their tasks.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from reconciler.agent import identity
+from reconciler.agent.loop import AgentDaemon
+from reconciler.agent.scripts import script_runner
+from reconciler.agent.settings import AgentSettings
+from reconciler.executors.bash import Bash
+from reconciler.executors.interface import Executor
+from reconciler.health.interface import HealthProvider, ScriptRunner
+from reconciler.health.native import NativeHealth
+from reconciler.model import codec, keys
+from reconciler.model.events import Event
+from reconciler.model.manifests import BashContainer, BashExecutor, Check, TaskDefinition
+from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
+from reconciler.runtime.clock import SystemClock
+from reconciler.runtime.ids import new_id
+from reconciler.store import sentinel
+from reconciler.store.interface import Committed, DeleteIf, Operation, Put, Store
+from reconciler.store.memory import MemorySpace, MemoryStore
+from tests.support.wait import wait_until
+
+SLEEP = "exec sleep 100000"
+
+
+def bash_definition(
+    *start: str,
+    name: str = "web",
+    version: int = 1,
+    port: bool = False,
+    checks: tuple[Check, ...] = (),
+    env: tuple[str, ...] = (),
+    stop: tuple[str, ...] = (),
+) -> TaskDefinition:
+    """A task of one process; it sleeps unless told otherwise."""
+    executor = BashExecutor(start=start or (SLEEP,), env=env, stop=stop)
+    container = BashContainer(name="main", executor=executor)
+    return TaskDefinition(name=name, version=version, containers=(container,), provide_port=port, checks=checks)
+
+
+class AgentWorld:
+    """A store, a host's folder, and the agents that a test starts on them."""
+
+    def __init__(self, store: Store, folder: Path, host: str = "h1") -> None:
+        self.store = store
+        self.folder = folder
+        self.host = host
+        self.events: list[Event] = []
+        self.agents: list[AgentDaemon] = []
+        self.store_id = sentinel.ensure(store, new_id())
+        self.settings = AgentSettings(
+            host=host, address="127.0.0.1", runtime_dir=folder / "run", drain_delay_s=0.1, stop_timeout_s=5.0
+        )
+        self._issue = 100
+
+    def agent(
+        self,
+        *,
+        store: Store | None = None,
+        executors: Mapping[str, Executor] | None = None,
+        health: Callable[[ScriptRunner], HealthProvider] | None = None,
+    ) -> AgentDaemon:
+        """A new agent, not started yet; by default with the real bash executor and native health."""
+        owner = identity.owner(self.settings, self.store_id)
+        chosen = executors if executors is not None else {"bash": Bash(owner, self.folder / "bash")}
+        run_script = script_runner(chosen)
+        provider = health(run_script) if health else NativeHealth(run_script, SystemClock())
+        daemon = AgentDaemon(store or self.store, self.settings, chosen, provider, owner=owner, emit=self.events.append)
+        self.agents.append(daemon)
+        return daemon
+
+    def start_agent(self, **parts: object) -> AgentDaemon:
+        """A new agent that runs."""
+        daemon = self.agent(**parts)  # type: ignore[arg-type]
+        daemon.start()
+        return daemon
+
+    def issue(self, definition: TaskDefinition, instance: int = 1, *, port: int = 0, host: str | None = None) -> Task:
+        """Issue a task as a scheduler does: definition, then both records at once."""
+        self._issue += 1
+        self.put(keys.config(definition), codec.encode(definition))
+        task = Task(
+            id=f"c-{definition.name}-{definition.version}-{instance}",
+            cluster="c",
+            service=definition.name,
+            task_name=definition.name,
+            task_version=definition.version,
+            instance=instance,
+            host=host or self.host,
+            port=port,
+            issue=self._issue,
+            digest=codec.digest(definition),
+            issued_at=0.0,
+        )
+        value = codec.encode(task)
+        self.commit(Put(keys.task_by_id(task.id), value), Put(keys.task_by_host(task.host, task.id), value))
+        return task
+
+    def take_back(self, task: Task) -> None:
+        """Delete both records of a task."""
+        operations = []
+        for key in (keys.task_by_id(task.id), keys.task_by_host(task.host, task.id)):
+            entry = self.store.get(key)
+            assert entry is not None, f"{key} is not there"
+            operations.append(DeleteIf(key, entry.index))
+        self.commit(*operations)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write one key."""
+        self.commit(Put(key, value))
+
+    def delete(self, key: str) -> None:
+        """Delete one key."""
+        entry = self.store.get(key)
+        assert entry is not None, f"{key} is not there"
+        self.commit(DeleteIf(key, entry.index))
+
+    def commit(self, *operations: Operation) -> None:
+        """Commit, and fail the test if that does not work."""
+        outcome = self.store.commit(operations)
+        assert isinstance(outcome, Committed), outcome
+
+    def published(self) -> dict[str, TaskStatus]:
+        """What ``state/status/<host>`` says."""
+        entry = self.store.get(keys.status(self.host))
+        return codec.decode(entry.value, HostStatus).tasks if entry else {}
+
+    def notes(self) -> tuple[str, ...]:
+        """What the agent wants people to know."""
+        entry = self.store.get(keys.status(self.host))
+        return codec.decode(entry.value, HostStatus).notes if entry else ()
+
+    def await_phase(self, task: Task, phase: Phase, *, timeout_s: float = 20.0) -> TaskStatus:
+        """Wait until the store says that this issue of the task is in ``phase``."""
+
+        def reached() -> TaskStatus | None:
+            status = self.published().get(task.id)
+            return status if status and (status.issue, status.phase) == (task.issue, phase) else None
+
+        return wait_until(reached, timeout_s=timeout_s, what=f"{task.id} {phase}: {self.published()}")  # type: ignore[return-value]
+
+    def await_health(self, task: Task, health: Health) -> TaskStatus:
+        """Wait until the store says that the task runs with this health."""
+
+        def reached() -> TaskStatus | None:
+            status = self.published().get(task.id)
+            is_so = status and (status.issue, status.phase, status.health) == (task.issue, Phase.RUNNING, health)
+            return status if is_so else None
+
+        return wait_until(reached, what=f"{task.id} {health}: {self.published()}")  # type: ignore[return-value]
+
+    def await_gone(self, task: Task) -> None:
+        """Wait until the host lists the task no more."""
+        wait_until(lambda: task.id not in self.published(), what=f"{task.id} gone: {self.published()}")
+
+    def with_settings(self, **changes: object) -> None:
+        """Change the settings of agents made from now on."""
+        self.settings = msgspec.structs.replace(self.settings, **changes)
+
+    def close(self) -> None:
+        """Stop every agent with all its tasks."""
+        for agent in self.agents:
+            assert agent.stop_everything(30.0), "the agent could not stop its tasks"
+
+
+class CountingStore(MemoryStore):
+    """Counts commits, so that a test can see that nothing is written."""
+
+    def __init__(self, space: MemorySpace) -> None:
+        super().__init__(space)
+        self.commits: list[tuple[Operation, ...]] = []
+        self._counting = threading.Lock()
+
+    def commit(self, operations):  # type: ignore[no-untyped-def]
+        with self._counting:
+            self.commits.append(tuple(operations))
+        return super().commit(operations)
+
+
+@pytest.fixture
+def agent_world(tmp_path: Path) -> Generator[AgentWorld, None, None]:
+    """A world on a memory store."""
+    world = AgentWorld(MemoryStore(MemorySpace()), tmp_path)
+    with contextlib.closing(world):
+        yield world
