@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from reconciler.errors import SourceError
-from reconciler.manifests.find import is_manifest_path
+from reconciler.manifests.find import is_read_path
 from reconciler.manifests.source import MAX_FILE_BYTES, Revision, shown
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ class DirectorySource:
             return self._read()
         except OSError as error:
             raise SourceError(f"{error.filename or self._root} could not be read: {error.strerror or error}") from error
+
+    def at(self, revision: str) -> Revision | None:
+        return self._last[1] if self._last is not None and self._last[1].id == revision else None
 
     def follows(self, revision: str, earlier: str) -> bool | None:  # noqa: ARG002 - what is there now comes after all
         return True
@@ -186,7 +189,7 @@ class DirectorySource:
                             pending.append((f"{path}/", above | {target}))
                         else:
                             passed_over.append(shown(path))
-                    elif is_manifest_path(path):
+                    elif is_read_path(path):
                         self._add(files, path, entry, inside=inside)
         return _Scan(dict(sorted(files.items())), tuple(sorted(passed_over)))
 

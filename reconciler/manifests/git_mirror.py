@@ -136,12 +136,13 @@ class GitMirror:
             return True
         if not is_commit(earlier) or not is_commit(commit):
             return None
-        if not self._has(earlier) and not self._fetch_commit(earlier):
+        if not self.has(earlier) and not self._fetch_commit(earlier):
             return None
         return self._run(self.path, "merge-base", "--is-ancestor", earlier, commit).returncode == 0
 
-    def _has(self, commit: str) -> bool:
-        return self._run(self.path, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+    def has(self, commit: str) -> bool:
+        """Whether the copy has a commit; the server is not asked."""
+        return is_commit(commit) and self._run(self.path, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
     def _fetch_commit(self, commit: str) -> bool:
         """Ask the server for a commit that no branch needs to contain; False if it does not have it."""
@@ -152,7 +153,7 @@ class GitMirror:
                 if _NO_SUCH_REF.search(failure.stderr):
                     return False
                 raise self._explained(failure) from failure
-        return self._has(commit)
+        return self.has(commit)
 
     def _target(self, path: Path) -> str | None:
         result = self._run(path, "rev-parse", "--verify", "--quiet", f"{TARGET}^{{commit}}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from reconciler.errors import SourceError, UsageError
-from reconciler.manifests.find import is_manifest_path
+from reconciler.manifests.find import is_read_path
 from reconciler.manifests.git_mirror import GitMirror
 from reconciler.manifests.git_remote import GitRemote, redact
 from reconciler.manifests.source import MAX_FILE_BYTES, Revision, shown
@@ -100,6 +100,16 @@ class GitSource:
             raise
         return self._last
 
+    def at(self, revision: str) -> Revision | None:
+        if self._last is not None and self._last.id == revision:
+            return self._last
+        if not self._mirror.has(revision):
+            return None
+        try:
+            return self._revision(revision, rewritten=False)
+        except (_Broken, SourceError):
+            return None
+
     def follows(self, revision: str, earlier: str) -> bool | None:
         return self._mirror.follows(revision, earlier)
 
@@ -154,12 +164,12 @@ class GitSource:
             revision = Revision(
                 id=commit_id,
                 content=root.tree.hex(),
-                files=dict(_flat(root)),
+                files=dict(_flat(root, f"{self._path}/" if self._path else "")),
                 author=shown(commit.author.name or ""),
                 subject=shown(message.strip().partition("\n")[0]),
                 committed_at=float(commit.committed_date),
                 rewritten=rewritten,
-                passed_over=tuple(_all_passed_over(root)),
+                passed_over=tuple(_all_passed_over(root, f"{self._path}/" if self._path else "")),
             )
         except (
             ValueError,
@@ -209,7 +219,7 @@ class GitSource:
                 continue
             if name in files or name in folders:
                 raise SourceError(f"{self.location}: two entries of {path or '/'} are both shown as {name}")
-            if kind == _LINK and is_manifest_path(name):
+            if kind == _LINK and is_read_path(name):
                 raise SourceError(
                     f"{self.location}: {path}{name} is a symbolic link, and links are never followed",
                     hint="Commit the file itself in its place, or give the link another ending.",
@@ -218,7 +228,7 @@ class GitSource:
                 passed_over.append(name)
             elif kind == _TREE:
                 folders[name] = self._folder(sha, f"{path}{name}/", before and before.folders.get(name))
-            elif is_manifest_path(name):
+            elif is_read_path(name):
                 old = before and before.files.get(name)
                 files[name] = old if old and old[0] == sha else (sha, self._content(sha, path + name))
         return _Folder(tree, files, folders, tuple(passed_over))
@@ -250,7 +260,7 @@ class GitSource:
         return content
 
 
-def _flat(folder: _Folder, path: str = "") -> Iterator[tuple[str, bytes]]:
+def _flat(folder: _Folder, path: str) -> Iterator[tuple[str, bytes]]:
     """Every file of a folder and of those in it, by its path."""
     for name, (_, content) in folder.files.items():
         yield path + name, content
@@ -258,7 +268,7 @@ def _flat(folder: _Folder, path: str = "") -> Iterator[tuple[str, bytes]]:
         yield from _flat(below, f"{path}{name}/")
 
 
-def _all_passed_over(folder: _Folder, path: str = "") -> Iterator[str]:
+def _all_passed_over(folder: _Folder, path: str) -> Iterator[str]:
     for name in folder.passed_over:
         yield path + name
     for name, below in folder.folders.items():

@@ -54,6 +54,9 @@ class Source(Protocol):
         Raises SourceError when not everything could be read: then nothing is concluded.
         """
 
+    def at(self, revision: str) -> Revision | None:
+        """An earlier revision as it was; None if it can't be had any more."""
+
     def follows(self, revision: str, earlier: str) -> bool | None:
         """Whether a revision that was read is ``earlier`` or comes after it; None: ``earlier`` is not known here.
 

@@ -50,7 +50,7 @@ class TestWhatIsRead:
         ):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(name)
-        assert files_of(source) == {"web.yml": b"web.yml", "a/b.yaml": b"a/b.yaml", "c.json": b"c.json"}
+        assert set(files_of(source)) == {"reconciler.yaml", "web.yml", "a/b.yaml", "c.json"}
 
     def test_the_revision_is_named_after_what_is_in_it(self, folder: Path, source: DirectorySource) -> None:
         (folder / "web.yml").write_text("1")

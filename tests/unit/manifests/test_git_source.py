@@ -60,14 +60,19 @@ class TestWhatIsRead:
                 "deep/er/api.YAML": "b",
                 "hosts.json": "{}",
                 "README.md": "no",
-                "reconciler.yaml": "no",
+                "reconciler.yaml": "settings",
                 ".github/workflow.yml": "no",
                 ".hidden.yml": "no",
             },
             message="Add web\n\nand more",
         )
         revision = source_of(repository.url).read()
-        assert dict(revision.files) == {"web.yml": b"a", "deep/er/api.YAML": b"b", "hosts.json": b"{}"}
+        assert dict(revision.files) == {
+            "web.yml": b"a",
+            "deep/er/api.YAML": b"b",
+            "hosts.json": b"{}",
+            "reconciler.yaml": b"settings",
+        }
         assert (revision.id, revision.author, revision.subject) == (commit, "Ann Author", "Add web")
         assert revision.committed_at > 1_600_000_000
         assert not revision.rewritten
@@ -82,7 +87,7 @@ class TestWhatIsRead:
     def test_only_what_is_under_the_path_counts(self, repository: GitRepository, source_of: MakeSource) -> None:
         repository.commit({"deploy/prod/web.yml": "p", "deploy/product/web.yml": "no", "web.yml": "no"})
         source = source_of(repository.url, path="/deploy/./prod/")
-        assert dict(source.read().files) == {"web.yml": b"p"}
+        assert dict(source.read().files) == {"deploy/prod/web.yml": b"p"}, "named as people know them"
         assert source.location == f"file://{repository.path} deploy/prod/"
 
     def test_a_branch_a_tag_and_a_commit_can_be_followed(
@@ -383,6 +388,22 @@ class TestHistory:
         assert source.follows(second, first) is True
         assert source.follows(second, second) is True
         assert source.follows(first, second) is False
+
+    def test_an_earlier_revision_can_be_had_while_the_server_is_away(
+        self, repository: GitRepository, source_of: MakeSource
+    ) -> None:
+        first = repository.commit({"web.yml": "1"})
+        source = source_of(repository.url)
+        source.read()
+        second = repository.commit({"web.yml": "2"})
+        source.read()
+        repository.path.rename(repository.path.with_name("away"))
+        old, now = source.at(first), source.at(second)
+        assert old is not None
+        assert now is not None
+        assert (dict(old.files), dict(now.files)) == ({"web.yml": b"1"}, {"web.yml": b"2"})
+        assert source.at("0123456789abcdef0123456789abcdef01234567") is None
+        assert source.at("sha256:1234") is None
 
     def test_a_force_push_is_noticed(self, repository: GitRepository, source_of: MakeSource) -> None:
         first = repository.commit({"web.yml": "1"})

@@ -1,0 +1,126 @@
+"""``apply -f``: write manifests by hand. The source called ``apply``: the same lock, mark and code as any other source.
+
+It never deletes anything, and takes over nothing that a source manages. Works beside running daemons.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from reconciler.errors import RevisionRefused
+from reconciler.manifests.load import ParseCache, load
+from reconciler.model import keys
+from reconciler.model.events import Event
+from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.store.interface import Store
+from reconciler.sync.config_view import View, label, object_at
+from reconciler.sync.loop import LOCK_WAIT_S, holding
+from reconciler.sync.outcome import Decision, events_of
+from reconciler.sync.passes import APPLY, reconcile
+from reconciler.sync.plan import Create, Goal, Update, plan, revision_of, wanted_of
+from reconciler.sync.source_state import Identity, Report, Target
+
+_IDENTITY = Identity(source=APPLY, kind="apply", location="reconciler apply -f")
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """An object that was written: ``action`` is ``created`` or ``updated``; ``fields`` are those that changed."""
+
+    key: str
+    object: str
+    action: str
+    fields: tuple[str, ...] = ()
+
+
+class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``apply -f`` did; the JSON form of it is stable."""
+
+    revision: str
+    created: int
+    updated: int
+    unchanged: int
+    applied: tuple[Applied, ...]
+    warnings: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For people: the warnings, a line for each object that was written, and the counts."""
+        written = [
+            f"{each.object} {each.action}" + (f" ({', '.join(each.fields)})" if each.fields else "")
+            for each in self.applied
+        ]
+        return [*self.warnings, *written, f"{self.created} created, {self.updated} updated, {self.unchanged} unchanged"]
+
+
+def apply(
+    store: Store,
+    files: Sequence[tuple[str, bytes]],
+    *,
+    clock: Clock | None = None,
+    emit: Callable[[Event], None] | None = None,
+    mutable_versions: bool = False,
+    lock_wait_s: float = LOCK_WAIT_S,
+    abandon_unfinished: bool = False,
+) -> ApplyResult:
+    """Write what ``files`` (name, content) declare. What is stored already may be referred to.
+
+    ``abandon_unfinished``: go on although another ``apply`` was killed before it had written everything.
+
+    Raises:
+        InvalidManifests: nothing was written; says every problem.
+        RevisionRefused: nothing was written; an object is a source's, or a known version's content would change.
+        StoreError: the store does not answer, or another ``apply`` does not end.
+    """
+    clock = clock or SystemClock()
+    cache = ParseCache()
+    warnings: list[str] = []
+
+    def decide(view: View) -> Decision:
+        known = [thing for key, stored in view.config.items() if (thing := object_at(key, stored.value)) is not None]
+        loaded = load(files, cache=cache, known=known)
+        loaded.raise_if_invalid()
+        warnings[:] = map(str, loaded.warnings)
+        wanted = wanted_of(APPLY, [(each.object, str(each.origin)) for each in loaded.objects])
+        revision = revision_of(wanted)
+        _refuse_beside_unfinished(view, revision, abandon=abandon_unfinished)
+        goal = Goal(revision=revision, wanted=wanted, prunes=False, mutable_versions=mutable_versions)
+        made = plan(view, goal, clock.wall())
+        if made.problems:
+            raise RevisionRefused("\n".join(["nothing was applied:", *made.problems]))
+        return Decision(target=Target(revision), plan=made, report=Report(revision))
+
+    with holding(store, APPLY, wait_s=lock_wait_s, clock=clock) as fence:
+        outcome = reconcile(store, fence, _IDENTITY, decide, store_id=None, clock=clock)
+    if emit is not None:
+        for event in events_of(APPLY, outcome):
+            emit(event)
+    made, target = outcome.decision.plan, outcome.decision.target
+    assert made is not None
+    assert target is not None
+    return ApplyResult(
+        revision=target.revision,
+        created=len(made.creates),
+        updated=len(made.updates),
+        unchanged=made.unchanged,
+        applied=(*map(_created, made.creates), *map(_updated, made.updates)),
+        warnings=tuple(warnings),
+    )
+
+
+def _created(change: Create) -> Applied:
+    return Applied(change.key, label(change.key), "created")
+
+
+def _updated(change: Update) -> Applied:
+    return Applied(change.key, label(change.key), "updated", change.fields)
+
+
+def _refuse_beside_unfinished(view: View, revision: str, *, abandon: bool) -> None:
+    """An apply that was killed half-way has left a mix; only the same files can complete it."""
+    mark = view.own.mark if view.own else None
+    if mark is None or mark.settled or mark.to == revision or abandon:
+        return
+    raise RevisionRefused(
+        f"an earlier `apply` ({mark.to}) was ended before it had written everything; "
+        f"until that is completed, schedulers hold what {keys.source(APPLY)} stands for",
+        hint="Apply the same files once more, and then these.",
+    )

@@ -1,0 +1,108 @@
+"""``config/*`` and the sources' marks at one moment. ``observe`` reads it, ``plan`` and ``late`` decide from it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from reconciler.model import keys
+from reconciler.model.codec import Undecodable, decode
+from reconciler.model.manifests import Cluster, ConfigObject, Host, Service, TaskDefinition
+from reconciler.model.task import SourceCounts, SourceState
+
+KINDS: tuple[tuple[str, type[ConfigObject], str, str], ...] = (
+    (keys.TASK_DEFINITIONS, TaskDefinition, "task_definitions", "task definition"),
+    (keys.SERVICES, Service, "services", "service"),
+    (keys.CLUSTERS, Cluster, "clusters", "cluster"),
+    (keys.HOSTS, Host, "hosts", "host"),
+)
+"""Prefix, type, name in ``SourceCounts`` and name for people, in the order in which objects are written.
+
+In this order (and the reverse one for deletions) every part of the writes is valid by itself, for programs that don't
+know the marks.
+"""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An object as it is stored; ``owner`` is the source that it says manages it, None if it says none."""
+
+    value: bytes
+    index: int
+    owner: str | None
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source sees of the store.
+
+    ``config`` holds only keys of our kinds of objects. ``marks`` are the indexes of all ``state/sync/*``, readable or
+    not. ``still`` says that no mark moved while ``config/*`` was read; the own one never did.
+    """
+
+    source: str
+    store_id: str
+    config: Mapping[str, Stored]
+    sources: Mapping[str, SourceState]
+    marks: Mapping[str, int]
+    still: bool = True
+
+    @property
+    def own(self) -> SourceState | None:
+        """What is recorded of the source itself."""
+        return self.sources.get(self.source)
+
+    @property
+    def own_index(self) -> int:
+        """The index of the own mark, 0 if there is none."""
+        return self.marks.get(keys.source(self.source), 0)
+
+    def mine(self) -> set[str]:
+        """The keys of the objects that the source itself manages."""
+        return self.of(self.source)
+
+    def of(self, source: str) -> set[str]:
+        """The keys of the objects that a source manages."""
+        return {key for key, stored in self.config.items() if stored.owner == source}
+
+
+class _Claim(msgspec.Struct):
+    managed_by: str | None = None
+
+
+def owner_of(value: bytes) -> str | None:
+    """Which source a stored object says manages it, readable otherwise or not."""
+    try:
+        return msgspec.json.decode(value, type=_Claim).managed_by
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def is_object(key: str) -> bool:
+    """Whether a key is one of our objects; other programs may keep theirs under ``config/`` too."""
+    return key.startswith(tuple(prefix for prefix, *_ in KINDS))
+
+
+def rank(key: str) -> int:
+    """The position of a key's kind in the order of writing."""
+    return next(position for position, (prefix, *_) in enumerate(KINDS) if key.startswith(prefix))
+
+
+def label(key: str) -> str:
+    """What a key stands for, for people: ``task definition web version 2``."""
+    prefix, _, _, kind = KINDS[rank(key)]
+    name, slash, version = key.removeprefix(prefix).partition("/")
+    return f"{kind} {name} version {version}" if slash else f"{kind} {name}"
+
+
+def counts_of(some_keys: set[str]) -> SourceCounts:
+    """How many there are of each kind."""
+    numbers = [0] * len(KINDS)
+    for key in some_keys:
+        numbers[rank(key)] += 1
+    return SourceCounts(**{field: number for (_, _, field, _), number in zip(KINDS, numbers, strict=True)})
+
+
+def object_at(key: str, value: bytes) -> ConfigObject | None:
+    """The object stored at a key; None if it can't be understood."""
+    try:
+        return decode(value, KINDS[rank(key)][1], key)
+    except Undecodable:
+        return None

@@ -1,0 +1,268 @@
+"""The sync loop: one source's manifests → ``config/*``, for as long as the process runs. ``wiring`` starts it.
+
+Any number of processes may run the same source: one holds ``sync/<source>`` and works, the others stand by. What was
+read before the lock was taken is not used: the one who held it before may have applied something newer.
+"""
+
+import contextlib
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from reconciler.errors import RevisionRefused, SourceError, StoreError, StoreUnreachable
+from reconciler.manifests.source import Revision, Source
+from reconciler.model import keys
+from reconciler.model.events import Event, Level
+from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.runner import Loop, Waker
+from reconciler.store import lease
+from reconciler.store.interface import Held, Store
+from reconciler.sync.outcome import Outcome
+from reconciler.sync.passes import Emit, SourceSync
+
+POLL_S: Final = 30.0
+RESYNC_S: Final = 60.0
+WATCH_S: Final = 30.0
+LOCK_WAIT_S: Final = 30.0
+LOOK_AGAIN_S: Final = 5.0
+"""When a history that was rewritten is looked at a second time, before it is believed."""
+_OPEN_S: Final = 5.0
+_JITTER: Final = 0.1
+
+
+class SyncDaemon:
+    """Keeps ``config/*`` equal to one source."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        *,
+        clock: Clock | None = None,
+        emit: Emit,
+        poll_s: float = POLL_S,
+        mutable_versions: bool = False,
+        session_ttl_s: float = lease.TTL_S,
+    ) -> None:
+        """``mutable_versions``: a task definition may change under one version (during development).
+
+        Raises:
+            UsageError: the source's name can't be one.
+        """
+        self._store = store
+        self._source = source
+        self._clock = clock or SystemClock()
+        self._emit = emit
+        self._poll_s = poll_s
+        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
+        self._name = f"sync {source.name}"
+        self._lock_key = keys.sync_lock(source.name)
+        self._sync = SourceSync(store, source, clock=self._clock, emit=emit, mutable_versions=mutable_versions)
+        self._loop = Loop(self._name, self._step, clock=self._clock, resync_s=RESYNC_S, on_stop=self._let_go)
+        self._keeper = lease.SessionKeeper(
+            store, self._name, session_ttl_s, clock=self._clock, on_change=self._loop.wake
+        )
+        self._wakers = [
+            Waker(f"{self._name}: source", self._wait_for_source, [self._loop]),
+            Waker(f"{self._name}: config", _Watch(store, keys.CONFIG, self._config_moved), [self._loop]),
+            Waker(f"{self._name}: lock", _Watch(store, self._lock_key), [self._loop]),
+        ]
+        self._source_moved = threading.Event()
+        self._config_changed = threading.Event()
+        self._held_by: str | None = None
+        self._stood_by_for: str | None = None
+        self._revision: Revision | None = None
+        self._reads = 0
+        self._read_at = 0.0
+        self._concluded: tuple[str, str] | None = None
+        self._looked_at = 0.0
+
+    @property
+    def loops(self) -> Sequence[Loop]:
+        """The loop inside, for ``/healthz``."""
+        return [self._loop]
+
+    @property
+    def parsed_files(self) -> int:
+        """How many files were parsed so far."""
+        return self._sync.parsed_files
+
+    def start(self) -> None:
+        """Start all threads; returns at once."""
+        self._keeper.start()
+        self._loop.start()
+        for waker in self._wakers:
+            waker.start()
+
+    def stop(self) -> None:
+        """Finish the pass that runs, let go of the lock, end all threads."""
+        for waker in self._wakers:
+            waker.stop()
+        # a read that hangs must not hold up the end; what is being written is written to its end
+        self._source.close()
+        self._loop.stop()
+        self._keeper.close()
+
+    def _step(self) -> float | None:
+        fence = self._hold()
+        if fence is None:
+            return None
+        failure = self._read()
+        conclusion = (self._revision.id if self._revision else "", failure.message if failure else "")
+        now = self._clock.monotonic()
+        is_news = self._config_changed.is_set() or conclusion != self._concluded or now - self._looked_at >= RESYNC_S
+        if is_news:
+            self._config_changed.clear()
+            self._concluded = None  # until the pass has come to its end
+            outcome = self._sync.run(fence, self._revision, failure, is_confirmed=self._reads > 1)
+            if not outcome.is_in_doubt:
+                self._concluded, self._looked_at = conclusion, now
+            else:
+                self._read_at = min(self._read_at, self._clock.monotonic() + min(self._poll_s, LOOK_AGAIN_S))
+        if failure is not None:
+            raise failure
+        return max(0.0, self._read_at - self._clock.monotonic())
+
+    def _hold(self) -> Held | None:
+        """The fence if this process holds the source's lock, or could take it; None: another one works."""
+        self._keeper.wait_open(_OPEN_S)
+        session = self._keeper.session_id
+        if session is None:
+            self._held_by = None
+            raise StoreUnreachable(f"{self._store.url}: there is no session to hold {self._lock_key} with")
+        entry = self._store.get(self._lock_key)
+        holder = entry.holder if entry else None
+        if holder != session:
+            self._held_by = None
+            if holder is not None or not lease.take(self._store, self._lock_key, who(), session):
+                self._stand_by(holder or "")
+                return None
+        if self._held_by != session:
+            self._held_by, self._stood_by_for = session, None
+            self._revision, self._concluded, self._reads, self._read_at = None, None, 0, 0.0
+        return lease.fence(self._lock_key, session)
+
+    def _stand_by(self, holder: str) -> None:
+        if holder and holder != self._stood_by_for:
+            self._stood_by_for = holder
+            message = f"another process works on source {self._source.name}; standing by"
+            self._emit(Event(loop=self._name, subject=self._source.name, message=message, level=Level.INFO))
+
+    def _read(self) -> SourceError | None:
+        """Read the source if it is time to; the error if that fails, and then the last revision stays."""
+        if self._clock.monotonic() < self._read_at and not self._source_moved.is_set():
+            return None
+        self._source_moved.clear()
+        try:
+            revision = self._source.read()
+        except SourceError as error:
+            if self._loop.stopping:
+                raise  # that is why; it is nothing to record
+            return error
+        is_same = self._revision is not None and self._revision.id == revision.id
+        self._reads = self._reads + 1 if is_same else 1
+        self._revision = revision
+        self._read_at = self._clock.monotonic() + self._poll_s * (1.0 - _JITTER * self._rng.random())
+        return None
+
+    def _wait_for_source(self) -> bool:
+        if not self._source.wait(WATCH_S):
+            return False
+        self._source_moved.set()
+        return True
+
+    def _config_moved(self) -> None:
+        self._config_changed.set()
+
+    def _let_go(self) -> None:
+        session = self._keeper.session_id
+        if session is not None and self._held_by == session:
+            lease.give_up(self._store, self._lock_key, who(), session)
+
+
+class _Watch:
+    """Waits for a key or prefix to move; what a ``Waker`` calls."""
+
+    def __init__(self, store: Store, prefix: str, moved: Callable[[], None] | None = None) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._moved = moved
+        self._index = 0
+
+    def __call__(self) -> bool:
+        index = self._store.wait(self._prefix, self._index, WATCH_S)
+        is_news = index != self._index or index == 0
+        self._index = index
+        if is_news and self._moved is not None:
+            self._moved()
+        return is_news
+
+
+def sync_once(
+    store: Store,
+    source: Source,
+    *,
+    clock: Clock | None = None,
+    emit: Emit,
+    mutable_versions: bool = False,
+    lock_wait_s: float = LOCK_WAIT_S,
+) -> Outcome:
+    """One pass, for ``sync --once``.
+
+    Raises:
+        RevisionRefused: what is declared is not applied, and why.
+        SourceError, StoreError: it could not be done.
+    """
+    clock = clock or SystemClock()
+    sync = SourceSync(store, source, clock=clock, emit=emit, mutable_versions=mutable_versions)
+    with holding(store, source.name, wait_s=lock_wait_s, clock=clock) as fence:
+        try:
+            revision = source.read()
+        except SourceError as failure:
+            sync.run(fence, None, failure, is_confirmed=True)
+            raise
+        outcome = sync.run(fence, revision, is_confirmed=True)
+    if outcome.problems:
+        raise RevisionRefused("\n".join([f"revision {revision.id} is not applied:", *outcome.problems]))
+    return outcome
+
+
+@contextlib.contextmanager
+def holding(store: Store, source: str, *, wait_s: float, clock: Clock) -> Iterator[Held]:
+    """Hold a source's lock for a moment, as soon as it is free.
+
+    Raises:
+        StoreError: it is not free within ``wait_s``, or there is no session to hold it with.
+    """
+    key = keys.sync_lock(source)
+    deadline = clock.monotonic() + wait_s
+    keeper = lease.SessionKeeper(store, f"sync {source}", clock=clock)
+    keeper.start()
+    try:
+        if not keeper.wait_open(wait_s):
+            raise StoreUnreachable(f"{store.url}: no session could be opened within {wait_s:g} s")
+        index = 0
+        while True:
+            session = keeper.session_id
+            if session is not None and lease.take(store, key, who(), session):
+                break
+            left_s = deadline - clock.monotonic()
+            if left_s <= 0:
+                raise StoreError(
+                    f"another process has been working on source {source} for {wait_s:g} s",
+                    hint=f"Try again later; the lock is {key} in {store.url}.",
+                )
+            index = store.wait(key, index, min(left_s, 1.0))
+        yield lease.fence(key, session)
+    finally:
+        keeper.close()
+
+
+def who() -> bytes:
+    """What stands in a lock, for people who look at the store."""
+    return msgspec.json.encode({"by": f"{socket.gethostname()}:{os.getpid()}"})

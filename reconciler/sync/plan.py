@@ -1,0 +1,252 @@
+"""What must change so that ``config/*`` holds what a source declares. Pure: called by ``loop``, ``apply -f``, tests.
+
+A source writes and deletes only what says ``managed_by`` it; everything else that stands in its way is a problem that
+names both sides. Keys are compared as a whole, never by prefix.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeAlias
+
+import msgspec
+
+from reconciler.model import keys
+from reconciler.model.codec import digest, encode
+from reconciler.model.manifests import Cluster, ConfigObject, TaskDefinition
+from reconciler.model.names import discovery_name
+from reconciler.model.task import SourceCounts
+from reconciler.sync.config_view import Stored, View, counts_of, label, object_at, rank
+
+MOST_RETIRED: Final = 1000
+"""How many definitions at once wait for their late end; more wait their turn to wait (a mark has its size)."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """An object that a revision declares, as it is stored, and where it is written."""
+
+    object: ConfigObject
+    value: bytes
+    origin: str
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source wants to be there.
+
+    ``prunes``: what it manages and no longer declares is deleted. ``is_related`` False: nobody knows what the revision
+    has to do with the one that is applied, so it must not delete anything. ``mutable_versions``: a definition may
+    change without a new version (during development).
+    """
+
+    revision: str
+    wanted: Mapping[str, Wanted]
+    prunes: bool = True
+    is_related: bool = True
+    mutable_versions: bool = False
+
+
+class Create(msgspec.Struct, frozen=True):
+    """A key that is not there yet."""
+
+    key: str
+    value: bytes
+
+
+class Update(msgspec.Struct, frozen=True):
+    """A key with another value; ``fields`` are those that change, as paths."""
+
+    key: str
+    value: bytes
+    index: int
+    fields: tuple[str, ...]
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """A key that the source manages and no longer declares."""
+
+    key: str
+    index: int
+
+
+Change: TypeAlias = Create | Update | Delete
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that must happen, in order; with ``problems``, nothing of it may.
+
+    ``before`` and ``after`` are the source's objects. ``retired`` are its definitions that are no longer declared.
+    """
+
+    changes: tuple[Change, ...] = ()
+    unchanged: int = 0
+    problems: tuple[str, ...] = ()
+    before: SourceCounts
+    after: SourceCounts
+    retired: Mapping[str, int] = {}
+
+    @property
+    def creates(self) -> tuple[Create, ...]:
+        """What is new."""
+        return tuple(change for change in self.changes if isinstance(change, Create))
+
+    @property
+    def updates(self) -> tuple[Update, ...]:
+        """What has another value."""
+        return tuple(change for change in self.changes if isinstance(change, Update))
+
+    @property
+    def deletes(self) -> tuple[Delete, ...]:
+        """What goes."""
+        return tuple(change for change in self.changes if isinstance(change, Delete))
+
+
+def wanted_of(source: str, declared: Iterable[tuple[ConfigObject, str]]) -> dict[str, Wanted]:
+    """Objects (and where each is written) as the source stores them, by key."""
+    answer = {}
+    for thing, origin in declared:
+        managed = msgspec.structs.replace(thing, managed_by=source)
+        answer[keys.config(thing)] = Wanted(managed, encode(managed), origin)
+    return answer
+
+
+def revision_of(wanted: Mapping[str, Wanted]) -> str:
+    """A name for what is wanted, where no commit gives it one: the hash of it."""
+    content = hashlib.sha256()
+    for key in sorted(wanted):
+        content.update(f"{len(key)} {len(wanted[key].value)} {key}".encode() + wanted[key].value)
+    return f"sha256:{content.hexdigest()[:40]}"
+
+
+def plan(view: View, goal: Goal, now: float) -> Plan:
+    """The way from what is stored to what is wanted."""
+    mine = view.mine()
+    changes: list[Change] = []
+    problems: list[str] = []
+    for key in sorted(goal.wanted, key=_order):
+        wanted, stored = goal.wanted[key], view.config.get(key)
+        if stored is None:
+            changes.append(Create(key, wanted.value))
+        elif problem := _refusal(view, goal, key, stored):
+            problems.append(problem)
+        elif stored.value != wanted.value:
+            changes.append(Update(key, wanted.value, stored.index, changed_fields(stored.value, wanted.value)))
+    unchanged = len(goal.wanted) - len(changes) - len(problems)
+    undeclared = mine - goal.wanted.keys() if goal.prunes else set()
+    definitions = {key for key in undeclared if key.startswith(keys.TASK_DEFINITIONS)}
+    deletes = sorted(undeclared - definitions, key=_order, reverse=True)
+    changes += [Delete(key, view.config[key].index) for key in deletes]
+    problems += _brakes(view, goal, deletes)
+    problems += _collisions(view, goal)
+    return Plan(
+        changes=tuple(changes),
+        unchanged=unchanged,
+        problems=tuple(problems),
+        before=counts_of(mine),
+        after=counts_of((mine | goal.wanted.keys()) - set(deletes)),
+        retired=_retired(view, definitions, now),
+    )
+
+
+def changed_fields(before: bytes, after: bytes) -> tuple[str, ...]:
+    """The paths of the fields in which two stored values differ; none if one of them is not readable."""
+    try:
+        return tuple(_differences(msgspec.json.decode(before), msgspec.json.decode(after), ""))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()
+
+
+def _differences(before: object, after: object, path: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted(before.keys() | after.keys()):
+            yield from _differences(before.get(name), after.get(name), f"{path}.{name}" if path else name)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for position, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _differences(one, other, f"{path}[{position}]")
+    elif before != after:
+        yield path
+
+
+def _order(key: str) -> tuple[int, str]:
+    return rank(key), key
+
+
+def _refusal(view: View, goal: Goal, key: str, stored: Stored) -> str | None:
+    """Why a key that is there must not be written; None if it may."""
+    wanted = goal.wanted[key]
+    if stored.owner is None:
+        return (
+            f"{wanted.origin}: {label(key)} is in the store already and no source manages it; "
+            f"delete {key} there if this one shall take its place"
+        )
+    if stored.owner != view.source:
+        return (
+            f"{wanted.origin}: {label(key)} is managed by source {stored.owner}, and source {view.source} declares it "
+            "as well; take it out of one of the two"
+        )
+    if goal.mutable_versions or not isinstance(wanted.object, TaskDefinition) or _is_accepted(view, goal.revision):
+        return None
+    there = object_at(key, stored.value)
+    if isinstance(there, TaskDefinition) and digest(there) != digest(wanted.object):
+        fields = ", ".join(changed_fields(stored.value, wanted.value))
+        return (
+            f"{wanted.origin}: {label(key)} is stored with other content ({fields}), and a version never changes; "
+            f"give it a new version, at least {_next_version(view, wanted.object)}"
+        )
+    return None
+
+
+def _is_accepted(view: View, revision: str) -> bool:
+    """Whether the revision was found good before: what differs from it now was changed by somebody else."""
+    if view.own is None:
+        return False
+    mark = view.own.mark
+    return revision == (mark.revision if mark.settled else mark.to)
+
+
+def _next_version(view: View, definition: TaskDefinition) -> int:
+    prefix = f"{keys.TASK_DEFINITIONS}{definition.name}/"
+    numbers = [key.removeprefix(prefix) for key in view.config if key.startswith(prefix)]
+    return max([definition.version, *(int(number) for number in numbers if number.isdecimal())]) + 1
+
+
+def _brakes(view: View, goal: Goal, deletes: list[str]) -> Iterator[str]:
+    if goal.prunes and not goal.wanted:
+        held = len(view.mine())
+        what = f"and {held} objects are applied; an empty revision never deletes them" if held else "so there is no use"
+        yield f"the revision declares nothing, {what}; if that is meant, leave one object in it"
+    if not goal.is_related and deletes:
+        applied = view.own.mark.revision if view.own else ""
+        yield (
+            f"the revision has nothing to do with {applied[:12]}, which is applied as source {view.source}, and would "
+            f"delete {len(deletes)} objects ({label(deletes[0])}, …); give another repository another source name"
+        )
+
+
+def _collisions(view: View, goal: Goal) -> Iterator[str]:
+    """Services of other sources' clusters whose tasks would have the ids of ours; ours were checked together."""
+    others: dict[str, tuple[str, str]] = {}
+    for key, stored in view.config.items():
+        if stored.owner != view.source and key.startswith(keys.CLUSTERS):
+            cluster = object_at(key, stored.value)
+            if isinstance(cluster, Cluster):
+                others |= {
+                    discovery_name(cluster.name, each).lower(): (cluster.name, each) for each in cluster.services
+                }
+    if not others:
+        return
+    for wanted in goal.wanted.values():
+        if not isinstance(wanted.object, Cluster):
+            continue
+        for service in wanted.object.services:
+            found = others.get(discovery_name(wanted.object.name, service).lower())
+            if found is not None and found != (wanted.object.name, service):
+                yield (
+                    f"{wanted.origin}: service {service} in cluster {wanted.object.name} would have tasks of the same "
+                    f"ids as service {found[1]} in cluster {found[0]}, which another source declares; rename one"
+                )
+
+
+def _retired(view: View, definitions: set[str], now: float) -> dict[str, int]:
+    known = view.own.retired if view.own else {}
+    names = sorted(key.removeprefix(keys.TASK_DEFINITIONS) for key in definitions)
+    names.sort(key=lambda name: name not in known)
+    return {name: known.get(name, int(now)) for name in names[:MOST_RETIRED]}

@@ -1,0 +1,94 @@
+"""What is recorded of a source in ``state/sync/<source>``, from one state to the next. Pure: used by ``apply``.
+
+Nothing here depends on when or how often it is called: the same situation gives the same record, which is then not
+written again.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from reconciler.model.task import SourceCounts, SourceState, SyncMark
+from reconciler.sync.plan import Plan
+
+MOST_PROBLEMS: Final = 20
+MOST_CHARACTERS: Final = 500
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which source it is, and where it reads from."""
+
+    source: str
+    kind: str
+    location: str
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The revision that is applied."""
+
+    revision: str
+    author: str = ""
+    subject: str = ""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was seen of the source last, and why it is not applied, if it is not. ``seen`` None: nothing new."""
+
+    seen: str | None
+    problems: Sequence[str] = ()
+
+
+def settled(
+    old: SourceState | None, identity: Identity, target: Target, plan: Plan, report: Report, now: float
+) -> SourceState:
+    """The record once all of the plan is written; its chunk is still that of the old one."""
+    mark = old.mark if old else SyncMark(settled=True, revision="")
+    is_new = old is None or bool(plan.changes) or not mark.settled or mark.revision != target.revision
+    return _reported(
+        SourceState(
+            source=identity.source,
+            kind=identity.kind,
+            location=identity.location,
+            mark=SyncMark(settled=True, revision=target.revision, chunk=mark.chunk, counts=plan.after),
+            seen=old.seen if old else "",
+            author=_cut(target.author),
+            subject=_cut(target.subject),
+            retired=dict(plan.retired),
+            applied_at=now if is_new or old is None else old.applied_at,
+        ),
+        report,
+    )
+
+
+def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: SourceCounts) -> SourceState:
+    """The record after a transaction that is not the last one."""
+    mark = SyncMark(
+        settled=False, revision=old.mark.revision if old else "", to=goal.mark.revision, chunk=chunk, counts=counts
+    )
+    if old is None:
+        return msgspec.structs.replace(goal, mark=mark, author="", subject="", retired={}, applied_at=0.0)
+    return msgspec.structs.replace(
+        goal, mark=mark, author=old.author, subject=old.subject, retired=old.retired, applied_at=old.applied_at
+    )
+
+
+def refused(old: SourceState | None, identity: Identity, report: Report) -> SourceState:
+    """The record when nothing can be applied: what was applied stays, and why."""
+    if old is None:
+        old = SourceState(source="", kind="", location="", mark=SyncMark(settled=True, revision=""))
+    named = msgspec.structs.replace(old, source=identity.source, kind=identity.kind, location=identity.location)
+    return _reported(named, report)
+
+
+def _reported(state: SourceState, report: Report) -> SourceState:
+    return msgspec.structs.replace(
+        state,
+        seen=state.seen if report.seen is None else report.seen,
+        problems=tuple(_cut(problem) for problem in report.problems[:MOST_PROBLEMS]),
+        problem_count=len(report.problems),
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
