@@ -32,11 +32,7 @@ def combine(readings: Iterable[Reading]) -> Reading:
     """The worst of a task's checks. No check: passing. One that has no result yet makes the task unknown, unless
     another is critical.
     """
-    worst = Reading(Health.PASSING)
-    for reading in readings:
-        if _BADNESS[reading.health] > _BADNESS[worst.health]:
-            worst = reading
-    return worst
+    return max(readings, key=lambda reading: _BADNESS[reading.health], default=Reading(Health.PASSING))
 
 
 def script_reading(exit_code: int | None, output: str, timeout_s: float) -> Reading:
