@@ -63,6 +63,16 @@ class Library(library.Consul):  # type: ignore[misc]  # the library has no types
         self.session = library.Consul.Session(self)
 
 
+class _TransactionError(msgspec.Struct, frozen=True):
+    index: int = msgspec.field(name="OpIndex")
+    what: str = msgspec.field(name="What")
+
+
+class _TransactionAnswer(msgspec.Struct, frozen=True):
+    results: Any = msgspec.field(name="Results")
+    errors: list[_TransactionError] | None = msgspec.field(name="Errors", default=None)
+
+
 class ConsulClient:
     """Typed calls to one agent. Each raises a ``StoreError``; a write may raise ``AnswerLost``."""
 
@@ -107,19 +117,18 @@ class ConsulClient:
         body = msgspec.json.encode([{"KV": _verb(operation, root)} for operation in operations])
         # a transaction of nothing but checks is a read to Consul, and may be stale unless told not to
         answer = self._transport.write("/v1/txn", [("consistent", "1")], body)
-        if answer.status == 200:
+        if answer.status not in (200, 409):
+            raise AnswerLost(f"{self.address} answered {answer.status} to a transaction")
+        errors = self._decode(answer.body, _TransactionAnswer).errors or ()
+        if answer.status == 200 and not errors:
             return None
-        if answer.status != 409:
-            raise AnswerLost(f"Consul answered {answer.status} to a transaction")
-        errors = self._decode(answer.body)["Errors"] or []
         for error in errors:
-            if any(words in error["What"] for words in DENIED):
-                key = operations[error["OpIndex"]].key
+            if any(words in error.what for words in DENIED):
                 raise StoreDenied(
-                    f"Consul denies writing {root}{key}: {error['What']}",
+                    f"Consul denies writing {root}{operations[error.index].key}: {error.what}",
                     hint="The token needs the policy of its role: examples/deploy/consul-acl.",
                 )
-        return "; ".join(f"{operations[error['OpIndex']].key}: {error['What']}" for error in errors) or "refused"
+        return "; ".join(f"{operations[error.index].key}: {error.what}" for error in errors) or "refused"
 
     def create_session(self, name: str, checks: Sequence[str]) -> str:
         """A session on this agent's node that lives while ``checks`` pass; what it held is free at once afterwards."""
@@ -146,7 +155,7 @@ class ConsulClient:
             raise
         if answer.status == 404:
             return None
-        return self._decode(answer.body) if answer.body else True
+        return self._decode(answer.body, Any) if answer.body else True
 
     def ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the library; what it can't parse did not come from Consul."""
@@ -155,9 +164,9 @@ class ConsulClient:
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{self.address} does not answer as Consul does: {error}") from error
 
-    def _decode(self, body: bytes) -> Any:
+    def _decode(self, body: bytes, kind: Any) -> Any:
         try:
-            return msgspec.json.decode(body)
+            return msgspec.json.decode(body, type=kind)
         except msgspec.DecodeError as error:
             raise AnswerLost(f"{self.address} does not answer as Consul does: {error}") from error
 

@@ -182,7 +182,8 @@ def _failure(error: urllib3.exceptions.HTTPError, address: Address, read_s: floa
     if isinstance(cause, urllib3.exceptions.SSLError):
         return StoreUnreachable(
             f"{address}: no trusted TLS connection: {cause}",
-            hint="Check CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME.",
+            hint="Check CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME; or write "
+            "consul:// if that port speaks plain HTTP.",
         )
     if isinstance(cause, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError):
         return StoreUnreachable(
@@ -222,8 +223,9 @@ def _check_status(status: int, body: bytes, path: str) -> None:
         raise StoreUnreachable(f"Consul turns calls away for now: {text}")
     if status >= 500:
         raise AnswerLost(f"Consul answered {status} to {path}: {text}")
+    hint = "Write consul+https:// in the store's URL." if "HTTPS server" in text else None
     raise StoreError(
-        f"Consul refused {path}: {status} {text}", hint="Is that a Consul agent?" if status < 400 else None
+        f"Consul refused {path}: {status} {text}", hint=hint or ("Is that a Consul?" if status < 400 else None)
     )
 
 

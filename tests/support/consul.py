@@ -131,7 +131,7 @@ class ConsulAgent:
     def launch(self) -> None:
         """Start the process; returns at once."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = {
+        config: dict[str, Any] = {
             "ports": {
                 "http": self.http_port,
                 "server": self.server_port,
@@ -150,7 +150,9 @@ class ConsulAgent:
             "performance": {"raft_multiplier": 1},
             "limits": {"http_max_conns_per_client": 2000},
             "log_level": "info",
-        } | self._config
+        }
+        for name, value in self._config.items():
+            config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
         path = self.folder / "config.json"
         path.write_text(json.dumps(config))
         with self.log.open("ab") as output:
@@ -267,30 +269,49 @@ def start_consul(tmp_path: Path) -> Generator[StartConsul]:
         agent.stop()
 
 
+class StartCluster(Protocol):
+    """Starts three servers that know each other and have a leader."""
+
+    def __call__(self, *, config: Mapping[str, Any] | None = None) -> list[ConsulAgent]: ...
+
+
 @pytest.fixture
-def consul_cluster(tmp_path: Path) -> Generator[list[ConsulAgent]]:
-    """Three servers on loopback addresses of their own, with a leader."""
+def start_consul_cluster(tmp_path: Path) -> Generator[StartCluster]:
+    """Starts three servers for one test, on loopback addresses of their own."""
     consul_binary()
-    # every test process has a subnet of its own, so that three addresses share the ports
-    subnet = f"127.{1 + os.getpid() % 200}.{1 + os.getpid() // 200 % 250}"
-    addresses = [f"{subnet}.{number}" for number in (11, 12, 13)]
-    agents = [
-        ConsulAgent(tmp_path / f"server-{number}", address=address, node=f"server-{number}", is_dev=False)
-        for number, address in enumerate(addresses, 1)
-    ]
-    for agent in agents:
-        agent.server_port, agent.serf_port = agents[0].server_port, agents[0].serf_port
-        agent._arguments += ["-server", "-bootstrap-expect=3", "-retry-interval=1s"]
-        agent._arguments += [f"-retry-join={address}:{agents[0].serf_port}" for address in addresses]
-    try:
-        for agent in agents:
+    agents: list[ConsulAgent] = []
+
+    def start(*, config: Mapping[str, Any] | None = None) -> list[ConsulAgent]:
+        # every test process has a subnet of its own, so that three addresses share the ports
+        subnet = f"127.{1 + os.getpid() % 200}.{1 + os.getpid() // 200 % 250}"
+        addresses = [f"{subnet}.{number}" for number in (11, 12, 13)]
+        server_port, serf_port = free_ports(addresses[0], 2)
+        join = [f"-retry-join={address}:{serf_port}" for address in addresses]
+        for number, address in enumerate(addresses, 1):
+            agent = ConsulAgent(
+                tmp_path / f"server-{number}",
+                address=address,
+                node=f"server-{number}",
+                is_dev=False,
+                config=config,
+                arguments=["-server", "-bootstrap-expect=3", "-retry-interval=1s", *join],
+            )
+            agent.server_port, agent.serf_port = server_port, serf_port
+            agents.append(agent)
             agent.launch()
         for agent in agents:
             agent.wait_leader(60)
-        yield agents
-    finally:
-        for agent in agents:
-            agent.stop()
+        return agents
+
+    yield start
+    for agent in agents:
+        agent.stop()
+
+
+@pytest.fixture
+def consul_cluster(start_consul_cluster: StartCluster) -> list[ConsulAgent]:
+    """Three servers with a leader."""
+    return start_consul_cluster()
 
 
 POLICIES = ROOT / "examples/deploy/consul-acl"
