@@ -17,7 +17,7 @@ demo: venv ## Watch it work: manifests in git become running HTTP servers, then 
 test: venv-dev ## Run all tests; DOCKER=install (root, Debian) installs and starts a Docker engine for them
 	@scripts/run-tests $(ARGS)
 
-scenarios: venv-dev ## Run the scheduler's scenarios; ARGS=--rewrite writes what they expect anew
+scenarios: venv-dev ## Run the scheduler's scenarios; ARGS=--update-scenarios writes what they expect anew
 	@$(BIN)/pytest tests/scenarios $(ARGS)
 
 check: venv-dev ## The fast gate: lint, format, types, import layers, tidiness
