@@ -66,6 +66,7 @@ class AgentDaemon:
         self._ending = False
         self._started = False
         self._trusted = False
+        self._usable: list[str] = []
         self._changed = threading.Condition()
         self._reports: list[Progress | Outcome] = []
         self._last = Plan()
@@ -220,6 +221,10 @@ class AgentDaemon:
             self._health_loop.wake()
         if made.status is not None and made.status != self._publisher.wanted:
             self._publisher.wanted = made.status
+            self._publish_loop.wake()
+        usable = self._usable_executors()
+        if usable != self._usable:
+            self._usable = usable
             self._publish_loop.wake()
         trusted = self._issued.view.problem is None
         if trusted and not self._trusted:

@@ -51,6 +51,7 @@ class Publisher:
         self._noted: str | None = None
         self._record: bytes | None = None
         self._held_by: str | None = None
+        self._claimed_executors: tuple[str, ...] = ()
         self._claimed_at = clock.monotonic() - settings.poll_s
         self._status: bytes | None = None
         self._wrote_at = clock.monotonic() - settings.publish_interval_s
@@ -134,8 +135,9 @@ class Publisher:
 
     def _claim(self, session: str) -> None:
         """Hold the host's record with what is true now. Looks only now and then, and when there is a reason."""
-        now = self._clock.monotonic()
-        if self._held_by == session and now - self._claimed_at < self._settings.poll_s:
+        now, executors = self._clock.monotonic(), tuple(sorted(self._executors()))
+        is_fresh = now - self._claimed_at < self._settings.poll_s and executors == self._claimed_executors
+        if self._held_by == session and is_fresh:
             return
         key = keys.host_state(self._settings.host)
         entry = self._store.get(key)
@@ -147,7 +149,7 @@ class Publisher:
             self._end_predecessor(entry.holder)
         elif entry is not None and self._other_machine(entry) is not None:
             log.warning("host %s was another machine before; nobody holds the name now", self._settings.host)
-        value = codec.encode(identity.host_state(self._settings, tuple(sorted(self._executors()))))
+        value = codec.encode(identity.host_state(self._settings, executors))
         if (entry is None or entry.holder != session or entry.value != value) and not lease.take(
             self._store, key, value, session
         ):
@@ -156,6 +158,7 @@ class Publisher:
         if self._held_by is None:
             self._read_back()
         self._held_by, self._claimed_at, self.hold = session, now, None
+        self._claimed_executors = executors
 
     def _read_back(self) -> None:
         """What the status is now, so that an unchanged one is not written again."""

@@ -19,6 +19,7 @@ from reconciler.queries import fleet
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.status import status
 from reconciler.queries.tasks import TaskRow, tasks
+from reconciler.runtime.runner import Daemon
 
 SERVICE = "hello"
 PATIENCE_S = 120.0
@@ -65,7 +66,7 @@ def demo(stay: bool | None, port_range: tuple[int, int] | None) -> None:
             )
             owned = wiring.EphemeralAgent(agent)
             source = wiring.source(git_url=str(repository.path), name="demo", cache_dir=folder / "mirror")
-            daemons = [
+            daemons: list[Daemon] = [
                 owned,
                 wiring.scheduler(store, emit=screen.emit),
                 wiring.sync(store, source, poll_s=0.5, emit=screen.emit),

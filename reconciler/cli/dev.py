@@ -32,6 +32,7 @@ def dev(
     from reconciler.queries import fleet
     from reconciler.queries.tasks import tasks
     from reconciler.runtime.process import serve
+    from reconciler.runtime.runner import Daemon
 
     daemon_options.set_up_log()
     home = Path(".reconciler")
@@ -41,7 +42,7 @@ def dev(
     source = wiring.source(directory=directory, name="dev" if store_url is None else None)
     with wiring.open_store(url) as store:
         agent = agent_options.agent(store, emit=screen.emit, runtime_dir=home / "run")
-        daemons = [
+        daemons: list[Daemon] = [
             agent if keep else wiring.EphemeralAgent(agent),
             wiring.scheduler(store, emit=screen.emit),
             wiring.sync(store, source, mutable_versions=True, emit=screen.emit),

@@ -35,12 +35,12 @@ def scheduler(
     """
     from reconciler import wiring
     from reconciler.runtime.process import serve
-    from reconciler.scheduler.loop import dry_run
+    from reconciler.scheduler import loop
 
     daemon_options.set_up_log()
     with wiring.open_store(store_url) as store:
         if dry_run:
-            for plan in dry_run(store, scheduler_name=name, now=time.time()):
+            for plan in loop.dry_run(store, scheduler_name=name, now=time.time()):
                 for line in _lines(plan):
                     click.echo(line)
             return

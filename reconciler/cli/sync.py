@@ -47,7 +47,9 @@ def sync(
     Credentials come by git's own means (ssh agent, credential helper), never in the URL.
     """
     from reconciler import wiring
+    from reconciler.runtime import log
     from reconciler.runtime.process import serve
+    from reconciler.sync import loop
 
     daemon_options.set_up_log()
     source = wiring.source(
@@ -55,6 +57,7 @@ def sync(
     )
     with wiring.open_store(store_url) as store:
         if once:
-            click.echo(wiring.sync_once(store, source))
+            wiring.ready(store)
+            click.echo(loop.sync_once(store, source, emit=log.emit))
             return
         serve([wiring.sync(store, source, poll_s=poll_s)], bind=daemon_options.bind)

@@ -2,22 +2,18 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 
+from reconciler.cli.inputs import read_files
 from reconciler.cli.options import format_option
 from reconciler.errors import UsageError
-from reconciler.manifests.file_text import MAX_FILE_BYTES
-from reconciler.manifests.find import SUFFIXES, find_manifests
 from reconciler.manifests.load import Loaded, load
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.rules import Severity
 from reconciler.manifests.settings import SETTINGS_NAME
 
-STDIN_NAME: Final = "<stdin>"
 _COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
@@ -51,7 +47,7 @@ def validate(paths: tuple[str, ...], output_format: str) -> None:
     Checked are the syntax, every field against the schemas, and what must hold between objects: that services, task
     definitions and versions exist, min <= desired <= max, nothing declared twice, ids and ports that clash.
     """
-    loaded = load(_files(paths))
+    loaded = load(read_files(paths))
     if loaded.valid and not loaded.files:
         raise UsageError(f"nothing to check in {', '.join(paths)}", hint=f"look at ignore in {SETTINGS_NAME}")
     if output_format == "json":
@@ -94,50 +90,3 @@ def _line(problem: Problem) -> str:
     """The one text form; click takes the colours out again when the output is no terminal."""
     severity = click.style(str(problem.severity), fg=_COLOURS[problem.severity], bold=True)
     return str(problem).replace(f": {problem.severity} {problem.code} ", f": {severity} {problem.code} ", 1)
-
-
-def _files(paths: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    """Everything to check, each file once however often it is named."""
-    found: dict[Path, tuple[str, bytes]] = {}
-    stdin: list[tuple[str, bytes]] = []
-    for path in dict.fromkeys(paths):
-        if path == "-":
-            stdin = [(STDIN_NAME, sys.stdin.buffer.read(MAX_FILE_BYTES + 1))]
-            continue
-        for name in _names(path):
-            real = Path(name).resolve()
-            if real not in found:
-                found[real] = (name, _content(name))
-    return [*found.values(), *stdin]
-
-
-def _names(path: str) -> Iterator[str]:
-    """The files that a path on the command line stands for."""
-    given = Path(path)
-    if not given.is_dir():
-        yield path
-        return
-    try:
-        inside = find_manifests(given)
-    except OSError as error:
-        _cannot_read(path, error)
-    if not inside:
-        raise UsageError(
-            f"nothing to check in {path}: no file there ends in {', '.join(SUFFIXES)}",
-            hint="name the folder that holds the manifests",
-        )
-    yield from (str(given / name) for name in inside)
-
-
-def _content(name: str) -> bytes:
-    try:
-        with Path(name).open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)  # one more than allowed is enough to see that it is too large
-    except OSError as error:
-        _cannot_read(name, error)
-
-
-def _cannot_read(name: str, error: OSError) -> NoReturn:
-    raise UsageError(
-        f"{name} can't be read: {error.strerror or error}", hint="check the path and its rights"
-    ) from error

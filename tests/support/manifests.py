@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.support.git import GitRepository
+
 SERVER = """\
 exec python3 - <<'PYTHON'
 import http.server, os, signal, threading
@@ -74,3 +76,8 @@ def write(path: Path, content: dict[str, Any]) -> Path:
     draft.write_text(json.dumps(content, indent=2) + "\n")
     draft.replace(path)
     return path
+
+
+def commit(repository: GitRepository, content: dict[str, Any]) -> str:
+    """Commit a manifest as the repository's only one."""
+    return repository.commit({"manifest.json": json.dumps(content, indent=2) + "\n"})

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping
@@ -70,6 +71,7 @@ class Program:
         self.environ["RECONCILER_PORT_RANGE"] = "{}-{}".format(*port_block())
         self.environ["RECONCILER_RUNTIME_DIR"] = str(folder / "run")
         self.daemons: list[Daemon] = []
+        self.host = socket.gethostname()
 
     def use(self, store_url: str) -> None:
         """Which store all commands work on."""

@@ -1,0 +1,148 @@
+"""What dies is brought back; what did not die is left alone."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.consul import StartConsul
+from tests.support.docker import DockerEngine
+from tests.support.manifests import bash_definition, docker_definition, manifest, service, write
+from tests.support.program import Program
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.consul, pytest.mark.slow]
+
+
+def apply(program: Program, definition: dict[str, Any], desired: int = 2) -> None:
+    content = manifest(cluster="c", services=[service("web", desired=desired)], definitions=[definition])
+    program.ok("apply", "-f", str(write(program.folder / "web.json", content)))
+
+
+def processes(program: Program) -> dict[str, set[int]]:
+    """The pids of this test's bash tasks, by task id."""
+    found: dict[str, set[int]] = {}
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+            if environment.get("RECONCILER_TASK_ID") and process.cwd().startswith(str(program.folder)):
+                found.setdefault(environment["RECONCILER_TASK_ID"], set()).add(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_process_is_started_again(program: Program, start_consul: StartConsul) -> None:
+    program.use(start_consul().url)
+    program.start("combined", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
+    apply(program, bash_definition("web"))
+    rows = program.healthy("web", 2)
+    victim = rows[0]["id"]
+    before = processes(program)
+    for pid in before[victim]:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: (now := processes(program).get(victim)) and not now & before[victim], what="the task again")
+    after = program.healthy("web", 2)
+    assert {row["id"] for row in after} == {row["id"] for row in rows}
+    assert processes(program)[rows[1]["id"]] == before[rows[1]["id"]]
+    assert next(row for row in after if row["id"] == victim)["attempt"] == 2
+
+
+@pytest.mark.docker
+def test_a_killed_container_is_started_again(
+    program: Program, start_consul: StartConsul, docker_engine: DockerEngine
+) -> None:
+    program.use(start_consul().url)
+    program.start("combined", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "docker")
+    apply(program, docker_definition("web", docker_engine.image(), container_port=80), desired=1)
+    rows = program.healthy("web", 1)
+    first = docker_engine.containers()[0]["Id"]
+    docker_engine.client.kill(first)
+    wait_until(lambda: [each["Id"] for each in docker_engine.containers() if each["Id"] != first])
+    after = program.healthy("web", 1)
+    assert after[0]["id"] == rows[0]["id"]
+
+
+def test_a_killed_agent_leaves_its_processes_to_the_next_one(program: Program, start_consul: StartConsul) -> None:
+    program.use(start_consul().url)
+    program.start("scheduler", "--http", "127.0.0.1:0")
+    agent = program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
+    apply(program, bash_definition("web"))
+    rows = program.healthy("web", 2)
+    before = processes(program)
+    agent.kill()
+    assert processes(program) == before
+
+    program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
+    after = program.healthy("web", 2)
+    assert {(row["id"], row["attempt"], row["port"]) for row in after} == {
+        (row["id"], row["attempt"], row["port"]) for row in rows
+    }
+    assert processes(program) == before
+
+
+@pytest.mark.docker
+def test_a_killed_agent_leaves_its_containers_to_the_next_one(
+    program: Program, start_consul: StartConsul, docker_engine: DockerEngine
+) -> None:
+    program.use(start_consul().url)
+    program.start("scheduler", "--http", "127.0.0.1:0")
+    agent = program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "docker")
+    apply(program, docker_definition("web", docker_engine.image(), container_port=80))
+    program.healthy("web", 2)
+    before = {each["Id"] for each in docker_engine.containers()}
+    agent.kill()
+    second = program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "docker")
+    program.healthy("web", 2)
+    assert {each["Id"] for each in docker_engine.containers()} == before
+    # and a polite end leaves them as well
+    assert second.stop() == 0
+    assert {each["Id"] for each in docker_engine.containers() if each["State"] == "running"} == before
+
+
+def test_another_scheduler_takes_over_when_one_is_killed(program: Program, start_consul: StartConsul) -> None:
+    consul = start_consul()
+    program.use(consul.url)
+    schedulers = [program.start("scheduler", "--http", "127.0.0.1:0") for _ in range(2)]
+    program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
+    apply(program, bash_definition("web"), desired=1)
+    program.healthy("web", 1)
+    holder = next(each for each in schedulers if f":{each.pid}" in _holder(program))
+    holder.kill()
+    apply(program, bash_definition("web"), desired=3)
+    program.healthy("web", 3)
+    assert f":{holder.pid}" not in _holder(program)
+
+
+def test_a_scheduler_that_is_stopped_gives_its_locks_up(program: Program, start_consul: StartConsul) -> None:
+    consul = start_consul()
+    program.use(consul.url)
+    scheduler = program.start("scheduler", "--http", "127.0.0.1:0")
+    apply(program, bash_definition("web"), desired=0)
+    wait_until(lambda: f":{scheduler.pid}" in _holder(program), every_s=0.2)
+    assert scheduler.stop() == 0
+    lock = consul.call("GET", "kv/schedulers/c")[0]
+    assert "Session" not in lock
+    sessions = consul.call("GET", "session/list")
+    assert not [each for each in sessions if "scheduler" in each["Name"]]
+
+
+def _holder(program: Program) -> str:
+    import json
+
+    return str(json.loads(program.run("status", "--format", "json").stdout)["schedulers"].get("c") or "")
+
+
+def test_two_agents_of_one_name_the_second_says_who_holds_it(
+    program: Program, start_consul: StartConsul, tmp_path: Path
+) -> None:
+    program.use(start_consul().url)
+    first = program.start("agent", "--host", "one", "--address", "127.0.0.1", "--http", "127.0.0.1:0")
+    wait_until(lambda: "one" in program.run("hosts").stdout, every_s=0.2)
+    done = program.run("agent", "--host", "one", "--address", "127.0.0.1", "--http", "127.0.0.1:0")
+    assert done.returncode != 0
+    assert "one" in done.stderr
+    assert str(first.pid) in done.stderr
