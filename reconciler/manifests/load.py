@@ -7,6 +7,7 @@ the clock: whoever calls has the bytes.
 import enum
 import hashlib
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
@@ -106,24 +107,24 @@ class ParseCache:
     """
 
     def __init__(self) -> None:
-        self._current: dict[tuple[bytes, _Kind], _Parsed] = {}
-        self._previous: dict[tuple[bytes, _Kind], _Parsed] = {}
+        self._used: deque[dict[tuple[bytes, _Kind], _Parsed]] = deque(maxlen=3)
+        """By the load that goes on, last, and the two before it."""
         self.parsed_files = 0
         """How many files had to be parsed so far."""
 
     def begin(self) -> None:
-        """A load begins: what neither it nor the one before it uses is forgotten."""
-        self._previous, self._current = self._current, {}
+        """A load begins."""
+        self._used.append({})
 
     def parse(self, name: str, content: bytes) -> _Parsed:
         """What ``content`` comes to, in a file of this name."""
         kind = _kind_of(name)
         key = (hashlib.sha256(content).digest(), kind)
-        parsed = self._current.get(key) or self._previous.get(key)
+        parsed = next((used[key] for used in self._used if key in used), None)
         if parsed is None:
             parsed = _parse_settings(content) if kind is _Kind.SETTINGS else _parse(content, kind)
             self.parsed_files += 1
-        self._current[key] = parsed
+        self._used[-1][key] = parsed
         return parsed
 
 

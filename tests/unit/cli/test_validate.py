@@ -1,0 +1,219 @@
+"""``reconciler validate`` as people and CI run it: what it prints, and how it ends."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent.parent
+GOOD = "hosts:\n  - name: web-1\n"
+BAD = "hosts:\n  - nam: web-1\n"
+WARNED = "# nothing yet\n"
+
+
+def validate(*arguments: str | Path, stdin: str | bytes = "") -> "subprocess.CompletedProcess[str]":
+    raw = stdin.encode() if isinstance(stdin, str) else stdin
+    command = [sys.executable, "-m", "reconciler", "validate", *map(str, arguments)]
+    done = subprocess.run(command, input=raw, capture_output=True, cwd=ROOT)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "b.yml").write_text(BAD)
+    (tmp_path / "a.yml").write_text(GOOD)
+    (tmp_path / ".hidden.yml").write_text("no: [")
+    return tmp_path
+
+
+def test_the_examples_are_clean() -> None:
+    done = validate("examples/")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == "valid: 4 files, 8 objects, no errors, no warnings\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("path", ["examples/hello-world.yml", "examples/hello-world-bash"])
+def test_each_example_is_whole_by_itself(path: str) -> None:
+    assert validate(path).returncode == 0
+
+
+def test_problems_are_lines_that_editors_and_ci_understand(folder: Path) -> None:
+    done = validate(folder)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"{folder}/b.yml:2:5: error RC021 host has no field 'nam'; did you mean name?",
+        "invalid: 2 files, 1 object, 1 error, no warnings",
+    ]
+
+
+def test_warnings_alone_are_valid(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(WARNED)
+    done = validate(tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "valid: 1 file, no objects, no errors, 1 warning"
+
+
+def test_json_is_for_programs(folder: Path) -> None:
+    (folder / "c.yml").write_text(WARNED)
+    done = validate("--format", "json", folder)
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    problems = answer.pop("problems")
+    assert answer == {"valid": False, "files": 3, "objects": 1, "errors": 1, "warnings": 1}
+    assert problems[0] == {
+        "code": "RC021",
+        "rule": "unknown-field",
+        "severity": "error",
+        "file": f"{folder}/b.yml",
+        "line": 2,
+        "column": 5,
+        "message": "host has no field 'nam'",
+        "hint": "did you mean name?",
+    }
+    assert problems[1]["severity"] == "warning"
+
+
+def test_json_says_so_when_all_is_well(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(GOOD)
+    done = validate(tmp_path, "--format", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "valid": True,
+        "files": 1,
+        "objects": 1,
+        "errors": 0,
+        "warnings": 0,
+        "problems": [],
+    }
+
+
+def test_a_dash_is_the_standard_input() -> None:
+    assert validate("-", stdin=GOOD).returncode == 0
+    done = validate("-", stdin=BAD)
+    assert done.returncode == 1
+    assert done.stdout.startswith("<stdin>:2:5: error RC021 ")
+
+
+def test_nothing_on_the_standard_input_is_invalid() -> None:
+    done = validate("-")
+    assert done.returncode == 1
+    assert "RC051" in done.stdout
+
+
+def test_files_are_checked_whatever_they_are_called_when_they_are_named(tmp_path: Path) -> None:
+    path = tmp_path / ".manifest.txt"
+    path.write_text(BAD)
+    assert validate(path).returncode == 1
+
+
+def test_a_file_that_is_named_twice_is_checked_once(folder: Path) -> None:
+    done = validate(folder / "a.yml", folder / "a.yml", folder / ".." / folder.name, folder)
+    assert done.stdout.splitlines()[-1] == "invalid: 2 files, 1 object, 1 error, no warnings"
+
+
+def test_references_hold_over_everything_that_is_given(tmp_path: Path) -> None:
+    service, cluster = tmp_path / "s.yml", tmp_path / "c.yml"
+    service.write_text("services: [{name: web, task_name: web, task_version: 1, desired: 1}]\n")
+    cluster.write_text("clusters: [{name: c, services: [web]}]\n")
+    assert "RC010" in validate(cluster).stdout
+    done = validate(service, cluster)
+    assert done.returncode == 1
+    assert "RC010" not in done.stdout
+    assert "RC012" in done.stdout
+
+
+def test_ignored_files_are_not_checked(folder: Path) -> None:
+    (folder / "reconciler.yaml").write_text("ignore: [b.yml]\n")
+    done = validate(folder)
+    assert done.returncode == 0
+    assert done.stdout == "valid: 1 file, 1 object, no errors, no warnings\n"
+
+
+@pytest.mark.parametrize("output_format", ["text", "json"])
+def test_what_could_not_be_checked_is_not_called_valid(tmp_path: Path, output_format: str) -> None:
+    (tmp_path / "good.yml").write_text(GOOD)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "ignored").mkdir()
+    (tmp_path / "ignored" / "reconciler.yaml").write_text('ignore: ["*.yml"]\n')
+    (tmp_path / "ignored" / "a.yml").write_text(GOOD)
+    for missing in ("gone.yml", "gone/", "empty", "ignored"):
+        done = validate(
+            "--format", output_format, tmp_path / "good.yml" if missing != "ignored" else "--", tmp_path / missing
+        )
+        assert done.returncode == 2, missing
+        assert done.stdout == ""
+        assert str(tmp_path / missing) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_no_path_is_wrong_usage() -> None:
+    done = validate()
+    assert done.returncode == 2
+    assert "PATH" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_ends_it(folder: Path) -> None:
+    (folder / "a.yml").chmod(0)
+    done = validate(folder)
+    assert done.returncode == 2
+    assert "a.yml can't be read: Permission denied" in done.stderr
+
+
+def test_a_huge_file_is_not_read_into_memory(tmp_path: Path) -> None:
+    with (tmp_path / "huge.yml").open("wb") as file:
+        file.truncate(1 << 40)
+    done = validate(tmp_path)
+    assert done.returncode == 1
+    assert "RC050" in done.stdout
+
+
+def test_colours_are_for_terminals_only(folder: Path) -> None:
+    assert "\x1b" not in validate(folder).stdout
+    ours, theirs = pty.openpty()
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    command = [sys.executable, "-m", "reconciler", "validate", str(folder)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environ, cwd=ROOT)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "\x1b[31m" in shown
+    assert "b.yml:2:5: \x1b[31m\x1b[1merror\x1b[0m RC021 host" in shown
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(folder: Path) -> None:
+    (folder / "many.yml").write_text("hosts:\n" + "  - nam: x\n" * 400)
+    command = f"{sys.executable} -m reconciler validate {folder} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=ROOT, text=True)
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches() -> None:
+    done = validate("--help")
+    assert done.returncode == 0
+    for word in ("Exit codes", "Examples", "docs/manifests.md", "--format", "standard input"):
+        assert word in done.stdout
+
+
+def test_it_starts_without_what_it_does_not_need(folder: Path) -> None:
+    """Start-up is felt in editors and hooks; imports are what it costs."""
+    script = f"""
+import sys
+sys.argv = ["reconciler", "validate", {str(folder)!r}]
+from reconciler.cli.main import main
+try:
+    main()
+except SystemExit as stop:
+    assert stop.code == 1, stop.code
+heavy = {{"docker", "git", "consul", "rich", "watchdog", "prometheus_client", "psutil", "requests", "urllib3"}}
+heavy |= {{"sqlite3", "http.server", "asyncio"}}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, text=True)
+    assert done.stderr.strip() == "[]"
