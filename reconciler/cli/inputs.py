@@ -1,5 +1,6 @@
 """The manifests that a command is given on its command line; for ``validate`` and ``apply``."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,14 +22,14 @@ def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
     Raises:
         UsageError: a path can't be read, or a folder holds no manifest.
     """
-    found: dict[Path, tuple[str, bytes]] = {}
+    found: dict[str, tuple[str, bytes]] = {}
     stdin: list[tuple[str, bytes]] = []
     for path in dict.fromkeys(paths):
         if path == "-":
             stdin = [(STDIN_NAME, sys.stdin.buffer.read(MAX_FILE_BYTES + 1))]
             continue
         for name in _names(path):
-            real = Path(name).resolve()
+            real = os.path.realpath(name)  # unlike Path.resolve it leaves a loop of links to open()
             if real not in found:
                 found[real] = (name, _content(name))
     return [*found.values(), *stdin]
