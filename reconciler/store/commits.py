@@ -15,8 +15,8 @@ class AnswerLost(StoreError):
 
 
 def check_key(key: str) -> None:
-    """A key is printable text without empty segments (Consul would silently write another key)."""
-    if not key or key.startswith("/") or key.endswith("/") or "//" in key or not key.isprintable():
+    """A key is printable text in parts that are neither empty nor dots (a URL would lead to another key)."""
+    if not key.isprintable() or not {"", ".", ".."}.isdisjoint(key.split("/")):
         raise ValueError(f"not a key: {key!r}")
 
 

@@ -95,7 +95,12 @@ class SessionKeeper:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._stopping.wait(self.tend())
+            try:
+                again_s = self.tend()
+            except Exception:  # without this thread the process would silently lose what it holds
+                log.exception("session of %s: unforeseen", self._name)
+                again_s = self._ttl_s / RETRIES_PER_TTL
+            self._stopping.wait(again_s)
 
     def _renew_or_open(self) -> None:
         session = self._session

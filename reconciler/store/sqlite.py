@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from reconciler.errors import StoreError, StoreUnreachable
 from reconciler.runtime.ids import new_id
@@ -46,7 +47,7 @@ class SqliteStore:
 
     @property
     def url(self) -> str:
-        return f"sqlite://{self._file.path}"
+        return f"sqlite://{quote(str(self._file.path))}"
 
     @property
     def limits(self) -> Limits:

@@ -87,7 +87,9 @@ def test_an_index_is_not_used_again_for_a_key_that_was_deleted(store: Store) -> 
         store.commit([DeleteIf("state/a", entry.index)])
 
 
-@pytest.mark.parametrize("key", ["", "/", "/state", "state/", "state//a", "state/a\n", "state/\x00"])
+@pytest.mark.parametrize(
+    "key", ["", "/", "/state", "state/", "state//a", "state/a\n", "state/\x00", "a/../b", "a/./b", ".."]
+)
 def test_a_key_that_would_become_another_one_is_refused(store: Store, key: str) -> None:
     with pytest.raises(ValueError, match="not a key"):
         store.get(key)

@@ -61,6 +61,7 @@ def test_a_sqlite_url_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (f"sqlite:///{tmp_path}/b.db", tmp_path / "b.db"),
         ("sqlite:sub/c.db", tmp_path / "sub/c.db"),
         (f"sqlite://{tmp_path}/with%20space.db", tmp_path / "with space.db"),
+        (f"sqlite://{tmp_path}/100%25%3F%23.db", tmp_path / "100%?#.db"),
     ):
         store = open_store(url, environ={})
         assert isinstance(store, SqliteStore)
