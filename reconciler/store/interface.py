@@ -6,6 +6,7 @@
   before the commit. Writing the value that is there already succeeds and moves no index. ``Unknown`` means it may have
   happened or may still happen: read again.
 - Writing or deleting a key with ``Put``, ``PutIf``, ``DeleteIf`` asks nobody who holds it; a write leaves the holder.
+  (Consul takes a ``Put`` or ``PutIf`` of the same value to a key that was ever held for a change, once.)
 - Reads are consistent: they see every commit that was answered before they began.
 - ``wait`` only says "look again". It may return early with nothing new.
 - A session ends no sooner than its TTL after the last renewal that succeeded began; how much later is
