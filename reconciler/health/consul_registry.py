@@ -67,6 +67,9 @@ class ConsulRegistry:
             known = self._known(registration)
             if there is not None and consul_service.same_attempt(registration, there):
                 known = {**known, **consul_service.verdicts(registration, checks)}
+            elif there is not None:
+                # a check that is registered again keeps its status, and this one belongs to another attempt
+                self._agent.deregister_service(task_id)
             service = consul_service.service(registration, self._mark, known)
             if consul_service.differs(service, there, checks):
                 self._agent.register_service(service)
