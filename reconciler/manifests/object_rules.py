@@ -4,6 +4,7 @@ An object's own rules are checked once for a file's content; what objects must k
 """
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Final
 
 from reconciler.manifests import rules
@@ -76,9 +77,10 @@ def _definition(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
     for container, node in zip(definition.containers, containers, strict=True):
         if isinstance(container, DockerContainer):
             yield from _docker(definition, container, node.fields["executor"], entry, mapped)
-        elif container.executor.download_dir and not container.executor.artifact:
-            message = f"{entry.label}: download_dir of container {container.name!r} does nothing without an artifact"
-            yield _at(node.fields["executor"].fields["download_dir"], rules.NO_EFFECT, message)
+        elif _leads_out(container.executor.download_dir):
+            message = f"{entry.label}: download_dir of container {container.name!r} leads out of the task's folder"
+            hint = "write a folder below it, or one that begins with /"
+            yield _at(node.fields["executor"].fields["download_dir"], rules.BAD_FORMAT, message, hint)
     yield from check_problems(definition, entry)
 
 
@@ -106,6 +108,11 @@ def _docker(
         message = f"{who} maps the task's port, which container {mapped[0]!r} maps already"
         yield _at(node, rules.CONTAINER_PORT_TWICE, message)
     mapped.append(container.name)
+
+
+def _leads_out(folder: str) -> bool:
+    path = PurePosixPath(folder)
+    return not path.is_absolute() and ".." in path.parts
 
 
 def _host_network(flags: tuple[str, ...]) -> int | None:

@@ -42,13 +42,13 @@ DECLARED_TWICE: Final = _error(
 IDS_COLLIDE: Final = _error(
     "RC002",
     "ids-collide",
-    "Tasks of two services could get the same id (<cluster>-<service>-<version>-<instance>).",
+    "Tasks of two services could get the same id.",
     "rename one of the clusters or services",
 )
 DISCOVERY_NAMES_COLLIDE: Final = _error(
     "RC003",
     "discovery-names-collide",
-    "Two services would be found under one name (<cluster>-<service>).",
+    "Two services would be found under one name.",
     "rename one of the clusters or services",
 )
 CLUSTER_SERVICE_MISSING: Final = _error(
