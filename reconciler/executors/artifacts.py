@@ -149,8 +149,9 @@ class Artifacts:
     def _sweep(self, destination: Path) -> None:
         """Delete what a process that was killed in the middle left there."""
         for left in destination.glob(f"{_STAGING}*"):
-            if time.time() - left.stat().st_mtime > self._limits.time_s:
-                shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # its own process may be about to
+                if time.time() - left.stat().st_mtime > self._limits.time_s:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _data(self, url: str) -> Path:
         return self._folder / hashlib.sha256(url.encode()).hexdigest() / "data"

@@ -73,7 +73,6 @@ class Bash:
         self._deaths = Deaths()
         self._lock = threading.Lock()
         self._running: dict[Ref, Process] = {}
-        self._seen_ended: set[tuple[Path, Attempt]] = set()
 
     @property
     def name(self) -> str:
@@ -88,7 +87,7 @@ class Bash:
         reap()
         with _disk("read", self._tasks):
             kept = [(folder, attempt) for folder in folders_in(self._tasks) if (attempt := folder.attempt())]
-            living = self._scan_until_sure(kept)
+            living = self._living()
             boot = boot_id()
             noted = {attempt.marks: attempt.started_at for _, attempt in kept}
             seen = [_running(task, noted.get(task.marks)) for task in living.values()]
@@ -99,16 +98,6 @@ class Bash:
         self._deaths.replace(ours.values())
         self._cut_logs()
         return seen
-
-    def _scan_until_sure(self, kept: Sequence[tuple[TaskFolder, Attempt]]) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
-        """Look twice before an end is believed: while one look goes on, a child may be born and its parent die."""
-        living = self._living()
-        ended = {(folder.path, attempt) for folder, attempt in kept if _key(attempt) not in living}
-        if ended - self._seen_ended:
-            living = {**self._living(), **living}
-            ended = {(folder.path, attempt) for folder, attempt in kept if _key(attempt) not in living}
-        self._seen_ended = ended
-        return living
 
     def _living(self) -> dict[tuple[Owner, Ref], TaskProcesses]:
         return {key: task for key, task in self._table.scan().items() if task.own}
@@ -172,11 +161,14 @@ class Bash:
     def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:  # noqa: ARG002 - all is on disk
         deadline = time.monotonic() + timeout_s
         task = self._find(ref)
-        if task is not None and task.own:
+        if task is None:
+            return
+        if task.own:
             folder = self._task(ref)
             if folder.stop_script.exists():
-                self._run_stop(task.first, folder, deadline - time.monotonic())
-            self._terminate(ref, deadline)
+                self._run_stop(task.first, folder, timeout_s)
+                task = self._find(ref)
+            task = self._terminate(task, ref, deadline)
         if task is not None:
             self._kill(ref)
         reap()
@@ -197,18 +189,20 @@ class Bash:
             how = "did not end in time" if ended.exit_code is None else f"ended with exit code {ended.exit_code}"
             log.warning("stop commands of %s %s: %s", folder.path.name, how, ended.text[-500:])
 
-    def _terminate(self, ref: Ref, deadline: float) -> None:
-        """SIGTERM to all of it, those born meanwhile too; returns when none is left or the time is over."""
+    def _terminate(self, task: TaskProcesses | None, ref: Ref, deadline: float) -> TaskProcesses | None:
+        """SIGTERM to all of it, those born meanwhile too; returns what is left of it at the end, or at the deadline."""
         asked: set[Process] = set()
-        while (task := self._find(ref)) and task.own:
+        while task is not None and task.own:
             for process in task.own:
                 if process not in asked:
                     send(process, signal.SIGTERM)
                     asked.add(process)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                return
+                break
             wait_for_end(task.own, left_s)
+            task = self._find(ref)
+        return task
 
     def _kill(self, ref: Ref) -> None:
         def find() -> Sequence[Process]:

@@ -25,8 +25,9 @@ class Deaths:
         self._fds: dict[int, Process] = {}
         self._looked_at: set[Process] = set()
         self._epoll = select.epoll()
-        self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._nudge, select.EPOLLIN)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._untold = False
         self._waiting = False
         self._closed = threading.Event()
 
@@ -73,12 +74,6 @@ class Deaths:
             if self._closed.is_set() or time.monotonic() >= deadline:
                 return False
 
-    def nudge(self) -> None:
-        """Make ``wait`` return True soon."""
-        with self._lock:
-            if not self._closed.is_set():
-                os.eventfd_write(self._nudge, 1)
-
     def close(self) -> None:
         """Let go of all descriptors; ``wait`` returns."""
         with self._lock:
@@ -86,7 +81,7 @@ class Deaths:
                 return
             self._closed.set()
             if self._waiting:
-                os.eventfd_write(self._nudge, 1)  # whoever waits disposes: closing what it waits on would not wake it
+                os.eventfd_write(self._wake, 1)  # whoever waits disposes: closing what it waits on would not wake it
             else:
                 self._dispose()
 
@@ -95,41 +90,43 @@ class Deaths:
             self._drop(fd)
         self._looked_at.clear()
         self._epoll.close()
-        os.close(self._nudge)
+        os.close(self._wake)
 
     def _ended(self, ready: set[int]) -> bool:
         with self._lock:
             if self._closed.is_set():
                 return False
-            ended = False
+            ended, self._untold = self._untold, False
             for fd in ready & self._fds.keys():
                 self._drop(fd)
                 ended = True
             for process in [process for process in self._looked_at if not alive(process)]:
                 self._looked_at.discard(process)
                 ended = True
-            if self._nudge in ready:
+            if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._nudge)
-                ended = True
+                    os.eventfd_read(self._wake)
             return ended
 
     def _add(self, process: Process) -> None:
         try:
             fd = open_pidfd(process)
         except ProcessLookupError:
-            os.eventfd_write(self._nudge, 1)  # it has ended already
+            self._tell()
             return
         if fd is None:
             self._looked_at.add(process)
-            os.eventfd_write(self._nudge, 1)  # so that a wait that began without it begins to look
-            return
-        if not alive(process):  # the descriptor may be that of a later one with the same id
+            os.eventfd_write(self._wake, 1)  # a wait that began without it must begin to look
+        elif alive(process):
+            self._fds[fd] = process
+            self._epoll.register(fd, select.EPOLLIN)
+        else:  # the descriptor may be that of a later one with the same id
             os.close(fd)
-            os.eventfd_write(self._nudge, 1)
-            return
-        self._fds[fd] = process
-        self._epoll.register(fd, select.EPOLLIN)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._untold = True
+        os.eventfd_write(self._wake, 1)
 
     def _drop(self, fd: int) -> None:
         del self._fds[fd]

@@ -56,7 +56,7 @@ class Engine:
 
     def ping(self) -> None:
         """Return if the engine answers."""
-        with self._guard("looking for the Docker engine"):
+        with self._guard("docker"):
             self._client(_PING_S).ping()
 
     def containers(self, label: str) -> list[tuple[str, str]]:

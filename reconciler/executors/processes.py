@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ _NEEDLE: Final = f"{STORE}=".encode()
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _SETTLED_S: Final = 10.0
 """Between fork and exec a process shows its parent's environment: only an older one is known to have no marks."""
+_LISTS: Final = 5
+_KERNEL_THREAD: Final = 0x00200000
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -55,36 +58,61 @@ class TaskProcesses(msgspec.Struct, frozen=True):
 
 
 class ProcessTable:
-    """Reads /proc. Remembers what it knows of a process, so that a look costs one short read for each. Thread-safe:
-    what two threads learn at once is the same."""
+    """Reads /proc. Remembers what it knows of a process, so that a look costs one short read for each. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], Marks | None] = {}
+        self._lock = threading.Lock()
+        self._began = 0.0
+        self._latest: Mapping[tuple[Owner, Ref], TaskProcesses] = {}
 
     def scan(self) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
-        """All that lives and carries marks, of any owner.
+        """All that lives and carries marks, of any owner. Threads that ask while a look goes on share the next one.
 
         Raises:
             ExecutorError: /proc cannot be read.
         """
-        uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        living: dict[Process, Marks | None] = {}
-        for pid in _pids():
-            process = look(pid)
-            if process is not None:
-                living[process] = self._marks(process, uptime_s)
+        asked = time.monotonic()
+        with self._lock:
+            if self._began <= asked:
+                began = time.monotonic()
+                self._latest = self._scan()
+                self._began = began
+            return self._latest
+
+    def _scan(self) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
+        living = self._living()
         sessions = {process.session: marks for process, marks in living.items() if marks is not None}
-        found: dict[tuple[Owner, Ref], tuple[Marks, list[Process], list[Process]]] = {}
+        tasks: dict[tuple[Owner, Ref], tuple[Marks, list[Process], list[Process]]] = {}
         for process, own_marks in living.items():
             marks = own_marks or sessions.get(process.session)
             if marks is None:
                 continue
             self._known[process.pid, process.started] = marks
-            _, own, beside = found.setdefault((marks.owner, marks.ref), (marks, [], []))
+            _, own, beside = tasks.setdefault((marks.owner, marks.ref), (marks, [], []))
             (beside if marks.role else own).append(process)
         self._forget(living)
         return {key: TaskProcesses(_life(marks), tuple(own), tuple(beside))
-                for key, (marks, own, beside) in found.items()}  # fmt: skip
+                for key, (marks, own, beside) in tasks.items()}  # fmt: skip
+
+    def _living(self) -> dict[Process, Marks | None]:
+        """All that lives. The list is made anew until it has nothing new.
+
+        What was born after the first list, of a parent that died before it was looked at, would be missed otherwise.
+        """
+        uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        living: dict[Process, Marks | None] = {}
+        listed: set[int] = set()
+        for _ in range(_LISTS):
+            new = _pids() - listed
+            if not new:
+                break
+            listed |= new
+            for pid in new:
+                process = look(pid)
+                if process is not None:
+                    living[process] = self._marks(process, uptime_s)
+        return living
 
     def _marks(self, process: Process, uptime_s: float) -> Marks | None:
         key = (process.pid, process.started)
@@ -106,14 +134,13 @@ class ProcessTable:
 
 
 def look(pid: int) -> Process | None:
-    """The process with this id; None if there is none that lives (a zombie does not)."""
-    try:
-        stat = (PROC / str(pid) / "stat").read_bytes()
-    except OSError:
+    """The process with this id; None if there is none that lives (a zombie or kernel thread does not)."""
+    stat = _read(f"{PROC}/{pid}/stat")
+    if not stat:
         return None
     # The name stands in parentheses and may hold any character, so count from the last one.
-    fields = stat[stat.rfind(b")") + 2 :].split()
-    if len(fields) < 20 or fields[0] in (b"Z", b"X", b"x"):
+    fields = stat[stat.rfind(b")") + 2 :].split(None, 20)
+    if len(fields) < 20 or fields[0] in (b"Z", b"X", b"x") or int(fields[6]) & _KERNEL_THREAD:
         return None
     return Process(pid=pid, started=int(fields[19]), session=int(fields[3]), group=int(fields[2]))
 
@@ -126,9 +153,8 @@ def alive(process: Process) -> bool:
 
 def environment_of(process: Process) -> dict[str, str] | None:
     """The environment that a process was started with; None if it may not be read."""
-    try:
-        raw = (PROC / str(process.pid) / "environ").read_bytes()
-    except OSError:
+    raw = _read(f"{PROC}/{process.pid}/environ")
+    if raw is None:
         return None
     if _NEEDLE not in raw:
         return {}
@@ -196,24 +222,47 @@ def wait_for_end(processes: Sequence[Process], timeout_s: float) -> None:
 
 
 def kill_until_gone(find: Callable[[], Sequence[Process]], timeout_s: float) -> bool:
-    """SIGKILL what ``find`` finds, again and again while it forks. False: some of it will not go."""
+    """SIGKILL what ``find`` finds, and whatever is in its process groups. False: some of it will not go.
+
+    What forks faster than anybody can look at it does not leave its group by that.
+    """
     deadline = time.monotonic() + timeout_s
     while processes := find():
         for process in processes:
             send(process, signal.SIGKILL)
+        for group in {process.group for process in processes} - {0, 1, os.getpgrp()}:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
         wait_for_end(processes, max(0.0, deadline - time.monotonic()))
         if time.monotonic() >= deadline:
             return not find()
     return True
 
 
-def _pids() -> list[int]:
+def _pids() -> set[int]:
     try:
-        return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208 - names only, for each look
+        return {int(name) for name in os.listdir(PROC) if name.isdigit()}  # noqa: PTH208 - names only, for each look
     except OSError as error:
         raise ExecutorError(
             f"cannot read {PROC}: {error.strerror or error}", hint="the bash executor finds its processes there"
         ) from error
+
+
+def _read(path: str) -> bytes | None:
+    """A file of /proc; None if its process is gone, or may not be looked at. Plain calls: it is done very often."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        parts = []
+        while part := os.read(fd, 65536):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def _life(marks: Marks) -> Marks:

@@ -1,5 +1,6 @@
 """How to say the same thing to each executor; a third one joins the suite by a kit of its own."""
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -68,7 +69,8 @@ class BashKit:
 
     def kill(self, owner: Owner, ref: Ref) -> None:
         for pid in self.processes(owner, ref):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def remains(self, owner: Owner, ref: Ref) -> list[str]:
         folder = self.folder / "tasks" / instance_name(owner, ref)

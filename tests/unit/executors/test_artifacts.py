@@ -1,0 +1,311 @@
+"""Artifacts from a real server: fetched once, unpacked where they are wanted, and never anywhere else."""
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import ExecutorError
+from reconciler.executors.archives import Limits
+from reconciler.executors.artifacts import Artifacts, shown
+
+
+class Server:
+    """Serves what a test puts into ``files``, with entity tags, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.answers: list[tuple[str, int]] = []
+        self.fail_with = 0
+        self.authorization: str | None = None
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.authorization = self.headers.get("Authorization")
+                path, _, _ = self.path.partition("?")
+                body = outer.files.get(path)
+                if path.startswith("/moved"):
+                    self._answer(302, b"", Location=path.removeprefix("/moved"))
+                elif outer.fail_with:
+                    self._answer(outer.fail_with, b"trouble")
+                elif body is None:
+                    self._answer(404, b"")
+                else:
+                    tag = f'"{hashlib.sha256(body).hexdigest()}"'
+                    if self.headers.get("If-None-Match") == tag:
+                        self._answer(304, b"")
+                    else:
+                        self._answer(200, body, ETag=tag)
+
+            def _answer(self, status: int, body: bytes, **headers: str) -> None:
+                outer.answers.append((self.path, status))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                if status != 304:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the standard library
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    limits = Limits(download_bytes=1_000_000, unpacked_bytes=2_000_000, files=50, time_s=60)
+    return Artifacts(tmp_path / "artifacts", limits)
+
+
+def tar(*members: tuple[str, bytes | str, int], compress: Callable[[bytes], bytes] = bytes) -> bytes:
+    """A tar of files (bytes) and links (text)."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content, mode in members:
+            entry = tarfile.TarInfo(name)
+            entry.mode = mode
+            if isinstance(content, str):
+                entry.type, entry.linkname = tarfile.SYMTYPE, content
+                archive.addfile(entry)
+            else:
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    return compress(buffer.getvalue())
+
+
+def zipped(*members: tuple[str, bytes, int]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content, mode in members:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = mode << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def listing(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_a_plain_file_becomes_executable_under_its_name(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    server.files["/tool%20v1"] = b"#!/bin/sh\necho hi\n"
+    url = f"{server.url}/tool%20v1?token=secret"
+    artifacts.fetch(url)
+    artifacts.place(url, tmp_path / "bin")
+    assert listing(tmp_path / "bin") == {"tool v1"}
+    assert stat.S_IMODE((tmp_path / "bin/tool v1").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tgz", ".zip"])
+def test_an_archive_is_unpacked(server: Server, artifacts: Artifacts, tmp_path: Path, suffix: str) -> None:
+    members = (("app/run", b"#!/bin/sh\n", 0o755), ("app/data.txt", b"data", 0o640))
+    if suffix == ".zip":
+        server.files[f"/app{suffix}"] = zipped(*members)
+    else:
+        server.files[f"/app{suffix}"] = tar(*members, compress=gzip.compress if "gz" in suffix else bytes)
+    (tmp_path / "to/app").mkdir(parents=True)
+    (tmp_path / "to/app/mine").write_text("stays")
+    artifacts.place(f"{server.url}/app{suffix}", tmp_path / "to")
+    assert listing(tmp_path / "to") == {"app/run", "app/data.txt", "app/mine"}
+    assert os.access(tmp_path / "to/app/run", os.X_OK)
+    assert not os.access(tmp_path / "to/app/data.txt", os.X_OK)
+
+
+def test_what_did_not_change_is_not_sent_again(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    server.files["/tool"] = b"one"
+    url = f"{server.url}/tool"
+    artifacts.fetch(url)
+    artifacts.fetch(url)
+    artifacts.place(url, tmp_path / "bin")
+    assert server.answers == [("/tool", 200), ("/tool", 304)]
+    server.files["/tool"] = b"two"
+    artifacts.fetch(url)
+    artifacts.place(url, tmp_path / "bin")
+    assert (tmp_path / "bin/tool").read_bytes() == b"two"
+
+
+def test_the_kept_download_serves_while_the_server_is_away(
+    server: Server, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    server.files["/tool"] = b"one"
+    url = f"{server.url}/tool"
+    artifacts.fetch(url)
+    server.fail_with = 503
+    artifacts.fetch(url)
+    artifacts.place(url, tmp_path / "bin")
+    assert (tmp_path / "bin/tool").read_bytes() == b"one"
+
+
+def test_a_download_that_many_want_at_once_is_whole(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    server.files["/tool"] = os.urandom(500_000)
+    url = f"{server.url}/tool"
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(artifacts.fetch, [url] * 8))
+        list(threads.map(lambda _: artifacts.place(url, tmp_path / "bin"), range(8)))
+    assert (tmp_path / "bin/tool").read_bytes() == server.files["/tool"]
+    assert [status for _, status in server.answers].count(200) == 1
+    assert listing(tmp_path / "bin") == {"tool"}
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"), [(404, True), (403, True), (401, True), (429, False), (500, False), (503, False)]
+)
+def test_what_the_server_refuses_is_told(server: Server, artifacts: Artifacts, status: int, permanent: bool) -> None:
+    server.fail_with = status
+    with pytest.raises(ExecutorError, match=f"the server answered {status}") as caught:
+        artifacts.fetch(f"{server.url}/tool")
+    assert caught.value.permanent is permanent
+
+
+def test_a_server_that_is_not_there_is_tried_again_later(artifacts: Artifacts) -> None:
+    with pytest.raises(ExecutorError, match=r"cannot fetch http://127\.0\.0\.1:1/tool") as caught:
+        artifacts.fetch("http://user:secret@127.0.0.1:1/tool?token=secret")
+    assert not caught.value.permanent
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_is_sent_but_never_shown(server: Server, artifacts: Artifacts) -> None:
+    server.files["/tool"] = b"one"
+    artifacts.fetch(server.url.replace("http://", "http://user:p%40ss@") + "/tool")
+    assert server.authorization == "Basic dXNlcjpwQHNz"
+    assert shown("https://user:secret@example.com:8443/a/b?token=secret") == "https://example.com:8443/a/b"
+
+
+def test_a_redirect_is_followed(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    server.files["/tool"] = b"one"
+    artifacts.place(f"{server.url}/moved/tool", tmp_path)
+    assert (tmp_path / "tool").read_bytes() == b"one"
+
+
+def test_a_file_of_this_host_is_copied(artifacts: Artifacts, tmp_path: Path) -> None:
+    (tmp_path / "a b.tar").write_bytes(tar(("inside", b"data", 0o644)))
+    url = f"file://{tmp_path}/a%20b.tar"
+    artifacts.fetch(url)
+    artifacts.place(url, tmp_path / "to")
+    assert listing(tmp_path / "to") == {"inside"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://example.com/x", "http:///x", "file:///no/such/file", "file://host/etc/hostname", "http://[bad/x", "x.tar"],
+)
+def test_what_is_no_url_of_ours_is_a_permanent_error(artifacts: Artifacts, url: str) -> None:
+    with pytest.raises(ExecutorError) as caught:
+        artifacts.fetch(url)
+    assert caught.value.permanent
+
+
+HOSTILE = {
+    "a name that climbs": tar(("../escaped", b"x", 0o644)),
+    "a name that climbs later": tar(("a/../../escaped", b"x", 0o644)),
+    "an absolute name": tar(("/escaped", b"x", 0o644)),
+    "a link that climbs": tar(("a/link", "../../escaped", 0o777)),
+    "an absolute link": tar(("link", "/etc", 0o777)),
+    "a file through a link": tar(("sub/a", b"", 0o644), ("link", "sub", 0o777), ("link/escaped", b"x", 0o644)),
+    "more than may come out": tar(("zeros", bytes(3_000_000), 0o644)),
+    "more files than may be": tar(*((f"f{number}", b"", 0o644) for number in range(60))),
+    "no archive at all": b"no archive at all",
+    "cut short": tar(("a", os.urandom(5000), 0o644))[:3000],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_tar_leaves_nothing_anywhere(server: Server, artifacts: Artifacts, tmp_path: Path, what: str) -> None:
+    server.files["/a.tar.gz"] = gzip.compress(HOSTILE[what])
+    with pytest.raises(ExecutorError) as caught:
+        artifacts.place(f"{server.url}/a.tar.gz", tmp_path / "deep/to")
+    assert caught.value.permanent
+    assert listing(tmp_path / "deep") == set()
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_devices_and_pipes_are_refused(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("pipe")
+        entry.type = tarfile.FIFOTYPE
+        archive.addfile(entry)
+    server.files["/a.tar"] = buffer.getvalue()
+    with pytest.raises(ExecutorError, match="device or pipe"):
+        artifacts.place(f"{server.url}/a.tar", tmp_path / "to")
+
+
+def test_a_header_of_a_hundred_megabytes_is_refused(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("pax")
+    entry.type, entry.size = tarfile.XHDTYPE, 100_000_000
+    server.files["/a.tar.gz"] = gzip.compress(entry.tobuf() + bytes(100_000_000), 9)
+    with pytest.raises(ExecutorError, match="header") as caught:
+        artifacts.place(f"{server.url}/a.tar.gz", tmp_path / "to")
+    assert caught.value.permanent
+
+
+def test_set_user_id_and_foreign_write_bits_do_not_come_along(
+    server: Server, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    server.files["/a.tar"] = tar(("tool", b"x", 0o6777))
+    artifacts.place(f"{server.url}/a.tar", tmp_path)
+    assert stat.S_IMODE((tmp_path / "tool").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "a/../../escaped"])
+def test_a_hostile_zip_leaves_nothing_anywhere(server: Server, artifacts: Artifacts, tmp_path: Path, name: str) -> None:
+    server.files["/a.zip"] = zipped((name, b"x", 0o644))
+    with pytest.raises(ExecutorError, match="not safe"):
+        artifacts.place(f"{server.url}/a.zip", tmp_path / "deep/to")
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_links_in_a_zip_stay_inside(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    link = stat.S_IFLNK | 0o777
+    server.files["/good.zip"] = zipped(("lib/a.1", b"x", 0o644), ("lib/a", b"a.1", link))
+    artifacts.place(f"{server.url}/good.zip", tmp_path / "to")
+    assert (tmp_path / "to/lib/a").readlink() == Path("a.1")
+    server.files["/bad.zip"] = zipped(("lib/a", b"../../../etc", link))
+    with pytest.raises(ExecutorError, match="outside"):
+        artifacts.place(f"{server.url}/bad.zip", tmp_path / "to")
+
+
+def test_too_big_a_download_is_given_up(server: Server, artifacts: Artifacts) -> None:
+    server.files["/tool"] = bytes(1_500_000)
+    with pytest.raises(ExecutorError, match="bigger than 1000000 bytes") as caught:
+        artifacts.fetch(f"{server.url}/tool")
+    assert caught.value.permanent
+
+
+def test_what_a_killed_agent_left_half_done_is_swept_away(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    old, new = tmp_path / "to/.reconciler-artifact-old", tmp_path / "to/.reconciler-artifact-new"
+    for left in (old, new):
+        left.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    server.files["/tool"] = b"x"
+    artifacts.place(f"{server.url}/tool", tmp_path / "to")
+    assert not old.exists()
+    assert new.exists()
