@@ -213,11 +213,18 @@ def _brakes(view: View, goal: Goal, deletes: list[str]) -> Iterator[str]:
         held = len(view.mine())
         what = f"and {held} objects are applied; an empty revision never deletes them" if held else "so there is no use"
         yield f"the revision declares nothing, {what}; if that is meant, leave one object in it"
-    if not goal.is_related and deletes:
-        applied = view.own.mark.revision if view.own else ""
+    if goal.is_related or view.own is None:
+        return
+    mark = view.own.mark
+    if not mark.settled:
         yield (
-            f"the revision has nothing to do with {applied[:12]}, which is applied as source {view.source}, and would "
-            f"delete {len(deletes)} objects ({label(deletes[0])}, …); give another repository another source name"
+            f"revision {mark.to} is applied in part, and nobody knows whether this one comes after it; "
+            "it is applied once the repository has that revision again"
+        )
+    elif deletes:
+        yield (
+            f"the revision has nothing to do with {mark.revision[:12]}, which is applied as source {view.source}, and "
+            f"would delete {len(deletes)} objects ({label(deletes[0])}, …); give another repository another source name"
         )
 
 

@@ -1,0 +1,189 @@
+"""What tests of sync need: manifests by the number, a source whose revisions they set, a store that fails on demand."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from reconciler.errors import SourceError
+from reconciler.manifests.source import Revision
+from reconciler.model import keys
+from reconciler.model.codec import decode
+from reconciler.model.task import SourceState
+from reconciler.store import lease, sentinel
+from reconciler.store.interface import CommitResult, Entry, Held, Limits, Listing, Operation, Session, Store
+
+STORE_ID = "the-store-of-this-test"
+
+
+def definition(name: str, version: int = 1, command: str = "sleep 1000", **more: Any) -> dict[str, Any]:
+    container = {"name": "main", "type": "bash", "executor": {"start": [command]}}
+    return {"name": name, "version": version, "containers": [container], **more}
+
+
+def service(name: str, version: int = 1, desired: int = 1, **more: Any) -> dict[str, Any]:
+    return {"name": name, "task_name": name, "task_version": version, "desired": desired, **more}
+
+
+def manifest(
+    services: Iterable[str] = (), *, cluster: str = "main", version: int = 1, desired: int = 1, command: str = "sleep 9"
+) -> str:
+    """One cluster with services, and a definition for each of them."""
+    names = list(services)
+    return json.dumps(
+        {
+            "clusters": [{"name": cluster, "services": names}],
+            "services": [service(name, version, desired) for name in names],
+            "task_definitions": [definition(name, version, command) for name in names],
+        }
+    )
+
+
+def revision(id: str, files: Mapping[str, str]) -> Revision:  # noqa: A002 - as the source names it
+    """A revision with these files; equal files are equal contents."""
+    return Revision(
+        id=id,
+        content=repr(sorted(files.items())),
+        files={name: content.encode() for name, content in files.items()},
+        author="Ann",
+        subject=f"Change to {id}",
+    )
+
+
+class ListedSource:
+    """Hands out the revisions that a test lists, the last one first; each follows from those before it."""
+
+    kind = "git"
+    location = "https://example.org/fleet.git"
+
+    def __init__(self, name: str, *revisions: Revision) -> None:
+        self.name = name
+        self.revisions = list(revisions)
+        self.dropped: list[str] = []
+        self.failure: SourceError | None = None
+        self.reads = 0
+
+    def read(self) -> Revision:
+        self.reads += 1
+        if self.failure is not None:
+            raise self.failure
+        return self.revisions[-1]
+
+    def at(self, revision: str) -> Revision | None:
+        return next((each for each in self.revisions if each.id == revision), None)
+
+    def follows(self, revision: str, earlier: str) -> bool | None:
+        ids = [each.id for each in self.revisions]
+        if earlier in self.dropped:
+            return False
+        if earlier not in ids or revision not in ids:
+            return None
+        return ids.index(revision) >= ids.index(earlier)
+
+    def wait(self, timeout_s: float) -> bool:
+        return False
+
+    def wake(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Killed(BaseException):
+    """The process ended here; nothing after this runs (it is no ``Exception``, so that nobody catches it)."""
+
+
+class WatchedStore:
+    """A store that counts what is asked of it, and calls ``on_commit`` with each commit before it is carried out.
+
+    ``on_commit`` gets the number of the commit (from 1), its operations and a function that carries it out.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        on_commit: Callable[[int, Sequence[Operation], Callable[[], CommitResult]], CommitResult] | None = None,
+        *,
+        operations: int = 64,
+    ) -> None:
+        """``operations``: how many a commit may have; with few, a small revision takes many commits."""
+        self.operations = operations
+        self.inner = store
+        self.on_commit = on_commit
+        self.commits: list[tuple[Operation, ...]] = []
+        self.reads = 0
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    @property
+    def limits(self) -> Limits:
+        return msgspec.structs.replace(self.inner.limits, operations=self.operations)
+
+    def get(self, key: str) -> Entry | None:
+        self.reads += 1
+        return self.inner.get(key)
+
+    def list(self, prefix: str) -> Listing:
+        self.reads += 1
+        return self.inner.list(prefix)
+
+    def commit(self, operations: Sequence[Operation]) -> CommitResult:
+        self.commits.append(tuple(operations))
+        if self.on_commit is None:
+            return self.inner.commit(operations)
+        return self.on_commit(len(self.commits), operations, lambda: self.inner.commit(operations))
+
+    def wait(self, prefix: str, after: int, timeout_s: float) -> int:
+        return self.inner.wait(prefix, after, timeout_s)
+
+    def open_session(self, name: str, ttl_s: float) -> Session:
+        return self.inner.open_session(name, ttl_s)
+
+    def resume_session(self, session_id: str, name: str, ttl_s: float) -> Session | None:
+        return self.inner.resume_session(session_id, name, ttl_s)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def make_ours(store: Store) -> Store:
+    """An empty store with its sentinels."""
+    sentinel.ensure(store, STORE_ID)
+    return store
+
+
+def hold(store: Store, source: str) -> Held:
+    """Hold a source's lock with a session of one's own, taking it from whoever is dead."""
+    session = store.open_session(f"test {source}", 600.0)
+    entry = store.get(keys.sync_lock(source))
+    assert entry is None or entry.holder is None, "somebody else is alive"
+    assert lease.take(store, keys.sync_lock(source), b"{}", session.id)
+    return lease.fence(keys.sync_lock(source), session.id)
+
+
+def config(store: Store) -> dict[str, dict[str, Any]]:
+    """All of ``config/*`` but the sentinel, decoded."""
+    return {
+        entry.key: json.loads(entry.value)
+        for entry in store.list(keys.CONFIG).entries
+        if entry.key != keys.CONFIG_SENTINEL
+    }
+
+
+def state(store: Store, source: str) -> SourceState:
+    """What is recorded of a source."""
+    entry = store.get(keys.source(source))
+    assert entry is not None, f"nothing is recorded of {source}"
+    return decode(entry.value, SourceState, entry.key)
+
+
+def values(store: Store, *prefixes: str) -> dict[str, bytes]:
+    """Everything under some prefixes as it is stored."""
+    return {entry.key: entry.value for prefix in prefixes for entry in store.list(prefix).entries}
+
+
+def change(value: bytes, **fields: Any) -> bytes:
+    """A stored object with other fields."""
+    return msgspec.json.encode(json.loads(value) | fields, order="sorted")
