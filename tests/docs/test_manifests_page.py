@@ -1,4 +1,4 @@
-"""``docs/manifests.md`` says what the schemas say: every field and default, every rule, the limits; its example is valid."""
+"""``docs/manifests.md`` says what the schemas and rules say, field by field, and its example is valid."""
 
 import json
 import re
