@@ -78,8 +78,9 @@ def open_session(client: ConsulClient, agent: LocalAgent, name: str, ttl_s: floa
         try:
             session_id = client.create_session(service_id, ["serfHealth", _check_id(service_id)])
             return ConsulSession(client, agent, session_id, service_id, ttl_s)
-        except AnswerLost as error:
-            if "Missing check" not in error.message or time.monotonic() > deadline:
+        except StoreError as error:
+            is_too_early = isinstance(error, AnswerLost) and "Missing check" in error.message
+            if not is_too_early or time.monotonic() > deadline:
                 ConsulSession(client, agent, "", service_id, ttl_s).forget()
                 raise
         time.sleep(delay_s)

@@ -163,8 +163,9 @@ def test_without_a_leader_reads_and_writes_say_so(start_consul_cluster: StartClu
         store.get("state/a")
     with pytest.raises(StoreNoLeader):
         store.commit([Put("state/a", b"2")])
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreNoLeader):
         store.open_session("agent", 6)
+    assert [each for each in store.agent.services().values() if each.name == "reconciler"] == []
 
     for agent in consul_cluster[1:]:
         agent.launch()

@@ -186,8 +186,10 @@ def test_each_role_that_holds_something_can_open_keep_resume_and_end_a_session(
 
 
 def test_a_reader_can_not_open_a_session(store_of: StoreOf) -> None:
+    before = store_of("management").agent.services().keys()
     with pytest.raises(StoreDenied):
         store_of("reader").open_session("reader", 6)
+    assert store_of("management").agent.services().keys() == before
 
 
 def test_the_agent_registers_tasks_and_reads_their_health(store_of: StoreOf) -> None:
