@@ -31,7 +31,7 @@ WATCH_S: Final = 30.0
 LOCK_WAIT_S: Final = 30.0
 LOOK_AGAIN_S: Final = 5.0
 """When a history that was rewritten is looked at a second time, before it is believed."""
-_OPEN_S: Final = 5.0
+_OPEN_S: Final = 1.0
 _JITTER: Final = 0.1
 
 
@@ -113,6 +113,8 @@ class SyncDaemon:
         if fence is None:
             return None
         failure = self._read()
+        if failure is not None and self._loop.stopping:
+            return None  # that is why it failed: nothing to record
         conclusion = (self._revision.id if self._revision else "", failure.message if failure else "")
         now = self._clock.monotonic()
         is_news = self._config_changed.is_set() or conclusion != self._concluded or now - self._looked_at >= RESYNC_S
@@ -161,8 +163,6 @@ class SyncDaemon:
         try:
             revision = self._source.read()
         except SourceError as error:
-            if self._loop.stopping:
-                raise  # that is why; it is nothing to record
             return error
         is_same = self._revision is not None and self._revision.id == revision.id
         self._reads = self._reads + 1 if is_same else 1

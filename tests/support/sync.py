@@ -1,12 +1,13 @@
 """What tests of sync need: manifests by the number, a source whose revisions they set, a store that fails on demand."""
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from reconciler.errors import SourceError
+from reconciler.errors import SourceError, StoreUnreachable
 from reconciler.manifests.source import Revision
 from reconciler.model import keys
 from reconciler.model.codec import decode
@@ -63,6 +64,7 @@ class ListedSource:
         self.dropped: list[str] = []
         self.failure: SourceError | None = None
         self.reads = 0
+        self._woken = threading.Event()
 
     def read(self) -> Revision:
         self.reads += 1
@@ -82,11 +84,15 @@ class ListedSource:
         return ids.index(revision) >= ids.index(earlier)
 
     def wait(self, timeout_s: float) -> bool:
-        return False
+        woken = self._woken.wait(timeout_s)
+        self._woken.clear()
+        return woken
 
-    def wake(self) -> None: ...
+    def wake(self) -> None:
+        self._woken.set()
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._woken.set()
 
 
 class Killed(BaseException):
@@ -94,9 +100,9 @@ class Killed(BaseException):
 
 
 class WatchedStore:
-    """A store that counts what is asked of it, and calls ``on_commit`` with each commit before it is carried out.
+    """A store that counts what is asked of it, can be ``is_away``, and hands each commit to ``on_commit``.
 
-    ``on_commit`` gets the number of the commit (from 1), its operations and a function that carries it out.
+    That gets the number of the commit (from 1), its operations and a function that carries it out.
     """
 
     def __init__(
@@ -112,6 +118,8 @@ class WatchedStore:
         self.on_commit = on_commit
         self.commits: list[tuple[Operation, ...]] = []
         self.reads = 0
+        self.listed: list[str] = []
+        self.is_away = False
 
     @property
     def url(self) -> str:
@@ -122,30 +130,58 @@ class WatchedStore:
         return msgspec.structs.replace(self.inner.limits, operations=self.operations)
 
     def get(self, key: str) -> Entry | None:
+        self._reach()
         self.reads += 1
         return self.inner.get(key)
 
     def list(self, prefix: str) -> Listing:
+        self._reach()
         self.reads += 1
+        self.listed.append(prefix)
         return self.inner.list(prefix)
 
     def commit(self, operations: Sequence[Operation]) -> CommitResult:
+        self._reach()
         self.commits.append(tuple(operations))
         if self.on_commit is None:
             return self.inner.commit(operations)
         return self.on_commit(len(self.commits), operations, lambda: self.inner.commit(operations))
 
     def wait(self, prefix: str, after: int, timeout_s: float) -> int:
+        self._reach()
         return self.inner.wait(prefix, after, timeout_s)
 
     def open_session(self, name: str, ttl_s: float) -> Session:
-        return self.inner.open_session(name, ttl_s)
+        self._reach()
+        return WatchedSession(self, self.inner.open_session(name, ttl_s))
 
     def resume_session(self, session_id: str, name: str, ttl_s: float) -> Session | None:
         return self.inner.resume_session(session_id, name, ttl_s)
 
     def close(self) -> None:
         self.inner.close()
+
+    def _reach(self) -> None:
+        if self.is_away:
+            raise StoreUnreachable("the store is away (by the test)")
+
+
+class WatchedSession:
+    """A session that is not renewed while its store is away."""
+
+    def __init__(self, store: WatchedStore, inner: Session) -> None:
+        self._store = store
+        self._inner = inner
+        self.id = inner.id
+        self.ttl_s = inner.ttl_s
+
+    def renew(self) -> bool:
+        self._store._reach()
+        return self._inner.renew()
+
+    def close(self) -> None:
+        if not self._store.is_away:
+            self._inner.close()
 
 
 def make_ours(store: Store) -> Store:
