@@ -42,7 +42,7 @@ def demo(stay: bool | None, port_range: tuple[int, int] | None) -> None:
     """
     from reconciler import wiring
     from reconciler.runtime import log
-    from reconciler.runtime.process import serve
+    from reconciler.runtime.process import serve, wait_for
 
     if stay is None:
         stay = sys.stdout.isatty() and sys.stdin.isatty()
@@ -77,7 +77,7 @@ def demo(stay: bool | None, port_range: tuple[int, int] | None) -> None:
                 if stay:
                     screen.footer = _what_to_try(url, repository.path)
                     with screen.live(story.rows):
-                        stop.wait()
+                        wait_for(stop)
                 else:
                     story.upgrade(stop, repository.commit_next_version)
 

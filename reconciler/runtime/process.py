@@ -32,6 +32,14 @@ def stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def wait_for(stop: threading.Event) -> None:
+    """Wait for the signal. In steps: the kernel may give it to another thread, which does not wake this one's wait, and
+    only this one runs Python's signal handlers.
+    """
+    while not stop.wait(0.5):
+        pass
+
+
 def serve(
     daemons: Sequence[Daemon],
     *,
@@ -55,7 +63,7 @@ def serve(
                 daemon.start()
                 started.append(daemon)
             if until is None:
-                stop.wait()
+                wait_for(stop)
             else:
                 until(stop)
         finally:
