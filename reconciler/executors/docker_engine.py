@@ -29,6 +29,7 @@ from reconciler.runtime.ids import new_id
 
 log = logging.getLogger(__name__)
 
+_LOCAL: Final = "unix:///var/run/docker.sock"
 _PING_S: Final = 5
 _READ_S: Final = 30
 _WORK_S: Final = 120
@@ -82,6 +83,8 @@ class Engine:
                 client.inspect_image(image)
             except docker.errors.NotFound:
                 return False
+            except docker.errors.APIError as error:
+                raise docker_report.pull_failed(image, _text(error)) from error
             return True
 
     def pull(self, image: str, platform: str) -> None:
@@ -234,11 +237,23 @@ class Engine:
         with self._lock:
             client = self._clients.get(timeout_s)
             if client is None:
+                self._knock()
                 client = docker.APIClient(
                     **self._connection, version="auto", timeout=timeout_s, max_pool_size=_CONNECTIONS
                 )
                 self._clients[timeout_s] = client
             return client
+
+    def _knock(self) -> None:
+        """The SDK leaves a socket open for each connection that fails, so it is only asked when somebody listens."""
+        if self._where.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_PING_S)
+                probe.connect(self._where.removeprefix("unix://"))
+
+    @property
+    def _where(self) -> str:
+        return str(self._connection.get("base_url") or _LOCAL)
 
     @staticmethod
     def _url(client: docker.APIClient, path: str) -> str:
@@ -264,16 +279,16 @@ class Engine:
             raise self._unreachable(what, error) from error
 
     def _unreachable(self, what: str, error: Exception) -> ExecutorError:
-        where = self._connection.get("base_url") or "unix:///var/run/docker.sock"
         if "Permission denied" in str(error):
             return ExecutorError(
-                f"{what}: this user may not use the Docker engine at {where}",
+                f"{what}: this user may not use the Docker engine at {self._where}",
                 hint="run the agent as root, or as a member of the group docker",
             )
         if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
             return ExecutorError(f"{what}: the Docker engine does not answer in time")
         log.debug("%s: %s", what, error)
-        return ExecutorError(f"{what}: no Docker engine answers at {where}", hint="is the Docker engine running?")
+        self._forget_clients()
+        return ExecutorError(f"{what}: no Docker engine answers at {self._where}", hint="is the Docker engine running?")
 
     @staticmethod
     def _start_failed(name: str, error: docker.errors.APIError) -> ExecutorError:
@@ -288,7 +303,11 @@ class Engine:
 
 def _shut(response: requests.Response) -> None:
     """Make whoever reads ``response`` in another thread see its end."""
-    with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(response.raw.fileno())) as connection:
+    try:
+        connection = socket.socket(fileno=os.dup(response.raw.fileno()))
+    except (OSError, ValueError, AttributeError):  # it is at its end already
+        return
+    with connection, contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 

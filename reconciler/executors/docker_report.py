@@ -16,7 +16,7 @@ _NO_IMAGE: Final = re.compile(
     re.IGNORECASE,
 )
 _DENIED: Final = re.compile(
-    r"pull access denied|unauthorized|authentication required|denied: |no basic auth credentials|access forbidden",
+    r"\bdenied\b|unauthorized|authentication required|no basic auth credentials|access forbidden",
     re.IGNORECASE,
 )
 _NO_SPACE: Final = re.compile(r"no space left on device", re.IGNORECASE)

@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -43,7 +44,11 @@ class DockerEngine:
         self._run = f"{os.getpid()}.{uuid.uuid4().hex[:8]}"
         self._made: dict[str, str] = {}
         self._were: dict[str, str] = {}
-        self._root: bytes | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The value of our label on what this process makes."""
+        return self._run
 
     def image(self, version: str = "1", *, port: int = 80) -> str:
         """The tag of an image, this process's own, that serves ``version`` on ``port``; it has a shell, too."""
@@ -61,9 +66,7 @@ class DockerEngine:
             f"ENV LISTEN={port}",
             f"LABEL {LABEL}={self._run}",
         ]
-        if self._root is None:
-            self._root = _root_filesystem()
-        self.client.import_image_from_data(self._root, repository, version_tag, changes=changes)
+        self.client.import_image_from_data(root_filesystem(), repository, version_tag, changes=changes)
         self._made[tag] = self._id_of(tag)
         return tag
 
@@ -133,7 +136,9 @@ def docker_engine() -> Iterator[DockerEngine]:
         client.close()
 
 
-def _root_filesystem() -> bytes:
+@cache
+def root_filesystem() -> bytes:
+    """A tar of busybox and the server."""
     busybox = _static_busybox()
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     buffer = io.BytesIO()
