@@ -331,6 +331,20 @@ def test_links_between_pages_lead_somewhere() -> None:
     fail_if(problems, "correct the link")
 
 
+def test_every_page_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in pages()
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    }
+    folders = {path for path in linked if path.is_dir()}
+    alone = [name_of(page) for page in pages() if page not in linked and page.parent not in folders]
+    fail_if(
+        [name for name in alone if name != "README.md"],
+        "link it from README.md or from a page that is read before it",
+    )
+
+
 def test_paths_that_the_docs_name_exist() -> None:
     tops = "reconciler|tests|docs|examples|schemas|scripts|benchmarks"
     problems = []
