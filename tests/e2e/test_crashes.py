@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from tests.e2e.conftest import bash_tasks
 from tests.support.consul import StartConsul
 from tests.support.docker import DockerEngine
 from tests.support.manifests import bash_definition, docker_definition, manifest, service, write
@@ -22,32 +22,19 @@ def apply(program: Program, definition: dict[str, Any], desired: int = 2) -> Non
     program.ok("apply", "-f", str(write(program.folder / "web.json", content)))
 
 
-def processes(program: Program) -> dict[str, set[int]]:
-    """The pids of this test's bash tasks, by task id."""
-    found: dict[str, set[int]] = {}
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-            if environment.get("RECONCILER_TASK_ID") and process.cwd().startswith(str(program.folder)):
-                found.setdefault(environment["RECONCILER_TASK_ID"], set()).add(process.pid)
-        except psutil.Error:
-            continue
-    return found
-
-
 def test_a_killed_process_is_started_again(program: Program, start_consul: StartConsul) -> None:
     program.use(start_consul().url)
     program.start("combined", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
     apply(program, bash_definition("web"))
     rows = program.healthy("web", 2)
     victim = rows[0]["id"]
-    before = processes(program)
+    before = bash_tasks(program)
     for pid in before[victim]:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: (now := processes(program).get(victim)) and not now & before[victim], what="the task again")
+    wait_until(lambda: (now := bash_tasks(program).get(victim)) and not now & before[victim], what="the task again")
     after = program.healthy("web", 2)
     assert {row["id"] for row in after} == {row["id"] for row in rows}
-    assert processes(program)[rows[1]["id"]] == before[rows[1]["id"]]
+    assert bash_tasks(program)[rows[1]["id"]] == before[rows[1]["id"]]
     assert next(row for row in after if row["id"] == victim)["attempt"] == 2
 
 
@@ -72,16 +59,16 @@ def test_a_killed_agent_leaves_its_processes_to_the_next_one(program: Program, s
     agent = program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
     apply(program, bash_definition("web"))
     rows = program.healthy("web", 2)
-    before = processes(program)
+    before = bash_tasks(program)
     agent.kill()
-    assert processes(program) == before
+    assert bash_tasks(program) == before
 
     program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
     after = program.healthy("web", 2)
     assert {(row["id"], row["attempt"], row["port"]) for row in after} == {
         (row["id"], row["attempt"], row["port"]) for row in rows
     }
-    assert processes(program) == before
+    assert bash_tasks(program) == before
 
 
 @pytest.mark.docker

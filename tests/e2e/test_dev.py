@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import bash_tasks
 from tests.support.consul import ConsulAgent, StartConsul
 from tests.support.manifests import bash_definition, manifest, service, write
 from tests.support.program import Program
@@ -39,7 +40,7 @@ def test_saving_a_file_changes_what_runs_and_ctrl_c_stops_it(program: Program) -
 
     daemon.signal(signal.SIGINT)
     assert daemon.process.wait(60) == 0
-    assert not running(program)
+    assert not bash_tasks(program)
 
 
 def test_a_broken_manifest_changes_nothing_and_is_said(program: Program) -> None:
@@ -51,7 +52,7 @@ def test_a_broken_manifest_changes_nothing_and_is_said(program: Program) -> None
     wait_until((program.folder / ".reconciler/dev.db").exists)
     program.healthy("hello", 1)
     (folder / "hello.json").write_text('{"services": [{"name": "hello", "task_verison": 1}]}')
-    wait_until(lambda: "task_verison" in daemon.output(), what="the problem in the log")
+    wait_until(lambda: "is not applied: hello.json:1:" in daemon.output(), what="the problem in the log")
     status = program.run("status")
     assert status.returncode == 1
     assert "task_verison" in status.stdout
@@ -66,15 +67,16 @@ def test_kept_tasks_are_adopted_by_the_next_dev(program: Program) -> None:
     program.use(f"sqlite://{program.folder}/.reconciler/dev.db")
     wait_until((program.folder / ".reconciler/dev.db").exists)
     program.healthy("hello", 2)
-    pids = running(program)
+    pids = bash_tasks(program)
     assert first.stop() == 0
-    assert running(program) == pids
+    assert bash_tasks(program) == pids
 
     second = program.start("dev", "manifests", "--http", "127.0.0.1:0")
+    wait_until(lambda: "scheduled by" in second.output())
     program.healthy("hello", 2)
-    assert running(program) == pids
+    assert bash_tasks(program) == pids
     assert second.stop(60) == 0
-    assert not running(program)
+    assert not bash_tasks(program)
 
 
 @pytest.mark.consul
@@ -89,18 +91,3 @@ def test_the_same_command_works_on_a_real_consul(program: Program, start_consul:
     assert len(consul.call("GET", "health/service/local-hello?passing")) == 2
     assert daemon.stop(60) == 0
     assert consul.call("GET", "health/service/local-hello") == []
-
-
-def running(program: Program) -> set[int]:
-    """The pids of this test's tasks."""
-    import psutil
-
-    found = set()
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-        except psutil.Error:
-            continue
-        if environment.get("RECONCILER_TASK_ID") and process.cwd().startswith(str(program.folder)):
-            found.add(process.pid)
-    return found
