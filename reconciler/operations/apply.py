@@ -79,7 +79,7 @@ def apply(
         loaded = load(files, cache=cache, known=known)
         loaded.raise_if_invalid()
         warnings[:] = map(str, loaded.warnings)
-        wanted = wanted_of(APPLY, [(each.object, str(each.origin)) for each in loaded.objects])
+        wanted = wanted_of(APPLY, [(each.object, each.origin) for each in loaded.objects])
         revision = revision_of(wanted)
         _refuse_beside_unfinished(view, revision, abandon=abandon_unfinished)
         goal = Goal(revision=revision, wanted=wanted, prunes=False, mutable_versions=mutable_versions)

@@ -15,7 +15,7 @@ from reconciler.model.codec import encode
 from reconciler.model.task import SourceState
 from reconciler.store import chunks
 from reconciler.store.interface import Check, Committed, Conflict, DeleteIf, Held, Operation, PutIf, Store, Unknown
-from reconciler.sync.config_view import View, counts_of
+from reconciler.sync.config_view import View, counts_after, counts_of
 from reconciler.sync.late import LatePlan
 from reconciler.sync.plan import Change, Create, Delete, Update
 from reconciler.sync.source_state import applying
@@ -50,14 +50,17 @@ def carry_out(store: Store, fence: Held, view: View, changes: Sequence[Change], 
     parts = chunks.split(
         groups, store.limits, spare_operations=2, spare_bytes=max(sizes) + len(key) + len(fence.key) + _SPARE_BYTES
     )
-    present = view.mine()
+    counts = counts_of(view.mine()) if len(parts) > 1 else goal.mark.counts
+    position = 0
     for number, operations in enumerate(parts or [()], 1):
         is_last = number >= len(parts)
-        _track(present, operations)
+        part = changes[position : position + len(operations)]
+        position += len(operations)
+        counts = counts_after(counts, _keys(part, Create), _keys(part, Delete))
         if is_last:
             state = goal if not changes and old and old.mark == goal.mark else _with_chunk(goal, chunk + number)
         else:
-            state = applying(old, goal, chunk + number, counts_of(present))
+            state = applying(old, goal, chunk + number, counts)
         value = encode(state)
         outcome = store.commit([fence, PutIf(key, value, index), *operations])
         if not isinstance(outcome, Committed):
@@ -102,13 +105,8 @@ def _operation(change: Change) -> Operation:
             return DeleteIf(key, index)
 
 
-def _track(present: set[str], operations: Sequence[Operation]) -> None:
-    """Keep count of the source's objects over a transaction."""
-    for operation in operations:
-        if isinstance(operation, DeleteIf):
-            present.discard(operation.key)
-        else:
-            present.add(operation.key)
+def _keys(changes: Sequence[Change], kind: type[Create | Delete]) -> list[str]:
+    return [change.key for change in changes if isinstance(change, kind)]
 
 
 def _with_chunk(goal: SourceState, chunk: int) -> SourceState:

@@ -1,6 +1,6 @@
 """``config/*`` and the sources' marks at one moment. ``observe`` reads it, ``plan`` and ``late`` decide from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -20,6 +20,10 @@ KINDS: tuple[tuple[str, type[ConfigObject], str, str], ...] = (
 In this order (and the reverse one for deletions) every part of the writes is valid by itself, for programs that don't
 know the marks.
 """
+
+
+_PREFIXES = tuple(prefix for prefix, *_ in KINDS)
+_RANKS = {prefix.split("/")[1]: position for position, prefix in enumerate(_PREFIXES)}
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -77,12 +81,12 @@ def owner_of(value: bytes) -> str | None:
 
 def is_object(key: str) -> bool:
     """Whether a key is one of our objects; other programs may keep theirs under ``config/`` too."""
-    return key.startswith(tuple(prefix for prefix, *_ in KINDS))
+    return key.startswith(_PREFIXES)
 
 
 def rank(key: str) -> int:
     """The position of a key's kind in the order of writing."""
-    return next(position for position, (prefix, *_) in enumerate(KINDS) if key.startswith(prefix))
+    return _RANKS[key.split("/", 2)[1]]
 
 
 def label(key: str) -> str:
@@ -92,11 +96,25 @@ def label(key: str) -> str:
     return f"{kind} {name} version {version}" if slash else f"{kind} {name}"
 
 
-def counts_of(some_keys: set[str]) -> SourceCounts:
+def counts_of(some_keys: Iterable[str]) -> SourceCounts:
     """How many there are of each kind."""
     numbers = [0] * len(KINDS)
     for key in some_keys:
         numbers[rank(key)] += 1
+    return _counts(numbers)
+
+
+def counts_after(counts: SourceCounts, created: Iterable[str], deleted: Iterable[str]) -> SourceCounts:
+    """How many there are once some more exist and others don't."""
+    numbers = [getattr(counts, field) for _, _, field, _ in KINDS]
+    for key in created:
+        numbers[rank(key)] += 1
+    for key in deleted:
+        numbers[rank(key)] -= 1
+    return _counts(numbers)
+
+
+def _counts(numbers: Sequence[int]) -> SourceCounts:
     return SourceCounts(**{field: number for (_, _, field, _), number in zip(KINDS, numbers, strict=True)})
 
 

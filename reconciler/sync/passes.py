@@ -183,7 +183,8 @@ class SourceSync:
 
     def _read(self, revision: Revision) -> tuple[Loaded, dict[str, Wanted]]:
         loaded = load(revision.files.items(), cache=self._cache)
-        return loaded, wanted_of(self._source.name, [(each.object, str(each.origin)) for each in loaded.objects])
+        before = self._loaded[2] if self._loaded else None
+        return loaded, wanted_of(self._source.name, [(each.object, each.origin) for each in loaded.objects], before)
 
     def _tell(self, revision: Revision | None, outcome: Outcome) -> None:
         """Emit what is new; a pass like the one before says nothing."""

@@ -15,7 +15,7 @@ from reconciler.model.codec import digest, encode
 from reconciler.model.manifests import Cluster, ConfigObject, TaskDefinition
 from reconciler.model.names import discovery_name
 from reconciler.model.task import SourceCounts
-from reconciler.sync.config_view import Stored, View, counts_of, label, object_at, rank
+from reconciler.sync.config_view import Stored, View, counts_after, counts_of, label, object_at, rank
 
 MOST_RETIRED: Final = 1000
 """How many definitions at once wait for their late end; more wait their turn to wait (a mark has its size)."""
@@ -24,9 +24,10 @@ MOST_RETIRED: Final = 1000
 class Wanted(msgspec.Struct, frozen=True):
     """An object that a revision declares, as it is stored, and where it is written."""
 
-    object: ConfigObject
+    declared: ConfigObject
     value: bytes
-    origin: str
+    origin: object
+    """Its text says where."""
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,12 +100,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(change for change in self.changes if isinstance(change, Delete))
 
 
-def wanted_of(source: str, declared: Iterable[tuple[ConfigObject, str]]) -> dict[str, Wanted]:
-    """Objects (and where each is written) as the source stores them, by key."""
+def wanted_of(
+    source: str, declared: Iterable[tuple[ConfigObject, object]], before: Mapping[str, Wanted] | None = None
+) -> dict[str, Wanted]:
+    """Objects (and where each is written) as the source stores them, by key.
+
+    ``before``: what was wanted before; what is still the very same object is not encoded again.
+    """
     answer = {}
     for thing, origin in declared:
-        managed = msgspec.structs.replace(thing, managed_by=source)
-        answer[keys.config(thing)] = Wanted(managed, encode(managed), origin)
+        key = keys.config(thing)
+        old = before.get(key) if before else None
+        if old is not None and old.declared is thing:
+            answer[key] = Wanted(thing, old.value, origin)
+        else:
+            answer[key] = Wanted(thing, encode(msgspec.structs.replace(thing, managed_by=source)), origin)
     return answer
 
 
@@ -119,29 +129,35 @@ def revision_of(wanted: Mapping[str, Wanted]) -> str:
 def plan(view: View, goal: Goal, now: float) -> Plan:
     """The way from what is stored to what is wanted."""
     mine = view.mine()
-    changes: list[Change] = []
-    problems: list[str] = []
-    for key in sorted(goal.wanted, key=_order):
-        wanted, stored = goal.wanted[key], view.config.get(key)
+    writes: list[Change] = []
+    problems: list[tuple[str, str]] = []
+    for key, wanted in goal.wanted.items():
+        stored = view.config.get(key)
         if stored is None:
-            changes.append(Create(key, wanted.value))
+            writes.append(Create(key, wanted.value))
+        elif stored.value == wanted.value:
+            continue
         elif problem := _refusal(view, goal, key, stored):
-            problems.append(problem)
-        elif stored.value != wanted.value:
-            changes.append(Update(key, wanted.value, stored.index, changed_fields(stored.value, wanted.value)))
-    unchanged = len(goal.wanted) - len(changes) - len(problems)
+            problems.append((key, problem))
+        else:
+            writes.append(Update(key, wanted.value, stored.index, changed_fields(stored.value, wanted.value)))
     undeclared = mine - goal.wanted.keys() if goal.prunes else set()
     definitions = {key for key in undeclared if key.startswith(keys.TASK_DEFINITIONS)}
     deletes = sorted(undeclared - definitions, key=_order, reverse=True)
-    changes += [Delete(key, view.config[key].index) for key in deletes]
-    problems += _brakes(view, goal, deletes)
-    problems += _collisions(view, goal)
+    before = counts_of(mine)
     return Plan(
-        changes=tuple(changes),
-        unchanged=unchanged,
-        problems=tuple(problems),
-        before=counts_of(mine),
-        after=counts_of((mine | goal.wanted.keys()) - set(deletes)),
+        changes=(
+            *sorted(writes, key=lambda change: _order(change.key)),
+            *(Delete(key, view.config[key].index) for key in deletes),
+        ),
+        unchanged=len(goal.wanted) - len(writes) - len(problems),
+        problems=(
+            *(problem for _, problem in sorted(problems)),
+            *_brakes(view, goal, mine, deletes),
+            *_collisions(view, goal),
+        ),
+        before=before,
+        after=counts_after(before, goal.wanted.keys() - mine, deletes),
         retired=_retired(view, definitions, now),
     )
 
@@ -182,14 +198,14 @@ def _refusal(view: View, goal: Goal, key: str, stored: Stored) -> str | None:
             f"{wanted.origin}: {label(key)} is managed by source {stored.owner}, and source {view.source} declares it "
             "as well; take it out of one of the two"
         )
-    if goal.mutable_versions or not isinstance(wanted.object, TaskDefinition) or _is_accepted(view, goal.revision):
+    if goal.mutable_versions or not isinstance(wanted.declared, TaskDefinition) or _is_accepted(view, goal.revision):
         return None
     there = object_at(key, stored.value)
-    if isinstance(there, TaskDefinition) and digest(there) != digest(wanted.object):
+    if isinstance(there, TaskDefinition) and digest(there) != digest(wanted.declared):
         fields = ", ".join(changed_fields(stored.value, wanted.value))
         return (
             f"{wanted.origin}: {label(key)} is stored with other content ({fields}), and a version never changes; "
-            f"give it a new version, at least {_next_version(view, wanted.object)}"
+            f"give it a new version, at least {_next_version(view, wanted.declared)}"
         )
     return None
 
@@ -208,10 +224,10 @@ def _next_version(view: View, definition: TaskDefinition) -> int:
     return max([definition.version, *(int(number) for number in numbers if number.isdecimal())]) + 1
 
 
-def _brakes(view: View, goal: Goal, deletes: list[str]) -> Iterator[str]:
+def _brakes(view: View, goal: Goal, mine: set[str], deletes: list[str]) -> Iterator[str]:
     if goal.prunes and not goal.wanted:
-        held = len(view.mine())
-        what = f"and {held} objects are applied; an empty revision never deletes them" if held else "so there is no use"
+        held = f"and {len(mine)} objects are applied; an empty revision never deletes them"
+        what = held if mine else "so there is no use"
         yield f"the revision declares nothing, {what}; if that is meant, leave one object in it"
     if goal.is_related or view.own is None:
         return
@@ -241,14 +257,14 @@ def _collisions(view: View, goal: Goal) -> Iterator[str]:
     if not others:
         return
     for wanted in goal.wanted.values():
-        if not isinstance(wanted.object, Cluster):
+        if not isinstance(wanted.declared, Cluster):
             continue
-        for service in wanted.object.services:
-            found = others.get(discovery_name(wanted.object.name, service).lower())
-            if found is not None and found != (wanted.object.name, service):
+        for service in wanted.declared.services:
+            found = others.get(discovery_name(wanted.declared.name, service).lower())
+            if found is not None and found != (wanted.declared.name, service):
                 yield (
-                    f"{wanted.origin}: service {service} in cluster {wanted.object.name} would have tasks of the same "
-                    f"ids as service {found[1]} in cluster {found[0]}, which another source declares; rename one"
+                    f"{wanted.origin}: service {service} in cluster {wanted.declared.name} would have tasks of the "
+                    f"same ids as service {found[1]} in cluster {found[0]}, which another source declares; rename one"
                 )
 
 
