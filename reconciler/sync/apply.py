@@ -76,17 +76,18 @@ def carry_out(store: Store, fence: Held, view: View, changes: Sequence[Change], 
 def delete_late(store: Store, fence: Held, view: View, late: LatePlan, placement: int) -> Result:
     """Delete retired definitions in a transaction of its own, which fails if anything it rests on has moved.
 
-    ``placement`` is the index of ``state/placement`` before the records were read: no task was issued since.
+    ``placement`` is the index of ``state/placement`` before the records were read: no task was issued since. Where it
+    does not exist no task ever was (and Consul lets only those who may write a key check that it is not there).
     """
     assert view.own is not None
     own = keys.source(view.source)
     mark = msgspec.structs.replace(view.own.mark, chunk=view.own.mark.chunk + 1, counts=late.after)
     state = msgspec.structs.replace(view.own, mark=mark, retired=dict(late.retired))
-    others = [Check(key, index) for key, index in sorted(view.marks.items()) if key != own]
+    checks = [Check(key, index) for key, index in sorted(view.marks.items()) if key != own]
+    if placement:
+        checks.append(Check(keys.PLACEMENT, placement))
     deletes = [DeleteIf(delete.key, delete.index) for delete in late.deletes]
-    outcome = store.commit(
-        [fence, PutIf(own, encode(state), view.own_index), Check(keys.PLACEMENT, placement), *others, *deletes]
-    )
+    outcome = store.commit([fence, PutIf(own, encode(state), view.own_index), *checks, *deletes])
     return Done(1) if isinstance(outcome, Committed) else Interrupted(_why(outcome))
 
 

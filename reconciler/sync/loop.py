@@ -20,7 +20,7 @@ from reconciler.model import keys
 from reconciler.model.events import Event, Level
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.runner import Loop, Waker
-from reconciler.store import lease
+from reconciler.store import lease, sentinel
 from reconciler.store.interface import Held, Store
 from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
@@ -238,7 +238,9 @@ def holding(store: Store, source: str, *, wait_s: float, clock: Clock) -> Iterat
 
     Raises:
         StoreError: it is not free within ``wait_s``, or there is no session to hold it with.
+        StoreNotOurs: the sentinels are not there.
     """
+    sentinel.read(store)  # says at once why nothing can be done here
     key = keys.sync_lock(source)
     deadline = clock.monotonic() + wait_s
     keeper = lease.SessionKeeper(store, f"sync {source}", clock=clock)

@@ -703,6 +703,7 @@ class TestDefinitionsGoLate:
         fence = hold(store, "fleet")
         run(sync_of(store, ListedSource("fleet", R1), clock=clock), fence)
         run(sync_of(store, ListedSource("fleet", R1, R2), clock=clock), fence)
+        store.commit([Put(keys.PLACEMENT, encode(PlacementSeq(seq=0)))])
         clock.now += GRACE_S
 
         def issue_first(number: int, operations: Sequence[Operation], go: Callable[[], CommitResult]) -> CommitResult:
