@@ -15,6 +15,8 @@ def main() -> None:
     kind, folder, owner_text, spec_text = sys.argv[1:]
     owner = msgspec.json.decode(owner_text, type=Owner)
     executor: Executor = Bash(owner, Path(folder)) if kind == "bash" else Docker(owner)
+    executor.observe()
+    print("here", flush=True)
     executor.start(msgspec.json.decode(spec_text, type=Spec))
     print("started", flush=True)
     signal.pause()

@@ -39,6 +39,9 @@ class Kit(Protocol):
     def kill(self, owner: Owner, ref: Ref) -> None:
         """Kill it from outside, as the kernel might."""
 
+    def instances(self, owner: Owner, ref: Ref) -> int:
+        """How many times it runs now; the executor's own view is of one."""
+
     def remains(self, owner: Owner, ref: Ref) -> list[str]:
         """What there still is of it, running or not."""
 
@@ -72,6 +75,10 @@ class BashKit:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def instances(self, owner: Owner, ref: Ref) -> int:
+        task = ProcessTable().scan().get((owner, ref))
+        return sum(process.leads for process in task.own) if task else 0
+
     def remains(self, owner: Owner, ref: Ref) -> list[str]:
         folder = self.folder / "tasks" / instance_name(owner, ref)
         return [*map(str, self.processes(owner, ref)), *([str(folder)] if folder.exists() else [])]
@@ -102,6 +109,10 @@ class DockerKit:
 
     def kill(self, owner: Owner, ref: Ref) -> None:
         self.engine.client.kill(instance_name(owner, ref))
+
+    def instances(self, owner: Owner, ref: Ref) -> int:
+        labels = [f"reconciler.store={owner.store_id}", f"reconciler.task={ref.task_id}"]
+        return len(self.engine.client.containers(filters={"label": labels}))
 
     def remains(self, owner: Owner, ref: Ref) -> list[str]:
         name = f"/{instance_name(owner, ref)}"
