@@ -1,0 +1,252 @@
+"""Random worlds, steps and faults: the promises hold after every transaction, and once faults stop it converges."""
+
+from collections import Counter
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from reconciler.model.manifests import Cluster, Host, Service
+from reconciler.model.task import Health, Phase, RolloutPhase, SourceState, SyncMark, Task
+from reconciler.scheduler.chunks import operations_of, split
+from reconciler.scheduler.plan import plan
+from reconciler.scheduler.snapshot import scene, view_of
+from reconciler.scheduler.steps import Issue, Plan, Step, Withdraw
+from tests.support.scheduler_world import World, definition, replace, state
+
+HOSTS = ("h1", "h2", "h3", "h4", "h5")
+SERVICES = ("api", "db", "web")
+VERSIONS = (1, 2, 3)
+CLUSTER = "main"
+MOST_ROUNDS = 120
+
+definitions = st.builds(
+    lambda memory, cpu_units, port: {"memory": memory, "cpu_units": cpu_units, **port},
+    st.sampled_from([0, 100, 250, 500]),
+    st.sampled_from([0, 100]),
+    st.sampled_from([{}, {"provide_port": True}, {"port": 80}, {"port": 81}]),
+)
+counts = st.integers(min_value=0, max_value=4)
+tasks = st.integers(min_value=0, max_value=1000)
+
+
+def bounds(service: Service) -> tuple[int, int, int]:
+    """The least healthy, the desired and the most issued tasks, as the documentation says it."""
+    desired = min(service.desired, service.max_issued)
+    return min(service.min_healthy, desired), desired, service.max_issued
+
+
+class Fleet(RuleBasedStateMachine):
+    """One cluster on a few small hosts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.is_attentive = False
+        self.most_operations = 60
+
+    @initialize(data=st.data(), memory=st.lists(st.sampled_from([500, 1000, 3000]), min_size=2, max_size=5))
+    def begin(self, data: st.DataObject, memory: list[int]) -> None:
+        for name, each in zip(HOSTS, memory, strict=False):
+            self.world.host_states[name] = state(name, memory=each, port_range=(20000, 20003))
+            self.world.present.add(name)
+        for name in SERVICES:
+            for version in VERSIONS:
+                self.world.definitions[name, version] = definition(name, version, **data.draw(definitions))
+            self.world.services[name] = Service(name=name, task_name=name, task_version=1, desired=data.draw(counts))
+        self.world.clusters[CLUSTER] = Cluster(name=CLUSTER, services=SERVICES)
+        self.world.sources["fleet"] = source(settled=True)
+        self.commit(self.plan().steps)
+        self.world.run_agents()
+        self.is_attentive = True
+
+    # what people do
+
+    @rule(name=st.sampled_from(SERVICES), desired=st.integers(0, 5), low=st.integers(0, 2), high=st.integers(0, 3))
+    def scale(self, name: str, desired: int, low: int, high: int) -> None:
+        self.world.services[name] = replace(
+            self.world.services[name], desired=desired, min=max(0, desired - low), max=desired + high
+        )
+
+    @rule(name=st.sampled_from(SERVICES), version=st.sampled_from(VERSIONS))
+    def change_version(self, name: str, version: int) -> None:
+        self.world.services[name] = replace(self.world.services[name], task_version=version)
+
+    @rule(name=st.sampled_from(SERVICES), version=st.sampled_from(VERSIONS), fields=definitions)
+    def change_content(self, name: str, version: int, fields: dict[str, Any]) -> None:
+        self.world.definitions[name, version] = definition(name, version, **fields)
+
+    @rule(names=st.sets(st.sampled_from(SERVICES)))
+    def choose_services(self, names: set[str]) -> None:
+        self.world.clusters[CLUSTER] = Cluster(name=CLUSTER, services=tuple(sorted(names)))
+
+    @rule(host=st.sampled_from(HOSTS), draining=st.booleans())
+    def drain(self, host: str, draining: bool) -> None:
+        self.world.host_configs[host] = Host(name=host, draining=draining)
+
+    @rule(settled=st.booleans(), owned=st.booleans())
+    def apply(self, settled: bool, owned: bool) -> None:
+        self.world.sources["fleet"] = source(settled=settled)
+        web = self.world.services["web"]
+        self.world.services["web"] = replace(web, managed_by="fleet" if owned else None)
+
+    # what happens to hosts and tasks
+
+    @rule(host=st.sampled_from(HOSTS))
+    def lose_host(self, host: str) -> None:
+        self.world.present.discard(host)
+
+    @rule(host=st.sampled_from(HOSTS))
+    def find_host(self, host: str) -> None:
+        if host in self.world.host_states:
+            self.world.present.add(host)
+
+    @rule(seconds=st.sampled_from([1, 10, 29, 31, 100]))
+    def wait(self, seconds: int) -> None:
+        self.world.snapshot()
+        self.world.now += seconds
+
+    @rule()
+    def fail_over(self) -> None:
+        self.world.failover()
+
+    @rule(host=st.sampled_from(HOSTS))
+    def run_agent(self, host: str) -> None:
+        self.world.run_agent(host)
+
+    @rule()
+    def run_agents(self) -> None:
+        self.world.run_agents()
+
+    @precondition(lambda self: self.world.tasks)
+    @rule(number=tasks, phase=st.sampled_from(list(Phase)), health=st.sampled_from(list(Health)))
+    def change_task(self, number: int, phase: Phase, health: Health) -> None:
+        ids = sorted(self.world.tasks)
+        task = self.world.tasks[ids[number % len(ids)]]
+        if task.host in self.world.present:
+            self.world.set_status(task.id, phase, health, "drawn")
+
+    # what the scheduler does
+
+    @rule(is_attentive=st.booleans(), most_operations=st.sampled_from([5, 8, 60]))
+    def look(self, is_attentive: bool, most_operations: int) -> None:
+        """From now on it plans after every step, or (it is down, or slow) after none."""
+        self.is_attentive, self.most_operations = is_attentive, most_operations
+
+    @invariant()
+    def schedule(self) -> None:
+        """Carry out a plan as the daemon does: in transactions, and no further than a reading allows."""
+        if not self.is_attentive:
+            return
+        for number, steps in enumerate(split(self.plan().steps, self.most_operations)):
+            if number and any(step.needs_fresh_health for step in steps):
+                break
+            self.commit(steps)
+
+    def plan(self) -> Plan:
+        snapshot = self.world.snapshot()
+        planned = plan(view_of(scene(snapshot), CLUSTER, "default"), self.world.now)
+        turned = replace(snapshot, tasks=snapshot.tasks[::-1], services=dict(reversed(snapshot.services.items())))
+        assert planned == plan(view_of(scene(turned), CLUSTER, "default"), self.world.now), "the order of a reading matters"
+        return planned
+
+    def commit(self, steps: tuple[Step, ...]) -> None:
+        """One transaction, with all that it promises."""
+        world = self.world
+        before, listed = dict(world.tasks), {each for host in world.statuses.values() for each in host}
+        was_healthy = Counter(task.service for task in before.values() if world.is_healthy(task))
+        was_issued = Counter(task.service for task in before.values())
+        assert all(0 < sum(map(operations_of, step.actions)) <= 5 for step in steps)
+        world.carry_out(CLUSTER, steps) if steps else None
+        for name, service in world.services.items():
+            floor, desired, ceiling = bounds(service)
+            healthy = sum(world.is_healthy(task) for task in world.tasks.values() if task.service == name)
+            issued = sum(task.service == name for task in world.tasks.values())
+            is_removed = name not in world.clusters[CLUSTER].services
+            if is_removed or desired == 0:
+                assert issued <= was_issued[name]
+                continue
+            assert healthy >= min(was_healthy[name], floor), f"{name}: {was_healthy[name]} healthy, now {healthy}"
+            assert issued <= max(was_issued[name], ceiling), f"{name}: {was_issued[name]} issued, now {issued}"
+            if service.managed_by == "fleet" and not world.sources["fleet"].mark.settled:
+                assert (healthy, issued) == (was_healthy[name], was_issued[name]), f"{name} was changed on hold"
+        replaced = self.replaced(steps)
+        for task in [each for each in world.tasks.values() if each.id not in before]:
+            assert task.id not in listed, f"{task.id} still is in a host's status"
+            self.check_place(task, replaced)
+
+    def replaced(self, steps: tuple[Step, ...]) -> dict[str, Task]:
+        """By new task, the one whose place it took in the same step."""
+        answer = {}
+        for step in steps:
+            new = [action.task for action in step.actions if isinstance(action, Issue)]
+            old = [action.task for action in step.actions if isinstance(action, Withdraw)]
+            if new and old:
+                answer[new[0].id] = old[0]
+        return answer
+
+    def check_place(self, task: Task, replaced: dict[str, Task]) -> None:
+        world, host = self.world, task.host
+        assert host in world.present, f"{task.id} went to {host}, which is missing"
+        assert not world.host_configs.get(host, Host(name=host)).draining, f"{task.id} went to {host}, which drains"
+        records = [each for each in world.tasks.values() if each.host == host]
+        left = [status for each, status in world.statuses.get(host, {}).items() if each not in world.tasks]
+        # a task that failed has ended, so its place may be taken by the one that replaces it
+        ended = [replaced[each.id].port for each in records if each.id in replaced and replaced[each.id].host == host]
+        alive = [status for status in left if status.phase not in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)]
+        memory = sum(each.memory for each in records) + sum(each.memory for each in alive)
+        if task.memory:
+            assert memory <= world.host_states[host].memory, f"{host} is promised {memory} MiB"
+        if task.port:
+            taken = [each.port for each in records if each is not task] + [each.port for each in left]
+            assert taken.count(task.port) == ended.count(task.port) * (task.port in ended), f"port {task.port} on {host}"
+        if world.definitions[task.task_name, task.task_version].provide_port:
+            assert task.port
+
+    def teardown(self) -> None:
+        """Faults stop, agents work: after a bounded number of rounds nothing is left to do, and nothing is written."""
+        if self.world.clusters:
+            self.converge()
+
+    def converge(self) -> None:
+        world = self.world
+        world.present = set(world.host_states)
+        world.host_configs = {}
+        world.sources["fleet"] = source(settled=True)
+        for _ in range(MOST_ROUNDS):
+            world.run_agents()
+            world.snapshot()
+            world.now += 400
+            planned = self.plan()
+            if not planned.steps:
+                break
+            self.commit(planned.steps)
+        assert not planned.steps, "it does not converge"
+        assert not self.plan().steps, "nothing changed, and yet there is something to do"
+        explained = {each.service for each in (*planned.pending, *planned.notes)}
+        for name, service in world.services.items():
+            mine = [task for task in world.tasks.values() if task.service == name]
+            if name not in world.clusters[CLUSTER].services:
+                assert not mine
+                continue
+            target = scene(world.snapshot()).snapshot.definitions[name, service.task_version]
+            is_done = len(mine) == bounds(service)[1] and all(target.is_of(task) for task in mine)
+            assert is_done or name in explained, f"{name} is not as it should be, and nobody says why"
+            if is_done and service.desired:
+                assert world.rollouts[CLUSTER, name].phase is not RolloutPhase.ROLLING
+
+
+def source(*, settled: bool) -> SourceState:
+    """The one source."""
+    mark = SyncMark(settled=settled, revision="r1", to=None if settled else "r2")
+    return SourceState(source="fleet", kind="git", location="git.example.com/fleet", mark=mark)
+
+
+TestFleet = Fleet.TestCase
+TestFleet.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
