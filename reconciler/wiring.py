@@ -199,7 +199,7 @@ def source(
 
 def default_cache_dir() -> Path:
     """Where copies of repositories are kept; may be deleted at any time."""
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not os.environ.get("XDG_CACHE_HOME"):
         return Path("/var/cache/reconciler")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reconciler"
 

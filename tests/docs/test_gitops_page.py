@@ -1,0 +1,77 @@
+"""The commands of ``docs/gitops.md``, run as they stand, on a real repository in the place of the one that it names."""
+
+import json
+import shutil
+
+import pytest
+
+from reconciler.model import keys
+from reconciler.store.connect import open_store
+from tests.docs.pages import ROOT, Block, blocks
+from tests.support.git import GitRepository
+from tests.support.program import Program
+from tests.support.sync import config, manifest, state
+from tests.support.wait import wait_until
+
+URL = "https://example.org/team/fleet.git"
+PAGE = ROOT / "docs/gitops.md"
+BLOCKS = {block.mark: block for block in blocks(PAGE)}
+
+
+@pytest.fixture
+def fleet(program: Program, repository: GitRepository) -> GitRepository:
+    """The repository of the page, with manifests under ``deploy``; its tasks run nowhere."""
+    program.use(f"sqlite://{program.folder}/store.db")
+    program.environ["XDG_CACHE_HOME"] = str(program.folder / "cache")
+    repository.commit({"deploy/web.json": manifest(["web"]), "README.md": "not ours"})
+    return repository
+
+
+def command_of(block: Block, number: int, repository: GitRepository) -> list[str]:
+    words = [repository.url if word == URL else word for word in block.commands[number]]
+    assert words.pop(0) == "reconciler"
+    return words
+
+
+def test_every_block_is_run_here() -> None:
+    assert set(BLOCKS) == {"run sync", "run once", "run apply"}
+
+
+def test_sync_stays_up_and_applies_what_is_under_the_path(program: Program, fleet: GitRepository) -> None:
+    daemon = program.start(*command_of(BLOCKS["run sync"], 0, fleet), "--name", "fleet", "--http", "127.0.0.1:0")
+    wait_until(lambda: "applied revision" in daemon.output(), what="the revision to be applied")
+    store = open_store(program.environ["RECONCILER_STORE"], environ={})
+    assert set(config(store)) == {"config/clusters/main", "config/services/web", "config/task_definitions/web/1"}
+    assert state(store, "fleet").location == f"{fleet.url} branch main deploy/"
+    store.close()
+    assert daemon.stop() == 0
+
+
+def test_once_ends_and_status_shows_the_source(program: Program, fleet: GitRepository) -> None:
+    block = BLOCKS["run once"]
+    assert "3 created" in program.ok(*command_of(block, 0, fleet), "--name", "fleet")
+    shown = program.run(*command_of(block, 1, fleet), "--format", "json")
+    (source,) = json.loads(shown.stdout)["sources"]
+    assert (source["source"], source["ok"], source["objects"]) == ("fleet", True, 3)
+
+
+def test_once_exits_with_1_when_refused_and_2_when_it_could_not(program: Program, fleet: GitRepository) -> None:
+    words = command_of(BLOCKS["run once"], 0, fleet)
+    fleet.commit({"deploy/web.yml": "services:\n- name: web\n  task: web\n  task_version: 1\n  desired: 1\n"})
+    refused = program.run(*words)
+    assert refused.returncode == 1
+    assert "deploy/web.yml:3:3: error" in refused.stderr
+    fleet.path.rename(fleet.path.with_name("away"))
+    away = program.run(*words)
+    assert away.returncode == 2
+    assert "no git repository" in away.stderr
+    assert "Traceback" not in refused.stderr + away.stderr
+
+
+def test_apply_by_hand(program: Program, fleet: GitRepository) -> None:
+    shutil.copytree(ROOT / "examples", program.folder / "examples")
+    assert "created" in program.ok(*command_of(BLOCKS["run apply"], 0, fleet))
+    store = open_store(program.environ["RECONCILER_STORE"], environ={})
+    assert state(store, "apply").mark.settled
+    assert store.get(keys.cluster("default"))
+    store.close()
