@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,10 @@ def test_validation_needs_no_docker() -> None:
     program = "import sys; import reconciler.executors.docker_config; print('docker' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_docs_name_every_flag() -> None:
+    page = (Path(__file__).parents[3] / "docs/executors.md").read_text(encoding="utf-8")
+    known, refused = page.split("Refused, because", 1)
+    assert [name for name in FLAGS if f"`{name}`" not in known] == []
+    assert [name for name in REFUSED if f"`{name}`" not in refused] == []
