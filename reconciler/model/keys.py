@@ -20,6 +20,7 @@ ROLLOUTS: Final = "state/rollouts/"
 HOST_STATES: Final = "state/hosts/"
 STATUSES: Final = "state/status/"
 SOURCES: Final = "state/sync/"
+WAKES: Final = "state/wake/"
 
 SCHEDULER_LOCKS: Final = "schedulers/"
 SYNC_LOCKS: Final = "sync/"
@@ -94,6 +95,11 @@ def status(host_name: str) -> str:
 
 def source(name: str) -> str:
     return SOURCES + name
+
+
+def wake(source_name: str) -> str:
+    """Touched by whoever hears that a source moved and does not work on it; the one who does watches it."""
+    return WAKES + source_name
 
 
 def scheduler_lock(cluster_name: str) -> str:

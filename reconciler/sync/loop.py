@@ -19,9 +19,10 @@ from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.events import Event, Level
 from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.ids import new_id
 from reconciler.runtime.runner import Loop, Waker
 from reconciler.store import lease, sentinel
-from reconciler.store.interface import Held, Store
+from reconciler.store.interface import Held, Put, PutIf, Store
 from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
 
@@ -62,6 +63,9 @@ class SyncDaemon:
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._name = f"sync {source.name}"
         self._lock_key = keys.sync_lock(source.name)
+        self._wake_key = keys.wake(source.name)
+        self._source_moved = threading.Event()
+        self._config_changed = threading.Event()
         self._sync = SourceSync(store, source, clock=self._clock, emit=emit, mutable_versions=mutable_versions)
         self._loop = Loop(self._name, self._step, clock=self._clock, resync_s=RESYNC_S, on_stop=self._let_go)
         self._keeper = lease.SessionKeeper(
@@ -69,11 +73,12 @@ class SyncDaemon:
         )
         self._wakers = [
             Waker(f"{self._name}: source", self._wait_for_source, [self._loop]),
-            Waker(f"{self._name}: config", _Watch(store, keys.CONFIG, self._config_moved), [self._loop]),
+            Waker(f"{self._name}: config", _Watch(store, keys.CONFIG, self._config_changed.set), [self._loop]),
             Waker(f"{self._name}: lock", _Watch(store, self._lock_key), [self._loop]),
+            Waker(f"{self._name}: wake", self._wait_for_notice, [self._loop]),
         ]
-        self._source_moved = threading.Event()
-        self._config_changed = threading.Event()
+        self._notices = _Watch(store, self._wake_key)
+        self._notice: bytes | None = None
         self._held_by: str | None = None
         self._stood_by_for: str | None = None
         self._revision: Revision | None = None
@@ -107,6 +112,17 @@ class SyncDaemon:
         self._source.close()
         self._loop.stop()
         self._keeper.close()
+
+    def notify(self) -> None:
+        """Somebody says that the source moved (a webhook). It is read at once, by whichever process works on it.
+
+        Raises StoreError when another one does and can't be told; its next poll finds it all the same.
+        """
+        if self._held_by is not None:
+            self._source_moved.set()
+            self._loop.wake()
+        else:
+            self._store.commit([Put(self._wake_key, msgspec.json.encode({"id": new_id()}))])
 
     def _step(self) -> float | None:
         fence = self._hold()
@@ -147,6 +163,9 @@ class SyncDaemon:
         if self._held_by != session:
             self._held_by, self._stood_by_for = session, None
             self._revision, self._concluded, self._reads, self._read_at = None, None, 0, 0.0
+            if self._store.get(self._wake_key) is None:
+                # Consul wakes whoever watches a key that does not exist at every change of any other
+                self._store.commit([PutIf(self._wake_key, b"{}", 0)])
         return lease.fence(self._lock_key, session)
 
     def _stand_by(self, holder: str) -> None:
@@ -176,8 +195,16 @@ class SyncDaemon:
         self._source_moved.set()
         return True
 
-    def _config_moved(self) -> None:
-        self._config_changed.set()
+    def _wait_for_notice(self) -> bool:
+        """Whether another process was told that the source moved; the watch alone may wake for less."""
+        if not self._notices():
+            return False
+        entry = self._store.get(self._wake_key)
+        before, self._notice = self._notice, entry.value if entry else None
+        if before is None or self._notice in (None, before):
+            return False
+        self._source_moved.set()
+        return True
 
     def _let_go(self) -> None:
         session = self._keeper.session_id

@@ -2,6 +2,7 @@
 key_prefix "config/"     { policy = "write" }
 key_prefix "state/"      { policy = "list" }
 key_prefix "state/sync/" { policy = "write" }
+key_prefix "state/wake/" { policy = "write" }
 key_prefix "schedulers/" { policy = "list" }
 key_prefix "sync/"       { policy = "write" }
 

@@ -245,6 +245,22 @@ class TestSeveral:
             for operation in operations
         ), "it may ask for the lock, and nothing else"
 
+    @pytest.mark.parametrize("told", ["the one that works", "one that stands by"])
+    def test_rule_17_whoever_hears_of_a_push_the_one_that_works_reads_at_once(
+        self, store: Store, start: Start, events: list[Event], told: str
+    ) -> None:
+        source = ListedSource("fleet", R1)
+        first = start(source)
+        wait_until(lambda: applied(store) == "r1", what="the first revision")
+        standby = ListedSource("fleet", R1, R2)
+        second = start(standby)
+        wait_until(lambda: any("standing by" in event.message for event in events), what="the second to stand by")
+        wait_until(lambda: first._notice is not None, what="the first to watch for notices")
+        source.revisions.append(R2)
+        (first if told == "the one that works" else second).notify()
+        wait_until(lambda: applied(store) == "r2", what="the second revision")
+        assert standby.reads == 0
+
     def test_a_lock_that_somebody_removed_is_taken_again(self, store: Store, start: Start) -> None:
         source = ListedSource("fleet", R1)
         start(source, poll_s=0.05)
