@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from reconciler.model.manifests import TaskDefinition
-from reconciler.scheduler.cluster_view import HostView
+from reconciler.scheduler.cluster_view import HostView, Use
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -58,10 +58,17 @@ class Room(msgspec.Struct):
             ports={**view.leaving.ports, **view.issued.ports},
         )
 
-    def freed(self, memory: int, cpu_units: int, ports: frozenset[int]) -> "Room":
-        """The same host if that much more were free."""
-        rest = {port: holder for port, holder in self.ports.items() if port not in ports}
-        return Room(self.view, self.tasks, self.memory + memory, self.cpu_units + cpu_units, rest)
+    def without(self, gone: Use, *, when_left: bool) -> "Room":
+        """The same host if those tasks were gone, and (``when_left``) all that are leaving it already."""
+        leaving = self.view.leaving
+        memory, cpu_units = self.memory + gone.memory, self.cpu_units + gone.cpu_units
+        ports = {port: holder for port, holder in self.ports.items() if gone.ports.get(port) != holder}
+        if when_left:
+            memory, cpu_units = memory + leaving.memory, cpu_units + leaving.cpu_units
+            ports = {port: holder for port, holder in ports.items() if leaving.ports.get(port) != holder}
+        else:
+            ports = {**leaving.ports, **ports}
+        return Room(self.view, self.tasks, memory, cpu_units, ports)
 
     def free_port(self, start: int) -> int:
         """A free port of the host's range, looked for from the ``start``-th on; 0 if there is none."""

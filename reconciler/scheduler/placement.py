@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from reconciler.model.task import Task
-from reconciler.scheduler.cluster_view import HostView
+from reconciler.scheduler.cluster_view import HostView, Use
 from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, refusal
 from reconciler.scheduler.scores import spread
 
@@ -50,14 +50,13 @@ class Placer:
 
     def would_fit(self, host: str, demand: Demand, gone: Iterable[Task] = (), *, when_left: bool = False) -> bool:
         """Whether the host could take the task if those tasks (and all that are leaving it) were gone."""
-        room = self._rooms[host]
-        gone = tuple(gone)
-        memory, cpu_units = sum(task.memory for task in gone), sum(task.cpu_units for task in gone)
-        ports = {task.port for task in gone}
-        if when_left:
-            leaving = room.view.leaving
-            memory, cpu_units, ports = memory + leaving.memory, cpu_units + leaving.cpu_units, ports | {*leaving.ports}
-        return fits(room.freed(memory, cpu_units, frozenset(ports)), demand)
+        held = tuple(gone)
+        use = Use(
+            memory=sum(task.memory for task in held),
+            cpu_units=sum(task.cpu_units for task in held),
+            ports={task.port: task.id for task in held},
+        )
+        return fits(self._rooms[host].without(use, when_left=when_left), demand)
 
     def fits_when_left(self, demand: Demand) -> str | None:
         """A host that could take the task once those that are stopping there are gone."""
