@@ -10,10 +10,14 @@ from reconciler.model.manifests import Container
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Fetch what these containers need, then start them in this order."""
+    """Fetch what these containers need, then start them in this order.
+
+    ``is_whole``: nothing of the task runs yet, so that its port must be free.
+    """
 
     key: TaskKey
     specs: tuple[Spec, ...]
+    is_whole: bool = True
 
     def describe(self) -> str:
         """For people."""

@@ -14,6 +14,7 @@ from reconciler.agent.actions import Action, Cancel, Start, TakeDown
 from reconciler.agent.host_view import Outcome, Progress
 from reconciler.agent.lifecycle import TaskKey, Work
 from reconciler.errors import ExecutorError
+from reconciler.executors import host_ports
 from reconciler.executors.interface import Executor
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.workers import Workers
@@ -84,6 +85,9 @@ class Hands:
 
     def _start(self, action: Start) -> None:
         def start() -> bool:
+            port = action.specs[0].port if action.specs else 0
+            if port and action.is_whole:
+                host_ports.require_free(port)
             for spec in action.specs:
                 if self._is_cancelled(action.key):
                     return False

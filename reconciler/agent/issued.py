@@ -25,7 +25,7 @@ def decide(case: Case) -> Decision:
     if blind is not None and life.phase is Phase.RUNNING:
         return Decision(_judged(case))
     if blind is not None:
-        return Decision(_waiting(life, blind) if life.phase is Phase.PENDING else life)
+        return Decision(_waiting(life, blind) if life.phase is Phase.PENDING and life.attempt == 1 else life)
     match life.phase:
         case Phase.PENDING:
             return _begin(case)
@@ -72,7 +72,9 @@ def _begin(case: Case) -> Decision:
         return Decision(_waiting(life, obstacle.reason))
     record, definition = obstacle
     here = {each.container.ref.container for each in running}
-    return Decision(lifecycle.begin(life, now), Start(case.key, _specs(case, record, definition, here)))
+    return Decision(
+        lifecycle.begin(life, now), Start(case.key, _specs(case, record, definition, here), is_whole=not here)
+    )
 
 
 def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:

@@ -34,6 +34,8 @@ Emit = Callable[[Event], None]
 WATCH_S: Final = 30.0
 FINISH_S: Final = 5.0
 """How long starts and stops under way may take when the agent itself stops."""
+_RESTS: Final = 3.0
+_MOST_REST_S: Final = 0.2
 _IMPATIENT: Final = Backoff(first_s=0.2, most_s=3.0)
 """What is looked at again and again: the store, engines, health."""
 _REPORTS: Final = {"pass": Health.PASSING, "warn": Health.WARNING, "fail": Health.CRITICAL}
@@ -65,7 +67,8 @@ class AgentDaemon:
         self._lives: Mapping[TaskKey, Life] = {}
         self._ending = False
         self._started = False
-        self._trusted = False
+        self._rest_until = self._clock.monotonic()
+        self._conditions: tuple[bool, Sequence[str] | None] = (False, None)
         self._usable: list[str] = []
         self._changed = threading.Condition()
         self._reports: list[Progress | Outcome] = []
@@ -81,7 +84,7 @@ class AgentDaemon:
             self._lock,
             self._clock,
             executors=self._usable_executors,
-            distrust=lambda: self._issued.view.problem,
+            trusted=lambda: self._issued.view.problem is None,
             on_session=self._session_changed,
         )
         self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
@@ -197,6 +200,18 @@ class AgentDaemon:
         return Loop(name, step, clock=self._clock, resync_s=self._settings.poll_s, backoff=_IMPATIENT)
 
     def _step(self) -> float | None:
+        """One pass. While much happens each of it is a reason to plan, so it rests for some times its last duration:
+        not felt with a few tasks, and with hundreds a plan then answers many reports.
+        """
+        began = self._clock.monotonic()
+        if began < self._rest_until:
+            return self._rest_until - began
+        again_s = self._pass()
+        ended = self._clock.monotonic()
+        self._rest_until = ended + min(_RESTS * (ended - began), _MOST_REST_S)
+        return again_s
+
+    def _pass(self) -> float | None:
         with self._changed:
             reports = tuple(self._reports)
         made = plan(self._view(reports, hold=self._publisher.hold), self._now())
@@ -222,14 +237,10 @@ class AgentDaemon:
         if made.status is not None and made.status != self._publisher.wanted:
             self._publisher.wanted = made.status
             self._publish_loop.wake()
-        usable = self._usable_executors()
-        if usable != self._usable:
-            self._usable = usable
+        conditions = (self._issued.view.problem is None, self._usable_executors())
+        if conditions != self._conditions:
+            self._conditions = conditions
             self._publish_loop.wake()
-        trusted = self._issued.view.problem is None
-        if trusted and not self._trusted:
-            self._publish_loop.wake()
-        self._trusted = trusted
         if any(isinstance(each, Outcome) for each in reports):
             for loop in self._executor_loops.values():
                 loop.wake()
@@ -260,10 +271,11 @@ class AgentDaemon:
     def _now(self) -> Now:
         return Now(self._clock.monotonic(), self._clock.wall())
 
-    def _usable_executors(self) -> list[str]:
-        return [
-            name for name, source in self._sources.items() if source.view.unavailable is None and source.view.looked
-        ]
+    def _usable_executors(self) -> Sequence[str] | None:
+        views = {name: source.view for name, source in self._sources.items()}
+        if not all(view.looked for view in views.values()):
+            return None
+        return [name for name, view in views.items() if view.unavailable is None]
 
     def _stop(self, *, keep_session: bool) -> None:
         if not self._started:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 from reconciler.agent import identity
 from reconciler.agent.identity import HostLock
+from reconciler.agent.lifecycle import NEVER
 from reconciler.agent.settings import AgentSettings
+from reconciler.agent.status import is_settled
 from reconciler.errors import StoreError, UsageError
 from reconciler.model import codec, keys
 from reconciler.model.task import HostState, HostStatus
@@ -34,26 +36,28 @@ class Publisher:
         lock: HostLock,
         clock: Clock,
         *,
-        executors: Callable[[], Sequence[str]],
-        distrust: Callable[[], str | None],
+        executors: Callable[[], Sequence[str] | None],
+        trusted: Callable[[], bool],
         on_session: Callable[[], None],
     ) -> None:
-        """``executors`` names those that can start something now; ``distrust`` says why the store may not be ours."""
+        """``executors`` names those that can start something now, None until all were looked at; ``trusted`` says
+        whether the store is certainly ours.
+        """
         self._store = store
         self._settings = settings
         self._lock = lock
         self._clock = clock
         self._executors = executors
-        self._distrust = distrust
+        self._trusted = trusted
         self._on_session = on_session
         self._machine = identity.machine(settings.runtime_dir)
         self._keeper: SessionKeeper | None = None
         self._noted: str | None = None
-        self._record: bytes | None = None
         self._held_by: str | None = None
-        self._claimed_executors: tuple[str, ...] = ()
+        self._claimed_with: tuple[str, ...] = ()
         self._claimed_at = clock.monotonic() - settings.poll_s
         self._status: bytes | None = None
+        self._differs_since: float | None = None
         self._wrote_at = clock.monotonic() - settings.publish_interval_s
         self.hold: str | None = NO_HOLD
         """Why nothing may be started: this host's name is not ours (yet)."""
@@ -88,27 +92,33 @@ class Publisher:
     def publish(self) -> float | None:
         """Write what differs. Returns in how many seconds there is more to write. Raises StoreError."""
         session = self._keeper.session_id if self._keeper is not None else None
-        if session is None or self._distrust() is not None:
+        executors = self._executors()
+        if session is None or executors is None or not self._trusted():
             return self._settings.publish_interval_s
         if session != self._noted:
             self._lock.note_session(session)
             self._noted = session
-        self._claim(session)
+        self._claim(session, tuple(sorted(executors)))
         if self._held_by != session:
             return _CLAIM_AGAIN_S
         if self.wanted is None:
             return None
         value = codec.encode(self.wanted)
         if value == self._status:
+            self._differs_since = None
             return None
-        wait_s = self._wrote_at + self._settings.publish_interval_s - self._clock.monotonic()
-        if wait_s > 0:
-            return wait_s
+        now = self._clock.monotonic()
+        if self._differs_since is None:
+            self._differs_since = now
+        settled = is_settled(self.published, self.wanted)
+        due = max(self._wrote_at, NEVER if settled else self._differs_since) + self._settings.publish_interval_s
+        if now < due:
+            return due - now
         return self._write(session, self.wanted, value)
 
     def flush(self) -> None:
         """Write the last status now, if that is possible at all."""
-        self._wrote_at = self._clock.monotonic() - self._settings.publish_interval_s
+        self._wrote_at = self._differs_since = self._clock.monotonic() - self._settings.publish_interval_s
         try:
             self.publish()
         except StoreError as error:
@@ -125,7 +135,7 @@ class Publisher:
         outcome = self._store.commit([fence, Put(key, value)])
         self._wrote_at = self._clock.monotonic()
         if isinstance(outcome, Committed):
-            self._status, self.published = value, status
+            self._status, self.published, self._differs_since = value, status, None
             return None
         if isinstance(outcome, Conflict):
             self._held_by = None
@@ -133,10 +143,10 @@ class Publisher:
             self._status = None
         return self._settings.publish_interval_s
 
-    def _claim(self, session: str) -> None:
+    def _claim(self, session: str, executors: tuple[str, ...]) -> None:
         """Hold the host's record with what is true now. Looks only now and then, and when there is a reason."""
-        now, executors = self._clock.monotonic(), tuple(sorted(self._executors()))
-        is_fresh = now - self._claimed_at < self._settings.poll_s and executors == self._claimed_executors
+        now = self._clock.monotonic()
+        is_fresh = now - self._claimed_at < self._settings.poll_s and executors == self._claimed_with
         if self._held_by == session and is_fresh:
             return
         key = keys.host_state(self._settings.host)
@@ -157,8 +167,7 @@ class Publisher:
             return
         if self._held_by is None:
             self._read_back()
-        self._held_by, self._claimed_at, self.hold = session, now, None
-        self._claimed_executors = executors
+        self._held_by, self._claimed_at, self._claimed_with, self.hold = session, now, executors, None
 
     def _read_back(self) -> None:
         """What the status is now, so that an unchanged one is not written again."""

@@ -32,6 +32,23 @@ def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping
     return HostStatus(host=view.settings.host, tasks=_fitted(tasks), notes=_notes(view))
 
 
+def is_settled(before: HostStatus | None, after: HostStatus) -> bool:
+    """Whether something came to an end between two statuses: a task is up, healthy or not, is gone, or was given up.
+
+    Everything else is on its way, so that a better status follows soon: with one write a second it is worth waiting.
+    """
+    known = before.tasks if before else {}
+    if (before.notes if before else ()) != after.notes or known.keys() - after.tasks.keys():
+        return True
+    return any(status != known.get(task_id) and not _is_on_its_way(status) for task_id, status in after.tasks.items())
+
+
+def _is_on_its_way(status: TaskStatus) -> bool:
+    if status.phase is Phase.RUNNING:
+        return status.health is Health.UNKNOWN
+    return status.phase in (Phase.PENDING, Phase.PREPARING, Phase.STARTING, Phase.STOPPING)
+
+
 def _task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskStatus:
     record = life.record
     same = before if before is not None and before.issue == key.issue else None

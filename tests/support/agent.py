@@ -165,7 +165,9 @@ class AgentWorld:
         wait_until(lambda: task.id not in self.published(), what=f"{task.id} gone: {self.published()}")
 
     def with_settings(self, **changes: object) -> None:
-        """Change the settings of agents made from now on."""
+        """Change the settings of agents made from now on; ``restart`` takes the fields that differ."""
+        if isinstance(restart := changes.get("restart"), dict):
+            changes["restart"] = msgspec.structs.replace(self.settings.restart, **restart)
         self.settings = msgspec.structs.replace(self.settings, **changes)
 
     def close(self) -> None:
