@@ -29,7 +29,9 @@ class Place(msgspec.Struct, frozen=True):
 class Placer:
     """What is free on all hosts while a plan is made."""
 
-    def __init__(self, hosts: Mapping[str, HostView], score: Callable[[Room], float] = spread) -> None:
+    def __init__(self, hosts: Mapping[str, HostView], seq: int, score: Callable[[Room], float] = spread) -> None:
+        """``seq``: the cluster's, which no two plans that are carried out share."""
+        self._seq = seq
         self._score = score
         self._rooms = {name: Room.of(host) for name, host in hosts.items()}
         self._heap: list[tuple[float, str]] = []
@@ -67,8 +69,9 @@ class Placer:
         """Give away a place on a host that fits; its score has changed when this returns."""
         port = demand.port
         if demand.provide_port:
-            # by the id, so that a port is not taken again right after another task gave it up
-            port = room.free_port(zlib.crc32(task_id.encode()))
+            # by the id and the time, so that neither a port that another task just gave up is taken again, nor one that
+            # somebody else on the host turned out to have
+            port = room.free_port(zlib.crc32(f"{task_id} {self._seq}".encode()))
         if port:
             room.ports[port] = task_id
         room.tasks += 1

@@ -21,7 +21,7 @@ def plan(view: ClusterView, now: float) -> Plan:
     if named != view.scheduler:
         return Plan(cluster=view.name, release=True)
     found = outage.judge(view)
-    placer, numbering = Placer(view.hosts), Numbering(view)
+    placer, numbering = Placer(view.hosts, view.head.seq if view.head else 0), Numbering(view)
     parts = [_service(view, name, found, placer, numbering, now) for name in _most_urgent_first(view, found)]
     waits = [part.look_again_s for part in parts if part.look_again_s is not None]
     if found.next_s is not None:

@@ -1,0 +1,29 @@
+"""A task never starts on a port that somebody else has."""
+
+import os
+import socket
+
+import pytest
+
+from reconciler.errors import ExecutorError
+from reconciler.executors.host_ports import require_free
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_taken_port_is_an_error_that_names_who_has_it(address: str) -> None:
+    with socket.create_server((address, 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ExecutorError, match=rf"port {port} is taken by .*pid {os.getpid()}") as caught:
+            require_free(port)
+        assert caught.value.permanent
+    require_free(port)
+
+
+def test_connections_that_were_closed_just_now_are_no_obstacle() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        accepted.close()  # the server's side closes first, and so waits in TIME_WAIT
+        client.close()
+    require_free(port)
