@@ -29,7 +29,7 @@ class Place(msgspec.Struct, frozen=True):
 class Placer:
     """What is free on all hosts while a plan is made."""
 
-    def __init__(self, hosts: Mapping[str, HostView], seq: int, score: Callable[[Room], float] = spread) -> None:
+    def __init__(self, hosts: Mapping[str, HostView], seq: int = 0, score: Callable[[Room], float] = spread) -> None:
         """``seq``: the cluster's, which no two plans that are carried out share."""
         self._seq = seq
         self._score = score

@@ -148,7 +148,9 @@ class Fleet(RuleBasedStateMachine):
         snapshot = self.world.snapshot()
         planned = plan(view_of(scene(snapshot), CLUSTER, "default"), self.world.now)
         turned = replace(snapshot, tasks=snapshot.tasks[::-1], services=dict(reversed(snapshot.services.items())))
-        assert planned == plan(view_of(scene(turned), CLUSTER, "default"), self.world.now), "the order of a reading matters"
+        assert planned == plan(view_of(scene(turned), CLUSTER, "default"), self.world.now), (
+            "the order of a reading matters"
+        )
         return planned
 
     def commit(self, steps: tuple[Step, ...]) -> None:
@@ -200,7 +202,9 @@ class Fleet(RuleBasedStateMachine):
             assert memory <= world.host_states[host].memory, f"{host} is promised {memory} MiB"
         if task.port:
             taken = [each.port for each in records if each is not task] + [each.port for each in left]
-            assert taken.count(task.port) == ended.count(task.port) * (task.port in ended), f"port {task.port} on {host}"
+            assert taken.count(task.port) == ended.count(task.port) * (task.port in ended), (
+                f"port {task.port} on {host}"
+            )
         if world.definitions[task.task_name, task.task_version].provide_port:
             assert task.port
 
