@@ -79,14 +79,26 @@ def listed(store: Store, prefix: str, kind: type[T]) -> list[T]:
 
 def tasks(store: Store, cluster: str | None = None) -> list[Task]:
     """The issued tasks (of one cluster); fails if the two records of one differ."""
-    by_id = listed(store, keys.TASKS_BY_ID, Task)
-    by_host = [
-        codec.decode(entry.value, Task, entry.key)
-        for entry in store.list(keys.TASKS).entries
-        if not entry.key.startswith(keys.TASKS_BY_ID)
-    ]
+    entries = store.list(keys.TASKS).entries
+    by_id = [codec.decode(entry.value, Task) for entry in entries if entry.key.startswith(keys.TASKS_BY_ID)]
+    by_host = [codec.decode(entry.value, Task) for entry in entries if not entry.key.startswith(keys.TASKS_BY_ID)]
     assert sorted(by_id, key=_id) == sorted(by_host, key=_id), "records by id and by host differ"
     return [task for task in by_id if cluster in (None, task.cluster)]
+
+
+def issued_and_healthy(store: Store) -> tuple[int, int]:
+    """How many tasks there are, and how many of them are healthy, at one moment."""
+    entries = store.list(keys.STATE).entries
+    issued = [codec.decode(each.value, Task) for each in entries if each.key.startswith(keys.TASKS_BY_ID)]
+    reported = [codec.decode(each.value, HostStatus) for each in entries if each.key.startswith(keys.STATUSES)]
+    present = {each.key.removeprefix(keys.HOST_STATES) for each in entries if each.holder}
+    healthy = {
+        (status.host, task_id, task.issue)
+        for status in reported
+        for task_id, task in status.tasks.items()
+        if status.host in present and task.healthy
+    }
+    return len(issued), sum((task.host, task.id, task.issue) in healthy for task in issued)
 
 
 def _id(task: Task) -> str:
