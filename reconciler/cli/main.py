@@ -15,6 +15,8 @@ from reconciler.errors import ReconcilerError
 # name → where the click command is; in the order in which --help shows them
 COMMANDS: Final = {
     "validate": "reconciler.cli.validate:validate",
+    "plan": "reconciler.cli.plan:plan",
+    "snapshot": "reconciler.cli.snapshot:snapshot",
     "apply": "reconciler.cli.apply:apply",
     "dev": "reconciler.cli.dev:dev",
     "sync": "reconciler.cli.sync:sync",

@@ -34,7 +34,7 @@ def command_of(block: Block, number: int, repository: GitRepository) -> list[str
 
 
 def test_every_block_is_run_here() -> None:
-    assert set(BLOCKS) == {"run sync", "run once", "run apply"}
+    assert set(BLOCKS) == {"run sync", "run once", "run apply", "run plan", "run snapshot"}
 
 
 def test_sync_stays_up_and_applies_what_is_under_the_path(program: Program, fleet: GitRepository) -> None:
@@ -66,6 +66,24 @@ def test_once_exits_with_1_when_refused_and_2_when_it_could_not(program: Program
     assert away.returncode == 2
     assert "no git repository" in away.stderr
     assert "Traceback" not in refused.stderr + away.stderr
+
+
+def test_plan_says_what_would_change_and_a_snapshot_says_the_same(program: Program, fleet: GitRepository) -> None:
+    program.ok(*command_of(BLOCKS["run once"], 0, fleet), "--name", "fleet")
+    (program.folder / "deploy").mkdir()
+    (program.folder / "deploy/web.json").write_text(manifest(["web"], desired=3))
+    shown = program.ok(*command_of(BLOCKS["run plan"], 0, fleet))
+    assert "desired: 1 → 3" in shown
+    assert program.run(*command_of(BLOCKS["run plan"], 0, fleet), "--detailed-exitcode").returncode == 2
+    same = json.loads(program.ok(*command_of(BLOCKS["run plan"], 1, fleet), "--source", "fleet"))
+    assert (same["changes"], same["unchanged"]) == ([], 3)
+    take, compare = BLOCKS["run snapshot"].commands
+    assert take[-2:] == [">", "fleet.json"]
+    (program.folder / "fleet.json").write_text(program.ok(*take[1:-2]))
+    program.use("sqlite:///not/there.db")
+    comment = program.ok(*compare[1:])
+    assert "### Plan for `fleet`" in comment
+    assert "desired: 1 → 3" in comment
 
 
 def test_apply_by_hand(program: Program, fleet: GitRepository) -> None:

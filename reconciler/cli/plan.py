@@ -1,0 +1,128 @@
+"""``reconciler plan``: what would change, before it does."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli import output
+from reconciler.cli.options import format_option, store_option
+from reconciler.errors import ReconcilerError, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.store.interface import Store
+
+DIFFERS = 2
+
+
+@click.command(
+    epilog="""
+\b
+Exit codes:
+  0  here is the plan
+  1  sync would refuse it, or the manifests are invalid
+  2  could not plan
+With --detailed-exitcode: 0 nothing would change, 2 something would, 1 refused, invalid or could not.
+
+\b
+Examples:
+  reconciler plan manifests/
+  reconciler plan --git https://example.org/team/fleet.git --branch topic
+  reconciler plan manifests/ --against fleet.json --format markdown
+"""
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--git", "git_url", metavar="URL", help="A git repository, instead of files.")
+@click.option("--branch", metavar="B", help="The branch; the repository's default branch if not given.")
+@click.option("--tag", metavar="T", help="A tag instead of a branch.")
+@click.option("--commit", metavar="SHA", help="One commit.")
+@click.option("--path", metavar="P", default="", help="Only manifests below this folder of the repository.")
+@click.option(
+    "--source",
+    metavar="NAME",
+    help="Which source these manifests are all of. If not given: the only one in the store; with --git, the "
+    "repository's name. `apply` stands for `reconciler apply -f`, which deletes nothing.",
+)
+@click.option(
+    "--against",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file from `reconciler snapshot`, instead of the store.",
+)
+@click.option("--detailed-exitcode", is_flag=True, help="0: nothing would change, 2: something would, 1: an error.")
+@store_option
+@format_option("text", "json", "markdown")
+def plan(
+    paths: tuple[str, ...],
+    git_url: str | None,
+    branch: str | None,
+    tag: str | None,
+    commit: str | None,
+    path: str,
+    source: str | None,
+    against: Path | None,
+    detailed_exitcode: bool,
+    store_url: str | None,
+    output_format: str,
+) -> None:
+    """Show what manifests would change: objects and fields in the store, and then tasks.
+
+    Nothing is written. The tasks are planned by the scheduler's own planner, round by round, as if each task that
+    starts became healthy: what starts, stops and moves, in which order, and what does not fit and why.
+    """
+    from reconciler.cli import plan_text
+    from reconciler.cli.inputs import read_files
+    from reconciler.queries.preview import preview
+
+    with _errors_are_1(detailed_exitcode):
+        if bool(paths) == bool(git_url):
+            raise UsageError("plan needs manifests", hint="give PATH… or --git URL")
+        if not git_url and (branch or tag or commit or path):
+            raise UsageError("--branch, --tag, --commit and --path go with --git")
+        with open_or_snapshot(store_url, against) as store:
+            if git_url:
+                from reconciler import wiring
+                from reconciler.queries.preview_source import preview_source
+
+                place = wiring.source(git_url=git_url, branch=branch, tag=tag, commit=commit, path=path, name=source)
+                made = preview_source(store, place, now=time.time())
+            else:
+                made = preview(store, read_files(paths), source=source, now=time.time())
+    if output_format == "json":
+        output.print_json(made)
+    else:
+        for line in plan_text.markdown(made) if output_format == "markdown" else plan_text.text(made):
+            click.echo(line)
+    if made.refused:
+        sys.exit(1)
+    sys.exit(DIFFERS if detailed_exitcode and made.differs else 0)
+
+
+@contextmanager
+def open_or_snapshot(store_url: str | None, against: Path | None) -> "Iterator[Store]":
+    """The store, or the one that a snapshot file holds."""
+    if against is not None:
+        from reconciler.queries import snapshot_file
+
+        yield snapshot_file.parse(against.read_bytes(), str(against))
+        return
+    from reconciler import wiring
+
+    with wiring.open_store(store_url) as store:
+        yield store
+
+
+@contextmanager
+def _errors_are_1(detailed: bool) -> Iterator[None]:
+    """With --detailed-exitcode 2 means that something would change, so an error must not say so."""
+    try:
+        yield
+    except ReconcilerError as error:
+        if not detailed:
+            raise
+        click.echo(f"reconciler: {error}", err=True)
+        sys.exit(1)
