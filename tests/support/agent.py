@@ -5,11 +5,11 @@ it started are stopped at the end with all their tasks.
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from reconciler.agent import identity
@@ -49,6 +49,24 @@ def bash_definition(
     return TaskDefinition(name=name, version=version, containers=(container,), provide_port=port, checks=checks)
 
 
+def pids_of(folder: Path) -> list[int]:
+    """What tasks wrote into their pid files there."""
+    return sorted(int(path.read_text()) for path in folder.glob("*.pid") if path.read_text().strip())
+
+
+def noting_pid(folder: Path, then: str = SLEEP) -> str:
+    """A start command that leaves its process id behind."""
+    return f'echo $$ > "{folder}/$RECONCILER_TASK_ID.pid"; {then}'
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class AgentWorld:
     """A store, a host's folder, and the agents that a test starts on them."""
 
@@ -70,10 +88,11 @@ class AgentWorld:
         store: Store | None = None,
         executors: Mapping[str, Executor] | None = None,
         health: Callable[[ScriptRunner], HealthProvider] | None = None,
+        folder: Path | None = None,
     ) -> AgentDaemon:
         """A new agent, not started yet; by default with the real bash executor and native health."""
         owner = identity.owner(self.settings, self.store_id)
-        chosen = executors if executors is not None else {"bash": Bash(owner, self.folder / "bash")}
+        chosen = executors if executors is not None else {"bash": Bash(owner, folder or self.folder / "bash")}
         run_script = script_runner(chosen)
         provider = health(run_script) if health else NativeHealth(run_script, SystemClock())
         daemon = AgentDaemon(store or self.store, self.settings, chosen, provider, owner=owner, emit=self.events.append)
@@ -86,9 +105,22 @@ class AgentWorld:
         daemon.start()
         return daemon
 
-    def issue(self, definition: TaskDefinition, instance: int = 1, *, port: int = 0, host: str | None = None) -> Task:
-        """Issue a task as a scheduler does: definition, then both records at once."""
+    def issue(
+        self,
+        definition: TaskDefinition,
+        instance: int = 1,
+        *,
+        port: int = 0,
+        host: str | None = None,
+        changed: bool = False,
+    ) -> Task:
+        """Issue a task as a scheduler does: definition, then both records at once.
+
+        ``changed`` lets a definition take the place of another one, which only ``dev`` allows.
+        """
         self._issue += 1
+        known = self.store.get(keys.config(definition))
+        assert known is None or known.value == codec.encode(definition) or changed, "give it a name of its own"
         self.put(keys.config(definition), codec.encode(definition))
         task = Task(
             id=f"c-{definition.name}-{definition.version}-{instance}",
@@ -174,20 +206,7 @@ class AgentWorld:
         """Stop every agent with all its tasks."""
         for agent in self.agents:
             assert agent.stop_everything(30.0), "the agent could not stop its tasks"
-
-
-class CountingStore(MemoryStore):
-    """Counts commits, so that a test can see that nothing is written."""
-
-    def __init__(self, space: MemorySpace) -> None:
-        super().__init__(space)
-        self.commits: list[tuple[Operation, ...]] = []
-        self._counting = threading.Lock()
-
-    def commit(self, operations):  # type: ignore[no-untyped-def]
-        with self._counting:
-            self.commits.append(tuple(operations))
-        return super().commit(operations)
+        self.store.close()
 
 
 @pytest.fixture
