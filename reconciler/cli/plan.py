@@ -24,7 +24,7 @@ DIFFERS = 2
 \b
 Exit codes:
   0  here is the plan
-  1  sync would refuse it, or the manifests are invalid
+  1  sync would refuse it, the manifests are invalid, or (with --must-fit) something would not fit
   2  could not plan
 With --detailed-exitcode: 0 nothing would change, 2 something would, 1 refused, invalid or could not.
 
@@ -53,6 +53,9 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file from `reconciler snapshot`, instead of the store.",
 )
+@click.option(
+    "--must-fit", is_flag=True, help="Exit with 1 when tasks would find no place, but for those that have none now."
+)
 @click.option("--detailed-exitcode", is_flag=True, help="0: nothing would change, 2: something would, 1: an error.")
 @store_option
 @format_option("text", "json", "markdown")
@@ -65,6 +68,7 @@ def plan(
     path: str,
     source: str | None,
     against: Path | None,
+    must_fit: bool,
     detailed_exitcode: bool,
     store_url: str | None,
     output_format: str,
@@ -97,7 +101,7 @@ def plan(
     else:
         for line in plan_text.markdown(made) if output_format == "markdown" else plan_text.text(made):
             click.echo(line)
-    if made.refused:
+    if made.refused or (must_fit and not made.fits):
         sys.exit(1)
     sys.exit(DIFFERS if detailed_exitcode and made.differs else 0)
 

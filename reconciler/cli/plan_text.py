@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from reconciler.queries.field_changes import FieldChange
+from reconciler.queries.forecast import Unplaced
 from reconciler.queries.preview import ObjectChange, Preview
 
 SIGNS: Final = {"create": "+", "update": "~", "delete": "-"}
@@ -64,19 +65,20 @@ def _moves(made: Preview) -> Iterator[str]:
         yield f"… and {len(made.tasks.moves) - _MOST_MOVES} more"
     new = set(made.does_not_fit)
     for each in made.tasks.unplaced:
-        yield f"{'does not fit' if each in new else 'did not fit before either'}: {_place(each)}"
+        yield f"{'does not fit' if each in new else 'did not fit before either'}: {place(each)}"
     yield from (f"cluster {name}: {why}" for name, why in sorted(made.tasks.unfinished.items()))
     yield from made.tasks.notes
     yield from (f"{each} goes a day after nothing wants it any more" for each in made.kept)
 
 
 def _unplaced(made: Preview) -> Iterator[str]:
-    yield from map(_place, made.does_not_fit)
+    yield from map(place, made.does_not_fit)
 
 
-def _place(each: Any) -> str:
+def place(each: Unplaced) -> str:
+    """What finds no place, and why."""
     return (
-        f"{each.count} tasks of service {each.service} in cluster {each.cluster} "
+        f"{each.count} {'task' if each.count == 1 else 'tasks'} of service {each.service} in cluster {each.cluster} "
         f"({each.task_name} version {each.task_version}): {each.reason}"
     )
 

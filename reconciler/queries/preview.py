@@ -60,6 +60,11 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
         """Whether anything would be written."""
         return bool(self.changes)
 
+    @property
+    def fits(self) -> bool:
+        """Whether every task finds a place, but for those that have none now; False when nobody can say."""
+        return not self.does_not_fit and not self.tasks.unfinished
+
 
 def preview(
     store: Store,

@@ -34,7 +34,7 @@ def command_of(block: Block, number: int, repository: GitRepository) -> list[str
 
 
 def test_every_block_is_run_here() -> None:
-    assert set(BLOCKS) == {"run sync", "run once", "run apply", "run plan", "run snapshot"}
+    assert set(BLOCKS) == {"run sync", "run once", "run apply", "run plan", "run gate", "run snapshot"}
 
 
 def test_sync_stays_up_and_applies_what_is_under_the_path(program: Program, fleet: GitRepository) -> None:
@@ -84,6 +84,9 @@ def test_plan_says_what_would_change_and_a_snapshot_says_the_same(program: Progr
     comment = program.ok(*compare[1:])
     assert "### Plan for `fleet`" in comment
     assert "desired: 1 → 3" in comment
+    gate = program.run(*BLOCKS["run gate"].commands[0][1:])
+    assert gate.returncode == 1
+    assert "does not fit: 3 tasks of service web" in gate.stdout
 
 
 def test_apply_by_hand(program: Program, fleet: GitRepository) -> None:
