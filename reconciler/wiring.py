@@ -210,10 +210,11 @@ def sync(
     *,
     poll_s: float = 30.0,
     mutable_versions: bool = False,
+    heals: bool = True,
     emit: Emit = event_log.emit,
 ) -> "SyncDaemon":
-    """Keeps the store's config equal to ``source``."""
+    """Keeps the store's config equal to ``source``; ``heals``: also against changes by hand."""
     from reconciler.sync.loop import SyncDaemon
 
     ready(store)
-    return SyncDaemon(store, source, poll_s=poll_s, mutable_versions=mutable_versions, emit=emit)
+    return SyncDaemon(store, source, poll_s=poll_s, mutable_versions=mutable_versions, heals=heals, emit=emit)

@@ -4,6 +4,8 @@ A family of options reaches the command as one value: ``@agent_options`` gives i
 """
 
 import functools
+import getpass
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -119,6 +121,17 @@ def daemon_options(port: int) -> Callable[[F], F]:
         ),
     ]
     return lambda function: _family(function, "daemon_options", DaemonOptions, options)
+
+
+def by_option(function: F) -> F:
+    """``--by NAME``: who says so."""
+    return click.option(
+        "--by",
+        metavar="NAME",
+        default=lambda: f"{getpass.getuser()}@{socket.gethostname()}",
+        show_default="you, on this machine",
+        help="Who wants it so; for people to read.",
+    )(function)
 
 
 def port_range_option(function: F) -> F:

@@ -24,6 +24,8 @@ STYLES = {
     "stopping": "yellow",
     "unknown": "yellow",
     "draining": "yellow",
+    "suspended": "yellow",
+    "rolled back": "yellow",
     "critical": "red",
     "failed": "red",
     "rejected": "red",
@@ -66,6 +68,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
         console().print(table(columns, rows))
     else:
         click.echo(empty)
+
+
+def when(at: float) -> str:
+    """``at`` (seconds since 1970) as a date and time in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
 
 
 def ago(at: float) -> str:

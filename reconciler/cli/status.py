@@ -1,11 +1,17 @@
 """``reconciler status``."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli import output
 from reconciler.cli.options import format_option, read_fleet, store_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.queries.status import SourceRow
 
 
 @click.command()
@@ -50,7 +56,7 @@ def status(store_url: str | None, output_format: str) -> None:
                     row.revision[:12],
                     row.objects,
                     output.ago(row.applied_at),
-                    "ok" if row.ok else "not ok",
+                    "suspended" if row.suspended else "rolled back" if row.rollback else "ok" if row.ok else "not ok",
                     row.location,
                 )
                 for row in answer.sources
@@ -58,9 +64,22 @@ def status(store_url: str | None, output_format: str) -> None:
             empty="",
         )
         for source in answer.sources:
-            for problem in source.problems:
-                click.echo(f"{source.source}: {problem}")
+            for line in _about(source):
+                click.echo(f"{source.source}: {line}")
     click.echo(f"\n{answer.hosts_present} of {answer.hosts} hosts present")
     for warning in answer.warnings:
         click.echo(f"warning: {warning}")
     sys.exit(0 if answer.ok else 1)
+
+
+def _about(row: "SourceRow") -> "Iterator[str]":
+    """What there is to say about a source that is not ok."""
+    if row.suspended is not None:
+        until = f" until {output.when(row.suspended.until)}" if row.suspended.until else ""
+        yield f"suspended by {row.suspended.by}{until}: {row.suspended.reason or 'no reason given'}; nothing is written"
+    if row.rollback is not None:
+        why = f": {row.rollback.reason}" if row.rollback.reason else ""
+        yield f"rolled back by {row.rollback.by} to {row.rollback.revision[:12]}{why}; the next commit resumes"
+    yield from row.problems
+    for each in row.drift:
+        yield f"changed by hand and left so; the revision wants to {each}"

@@ -1,5 +1,7 @@
 """``reconciler sync``."""
 
+import os
+import time
 from pathlib import Path
 
 import click
@@ -23,6 +25,21 @@ from reconciler.cli.options import DaemonOptions, daemon_options, store_option
 @click.option("--name", metavar="NAME", help="The source's name; the repository's or folder's own if not given.")
 @click.option("--poll", "poll_s", metavar="SECONDS", type=click.FloatRange(min=0.1), default=30.0, show_default=True)
 @click.option("--once", is_flag=True, help="One pass, then exit: 0 applied or nothing to do, 1 refused, 2 could not.")
+@click.option(
+    "--drift",
+    type=click.Choice(["heal", "report"]),
+    default="heal",
+    show_default=True,
+    help="What to do about objects that somebody changed by hand: put them right, or only show them in `status`.",
+)
+@click.option(
+    "--webhook-secret-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="RECONCILER_WEBHOOK_SECRET_FILE",
+    help="Listen for pushes at POST /webhook on --http; the file holds the secret they are signed with. "
+    "The secret itself may be in RECONCILER_WEBHOOK_SECRET.",
+)
 @store_option
 @daemon_options(8233)
 def sync(
@@ -35,6 +52,8 @@ def sync(
     name: str | None,
     poll_s: float,
     once: bool,
+    drift: str,
+    webhook_secret_file: Path | None,
     store_url: str | None,
     daemon_options: DaemonOptions,
 ) -> None:
@@ -47,7 +66,7 @@ def sync(
     Credentials come by git's own means (ssh agent, credential helper), never in the URL.
     """
     from reconciler import wiring
-    from reconciler.runtime import log
+    from reconciler.runtime import log, webhook
     from reconciler.runtime.process import serve
     from reconciler.sync import loop
 
@@ -58,6 +77,9 @@ def sync(
     with wiring.open_store(store_url) as store:
         if once:
             wiring.ready(store)
-            click.echo(loop.sync_once(store, source, emit=log.emit))
+            click.echo(loop.sync_once(store, source, emit=log.emit, heals=drift == "heal"))
             return
-        serve([wiring.sync(store, source, poll_s=poll_s)], bind=daemon_options.bind)
+        secret = webhook.secret(webhook_secret_file, os.environ)
+        daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal")
+        routes = [webhook.Webhook(secret, daemon.notify, now=time.time).route] if secret else []
+        serve([daemon], bind=daemon_options.bind, routes=routes)

@@ -21,6 +21,7 @@ HOST_STATES: Final = "state/hosts/"
 STATUSES: Final = "state/status/"
 SOURCES: Final = "state/sync/"
 WAKES: Final = "state/wake/"
+SOURCE_INTENTS: Final = "state/overrides/sources/"
 
 SCHEDULER_LOCKS: Final = "schedulers/"
 SYNC_LOCKS: Final = "sync/"
@@ -100,6 +101,11 @@ def source(name: str) -> str:
 def wake(source_name: str) -> str:
     """Touched by whoever hears that a source moved and does not work on it; the one who does watches it."""
     return WAKES + source_name
+
+
+def source_intent(source_name: str) -> str:
+    """What operators said about a source."""
+    return SOURCE_INTENTS + source_name
 
 
 def scheduler_lock(cluster_name: str) -> str:

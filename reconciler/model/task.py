@@ -202,6 +202,24 @@ class SyncMark(_Record, frozen=True, kw_only=True):
     counts: SourceCounts = SourceCounts()
 
 
+class PastRevision(_Record, frozen=True, kw_only=True):
+    """One thing that happened to a source: a revision was applied, rolled back to, repaired, or refused.
+
+    ``result`` is ``applied``, ``rolled back``, ``repaired`` or ``refused``; ``detail`` says why or what. ``at`` is wall
+    time, for display.
+    """
+
+    revision: str
+    result: str
+    at: float
+    author: str = ""
+    subject: str = ""
+    detail: str = ""
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
 class SourceState(_Record, frozen=True, kw_only=True):
     """``state/sync/<source>``: the mark, and how the last passes went.
 
@@ -209,6 +227,7 @@ class SourceState(_Record, frozen=True, kw_only=True):
     ``problem_count`` may exceed the number of ``problems`` kept. ``applied_at`` is wall time, for display; ``author``
     and ``subject`` are those of ``mark.revision``. ``retired`` are definitions that the source no longer declares but
     that are still stored, as ``<name>/<version>``, and since when nobody is known to want them (seconds since 1970).
+    ``drift`` is what was changed by hand and left so. ``history`` is bounded, the newest last.
     """
 
     source: str
@@ -222,6 +241,8 @@ class SourceState(_Record, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
     problem_count: int = 0
     applied_at: float = 0.0
+    drift: tuple[str, ...] = ()
+    history: tuple[PastRevision, ...] = ()
 
 
 class StoreId(_Record, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from reconciler.model import keys
+from reconciler.model.codec import decode
+from reconciler.model.intents import SourceIntent
 from reconciler.model.task import Task, TaskStatus
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
@@ -21,12 +23,15 @@ OUR_SCHEDULER = "default"
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of a store, and by cluster what its scheduler would do now.
 
-    ``schedulers`` says by cluster what the holder of its lock wrote there; None when nobody holds it.
+    ``schedulers`` says by cluster what the holder of its lock wrote there; None when nobody holds it. ``intents``
+    is what operators said about sources, ``now`` the wall time of the reading.
     """
 
     scene: Scene
     plans: Mapping[str, Plan]
     schedulers: Mapping[str, str | None]
+    intents: Mapping[str, SourceIntent] = {}
+    now: float = 0.0
 
     @property
     def snapshot(self) -> Snapshot:
@@ -55,4 +60,9 @@ def read(store: Store, now: float) -> Fleet:
             name: locks[name].value.decode(errors="replace") if name in locks and locks[name].holder else None
             for name in {*scene.snapshot.clusters, *names}
         },
+        intents={
+            entry.key.removeprefix(keys.SOURCE_INTENTS): decode(entry.value, SourceIntent, entry.key)
+            for entry in store.list(keys.SOURCE_INTENTS).entries
+        },
+        now=now,
     )

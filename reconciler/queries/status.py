@@ -4,6 +4,7 @@ from collections import Counter
 
 import msgspec
 
+from reconciler.model.intents import Rollback, Suspension
 from reconciler.model.manifests import Service
 from reconciler.model.task import SourceState
 from reconciler.queries.fleet import OUR_SCHEDULER, Fleet
@@ -43,6 +44,10 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     problems: tuple[str, ...]
     applied_at: float
+    drift: tuple[str, ...] = ()
+    suspended: Suspension | None = None
+    rollback: Rollback | None = None
+    """What operators said, as long as it is in force; a source with one of them is not ok."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +65,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 def status(fleet: Fleet) -> Status:
     """Compare what is declared with what runs."""
     services = _services(fleet)
-    sources = tuple(_source(state) for _, state in sorted(fleet.snapshot.sources.items()))
+    sources = tuple(_source(fleet, state) for _, state in sorted(fleet.snapshot.sources.items()))
     warnings = _warnings(fleet)
     return Status(
         ok=all(row.ok for row in services) and all(row.ok for row in sources) and not warnings,
@@ -140,17 +145,23 @@ def _of_tasks(rows: list[TaskRow]) -> tuple[str, ...]:
     )
 
 
-def _source(state: SourceState) -> SourceRow:
+def _source(fleet: Fleet, state: SourceState) -> SourceRow:
+    intent = fleet.intents.get(state.source)
+    suspended = intent.suspension(fleet.now) if intent else None
+    rollback = intent.rollback_of(state.seen) if intent else None
     return SourceRow(
         source=state.source,
         kind=state.kind,
         location=state.location,
         revision=state.mark.revision,
         seen=state.seen,
-        ok=state.mark.settled and not state.problem_count,
+        ok=state.mark.settled and not (state.problem_count or state.drift or suspended or rollback),
         objects=state.mark.counts.total,
         problems=state.problems,
         applied_at=state.applied_at,
+        drift=state.drift,
+        suspended=suspended,
+        rollback=rollback,
     )
 
 

@@ -18,11 +18,14 @@ from reconciler.errors import RevisionRefused, SourceError, StoreError, StoreUnr
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.events import Event, Level
+from reconciler.model.intents import Suspension
 from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.compares import Compares
 from reconciler.runtime.ids import new_id
 from reconciler.runtime.runner import Loop, Waker
 from reconciler.store import lease, sentinel
 from reconciler.store.interface import Held, Put, PutIf, Store
+from reconciler.sync import observe
 from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
 
@@ -48,9 +51,12 @@ class SyncDaemon:
         emit: Emit,
         poll_s: float = POLL_S,
         mutable_versions: bool = False,
+        heals: bool = True,
         session_ttl_s: float = lease.TTL_S,
     ) -> None:
         """``mutable_versions``: a task definition may change under one version (during development).
+
+        ``heals``: what was changed by hand is put right; otherwise it is only reported.
 
         Raises:
             UsageError: the source's name can't be one.
@@ -66,7 +72,10 @@ class SyncDaemon:
         self._wake_key = keys.wake(source.name)
         self._source_moved = threading.Event()
         self._config_changed = threading.Event()
-        self._sync = SourceSync(store, source, clock=self._clock, emit=emit, mutable_versions=mutable_versions)
+        self._sync = SourceSync(
+            store, source, clock=self._clock, emit=emit, mutable_versions=mutable_versions, heals=heals
+        )
+        self._compares = Compares(source.name)
         self._loop = Loop(self._name, self._step, clock=self._clock, resync_s=RESYNC_S, on_stop=self._let_go)
         self._keeper = lease.SessionKeeper(
             store, self._name, session_ttl_s, clock=self._clock, on_change=self._loop.wake
@@ -84,7 +93,8 @@ class SyncDaemon:
         self._revision: Revision | None = None
         self._reads = 0
         self._read_at = 0.0
-        self._concluded: tuple[str, str] | None = None
+        self._concluded: tuple[str, str, bytes] | None = None
+        self._suspended: Suspension | None = None
         self._looked_at = 0.0
 
     @property
@@ -128,22 +138,28 @@ class SyncDaemon:
         fence = self._hold()
         if fence is None:
             return None
+        intent, said = observe.intent_of(self._store, self._source.name)
+        suspension = intent.suspension(self._clock.wall()) if intent else None
+        if suspension is not None:
+            return self._hold_still(suspension)
+        self._suspended = None
         failure = self._read()
         if failure is not None and self._loop.stopping:
             return None  # that is why it failed: nothing to record
-        conclusion = (self._revision.id if self._revision else "", failure.message if failure else "")
+        conclusion = (self._revision.id if self._revision else "", failure.message if failure else "", said)
         now = self._clock.monotonic()
         is_news = self._config_changed.is_set() or conclusion != self._concluded or now - self._looked_at >= RESYNC_S
         if is_news:
             self._config_changed.clear()
             self._concluded = None  # until the pass has come to its end
-            outcome = self._sync.run(fence, self._revision, failure, is_confirmed=self._reads > 1)
+            outcome = self._sync.run(fence, self._revision, failure, is_confirmed=self._reads > 1, intent=intent)
             if not outcome.is_in_doubt:
                 self._concluded, self._looked_at = conclusion, now
             else:
                 self._read_at = min(self._read_at, self._clock.monotonic() + min(self._poll_s, LOOK_AGAIN_S))
         if failure is not None:
             raise failure
+        self._compares.succeeded()
         return max(0.0, self._read_at - self._clock.monotonic())
 
     def _hold(self) -> Held | None:
@@ -168,7 +184,18 @@ class SyncDaemon:
                 self._store.commit([PutIf(self._wake_key, b"{}", 0)])
         return lease.fence(self._lock_key, session)
 
+    def _hold_still(self, suspension: Suspension) -> float | None:
+        """Do nothing while an operator wants it so; when to look next."""
+        if suspension != self._suspended:
+            self._suspended = suspension
+            message = f"suspended by {suspension.by}: {suspension.reason or 'no reason given'}; nothing is written"
+            self._emit(Event(loop=self._name, subject=self._source.name, message=message, level=Level.WARNING))
+        self._compares.suspended()
+        self._concluded, self._read_at = None, 0.0
+        return max(0.0, suspension.until - self._clock.wall()) if suspension.until else None
+
     def _stand_by(self, holder: str) -> None:
+        self._compares.forget()
         if holder and holder != self._stood_by_for:
             self._stood_by_for = holder
             message = f"another process works on source {self._source.name}; standing by"
@@ -237,23 +264,31 @@ def sync_once(
     clock: Clock | None = None,
     emit: Emit,
     mutable_versions: bool = False,
+    heals: bool = True,
     lock_wait_s: float = LOCK_WAIT_S,
 ) -> Outcome:
     """One pass, for ``sync --once``.
 
     Raises:
-        RevisionRefused: what is declared is not applied, and why.
+        RevisionRefused: what is declared is not applied, and why; or the source is suspended.
         SourceError, StoreError: it could not be done.
     """
     clock = clock or SystemClock()
-    sync = SourceSync(store, source, clock=clock, emit=emit, mutable_versions=mutable_versions)
+    sync = SourceSync(store, source, clock=clock, emit=emit, mutable_versions=mutable_versions, heals=heals)
     with holding(store, source.name, wait_s=lock_wait_s, clock=clock) as fence:
+        intent, _ = observe.intent_of(store, source.name)
+        suspension = intent.suspension(clock.wall()) if intent else None
+        if suspension is not None:
+            raise RevisionRefused(
+                f"source {source.name} is suspended by {suspension.by}: {suspension.reason or 'no reason given'}",
+                hint=f"`reconciler resume {source.name}` ends that.",
+            )
         try:
             revision = source.read()
         except SourceError as failure:
-            sync.run(fence, None, failure, is_confirmed=True)
+            sync.run(fence, None, failure, is_confirmed=True, intent=intent)
             raise
-        outcome = sync.run(fence, revision, is_confirmed=True)
+        outcome = sync.run(fence, revision, is_confirmed=True, intent=intent)
     if outcome.problems:
         raise RevisionRefused("\n".join([f"revision {revision.id} is not applied:", *outcome.problems]))
     return outcome

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from reconciler.errors import StoreError, StoreNotOurs
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
+from reconciler.model.intents import SourceIntent
 from reconciler.model.task import SourceState, Task
 from reconciler.store import sentinel
 from reconciler.store.interface import Entry, Store
@@ -56,6 +57,17 @@ def observe(store: Store, source: str, store_id: str | None) -> View:
         marks=_indexes(after),
         still=is_still,
     )
+
+
+def intent_of(store: Store, source: str) -> tuple[SourceIntent | None, bytes]:
+    """What operators said about a source, and the same as it is stored.
+
+    Raises:
+        Undecodable: nobody can say what they said; nothing is done then.
+    """
+    key = keys.source_intent(source)
+    entry = store.get(key)
+    return (decode(entry.value, SourceIntent, key), entry.value) if entry else (None, b"")
 
 
 def confirm_missing(store: Store, missing: Iterable[str]) -> None:

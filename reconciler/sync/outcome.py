@@ -14,13 +14,15 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What to do now: write ``plan``, so that ``target`` is what is there, and record ``report``.
 
     Without a plan nothing but the report is written; without a report either, nothing at all. ``is_repair``: the target
-    is what is applied already, so whatever the plan changes was changed by somebody else.
+    is what is applied already, so whatever the plan changes was changed by somebody else. ``left`` is what was
+    changed so and stays.
     """
 
     target: Target | None = None
     plan: Plan | None = None
     report: Report | None = None
     is_repair: bool = False
+    left: tuple[Change, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +39,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def problems(self) -> tuple[str, ...]:
         """Why the newest revision is not applied."""
         return tuple(self.decision.report.problems) if self.decision.report else ()
+
+    @property
+    def drift(self) -> tuple[str, ...]:
+        """What was changed by hand and is left so."""
+        return tuple(self.decision.report.drift) if self.decision.report else ()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -87,6 +94,9 @@ def events_of(source: str, outcome: Outcome) -> Iterator[Event]:
             yield Event(
                 loop=loop, subject=source, message=f"applied revision {short(target.revision)}{about}: {counted(plan)}"
             )
+    if outcome.drift:
+        message = f"changed by hand and left so; the revision wants to {'; '.join(outcome.drift[:5])}"
+        yield Event(loop=loop, subject=source, message=message, level=Level.WARNING)
     problems = outcome.problems
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""

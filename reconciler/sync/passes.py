@@ -7,11 +7,14 @@ done by the next one, of this process or another.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+import msgspec
+
 from reconciler.errors import SourceError, StoreError, UsageError
 from reconciler.manifests.load import Loaded, ParseCache, load
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.events import Event, Level
+from reconciler.model.intents import Rollback, SourceIntent
 from reconciler.model.names import is_name
 from reconciler.model.task import SourceState
 from reconciler.runtime.clock import Clock
@@ -19,8 +22,8 @@ from reconciler.store.interface import Held, Store
 from reconciler.sync import apply, observe
 from reconciler.sync.config_view import View
 from reconciler.sync.late import is_due, late_plan
-from reconciler.sync.outcome import Decision, Outcome, events_of, short
-from reconciler.sync.plan import Goal, Plan, Wanted, plan, wanted_of
+from reconciler.sync.outcome import Decision, Outcome, described, events_of, short
+from reconciler.sync.plan import Create, Goal, Plan, Wanted, plan, wanted_of
 from reconciler.sync.source_state import Identity, Report, Target, refused, settled
 
 Emit: TypeAlias = Callable[[Event], None]
@@ -69,10 +72,11 @@ def _carry_out(
     if report is None:
         return apply.Done(0)
     if target is None or made is None:
-        return apply.carry_out(store, fence, view, (), refused(view.own, identity, report))
+        return apply.carry_out(store, fence, view, (), refused(view.own, identity, report, clock.wall()))
     if view.own is not None and made.before.total < view.own.mark.counts.total:
         # somebody deleted objects by hand, or we are not shown all of them
-        observe.confirm_missing(store, [change.key for change in made.creates[:_CONFIRMED]])
+        gone = [each.key for each in (*made.changes, *decision.left) if isinstance(each, Create)]
+        observe.confirm_missing(store, gone[:_CONFIRMED])
     goal = settled(view.own, identity, target, made, report, clock.wall())
     return apply.carry_out(store, fence, view, made.changes, goal)
 
@@ -81,9 +85,19 @@ class SourceSync:
     """Takes a source's revisions to the store, and remembers what it read and parsed, to do no work twice."""
 
     def __init__(
-        self, store: Store, source: Source, *, clock: Clock, emit: Emit, mutable_versions: bool = False
+        self,
+        store: Store,
+        source: Source,
+        *,
+        clock: Clock,
+        emit: Emit,
+        mutable_versions: bool = False,
+        heals: bool = True,
     ) -> None:
-        """Raises UsageError when the source's name can't be one."""
+        """``heals``: what was changed by hand is put right; otherwise it is only reported.
+
+        Raises UsageError when the source's name can't be one.
+        """
         if not is_name(source.name) or source.name == APPLY:
             raise UsageError(
                 f"{source.name!r} cannot be the name of a source",
@@ -94,6 +108,7 @@ class SourceSync:
         self._clock = clock
         self._emit = emit
         self._mutable_versions = mutable_versions
+        self._heals = heals
         self._cache = ParseCache()
         self._store_id: str | None = None
         self._loaded: tuple[str, Loaded, dict[str, Wanted]] | None = None
@@ -106,17 +121,28 @@ class SourceSync:
         return self._cache.parsed_files
 
     def run(
-        self, fence: Held, revision: Revision | None, failure: SourceError | None = None, *, is_confirmed: bool
+        self,
+        fence: Held,
+        revision: Revision | None,
+        failure: SourceError | None = None,
+        *,
+        is_confirmed: bool,
+        intent: SourceIntent | None = None,
     ) -> Outcome:
         """Bring the store to ``revision``; when that may not be, to what was applied last.
 
         ``failure``: the source can't be read now. ``is_confirmed``: the revision is believed even if it does not follow
-        from what is applied; otherwise nothing happens then, and ``Outcome.is_in_doubt``.
+        from what is applied; otherwise nothing happens then, and ``Outcome.is_in_doubt``. ``intent`` is what
+        operators said.
         """
         identity = Identity(self._source.name, self._source.kind, self._source.location)
 
         def decide(view: View) -> Decision:
             self._store_id = view.store_id
+            newest = revision.id if revision else view.own.seen if view.own else ""
+            rollback = intent.rollback_of(newest) if intent else None
+            if rollback is not None:
+                return self._roll_back(view, rollback, revision, failure)
             return self._decide(view, revision, failure, is_confirmed=is_confirmed)
 
         outcome = reconcile(self._store, fence, identity, decide, store_id=self._store_id, clock=self._clock)
@@ -140,15 +166,48 @@ class SourceSync:
                 problems += made.problems
                 if not made.problems:
                     self._earlier = (_target(revision), wanted)
-                    return _decision(view, _target(revision), made, Report(revision.id, problems))
-        report = Report(revision.id if revision else None, problems)
+                    return self._decision(view, _target(revision), made, _report(revision, problems))
+        own = problems[1:] if failure else problems
+        report = _report(revision, problems, refusal=own[0] if own else "")
         earlier = self._applied(view.own)
         if earlier is not None:
             target, wanted = earlier
             made = self._plan(view, target.revision, wanted)
             if not made.problems:
-                return _decision(view, target, made, report)
+                return self._decision(view, target, made, report)
         return Decision(report=report)
+
+    def _roll_back(
+        self, view: View, rollback: Rollback, revision: Revision | None, failure: SourceError | None
+    ) -> Decision:
+        """What an operator went back to, in the place of the newest revision, which they said is bad."""
+        problems = [] if failure is None else [failure.message]
+        earlier = self._at(rollback.revision)
+        if earlier is None:
+            problems.append(
+                f"{rollback.by} rolled back to revision {short(rollback.revision)}, which can't be had here"
+            )
+            return Decision(report=_report(revision, problems))
+        target, wanted = earlier
+        made = self._plan(view, target.revision, wanted)
+        if made.problems:
+            return Decision(report=_report(revision, [*problems, *made.problems]))
+        reason = f"by {rollback.by}: {rollback.reason}" if rollback.reason else f"by {rollback.by}"
+        back = msgspec.structs.replace(target, result="rolled back", detail=reason)
+        return self._decision(view, back, made, _report(revision, problems))
+
+    def _decision(self, view: View, target: Target, made: Plan, report: Report) -> Decision:
+        mark = view.own.mark if view.own else None
+        is_repair = mark is not None and mark.settled and mark.revision == target.revision
+        if is_repair and made.changes and not self._heals:
+            drift = tuple(map(described, made.changes))
+            return Decision(
+                target=target,
+                plan=msgspec.structs.replace(made, changes=(), after=made.before),
+                report=msgspec.structs.replace(report, drift=drift),
+                left=made.changes,
+            )
+        return Decision(target=target, plan=made, report=report, is_repair=is_repair)
 
     def _plan(self, view: View, revision: str, wanted: dict[str, Wanted], *, is_related: bool = True) -> Plan:
         goal = Goal(revision=revision, wanted=wanted, is_related=is_related, mutable_versions=self._mutable_versions)
@@ -162,11 +221,13 @@ class SourceSync:
     def _applied(self, own: SourceState | None) -> tuple[Target, dict[str, Wanted]] | None:
         """What is applied now, or on its way; None if it can't be had any more."""
         applied = _applied_id(own)
-        if not applied:
-            return None
-        if self._earlier is not None and self._earlier[0].revision == applied:
+        return self._at(applied) if applied else None
+
+    def _at(self, revision_id: str) -> tuple[Target, dict[str, Wanted]] | None:
+        """What an earlier revision declares; None if it can't be had any more."""
+        if self._earlier is not None and self._earlier[0].revision == revision_id:
             return self._earlier
-        revision = self._source.at(applied)
+        revision = self._source.at(revision_id)
         if revision is None:
             return None
         loaded, wanted = self._read(revision)
@@ -193,12 +254,12 @@ class SourceSync:
                 f"the history was rewritten: {short(revision.id)} does not follow from what is applied; looking again"
             )
             return
-        told = (revision.id if revision else None, outcome.problems)
+        told = (revision.id if revision else None, (*outcome.problems, *outcome.drift))
         is_new = told != self._told
         if is_new or outcome.changes:
             for event in events_of(self._source.name, outcome):
                 self._emit(event)
-        if self._told is not None and self._told[1] and not outcome.problems:
+        if self._told is not None and self._told[1] and not told[1]:
             self._say("the problems are over", Level.INFO)
         if is_new and revision is not None:
             for problem in self._loaded[1].warnings[:_MOST_WARNINGS] if self._loaded else ():
@@ -227,12 +288,6 @@ class SourceSync:
             self._say(f"deleted task definitions that nobody has wanted for a day: {names}", Level.INFO)
 
 
-def _decision(view: View, target: Target, made: Plan, report: Report) -> Decision:
-    mark = view.own.mark if view.own else None
-    is_repair = mark is not None and mark.settled and mark.revision == target.revision
-    return Decision(target=target, plan=made, report=report, is_repair=is_repair)
-
-
 def _applied_id(own: SourceState | None) -> str:
     if own is None:
         return ""
@@ -241,3 +296,9 @@ def _applied_id(own: SourceState | None) -> str:
 
 def _target(revision: Revision) -> Target:
     return Target(revision.id, revision.author, revision.subject)
+
+
+def _report(revision: Revision | None, problems: list[str], *, refusal: str = "") -> Report:
+    if revision is None:
+        return Report(None, problems)
+    return Report(revision.id, problems, revision.author, revision.subject, refusal=refusal)

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from reconciler.model.task import SourceCounts, SourceState, SyncMark
+from reconciler.model.task import PastRevision, SourceCounts, SourceState, SyncMark
+from reconciler.sync import history
 from reconciler.sync.plan import Plan
 
 MOST_PROBLEMS: Final = 20
@@ -25,18 +26,28 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The revision that is applied."""
+    """The revision that is applied; ``result`` and ``detail`` are what its history says then."""
 
     revision: str
     author: str = ""
     subject: str = ""
+    result: str = "applied"
+    detail: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was seen of the source last, and why it is not applied, if it is not. ``seen`` None: nothing new."""
+    """What was seen of the source last, and why it is not applied, if it is not. ``seen`` None: nothing new.
+
+    ``author`` and ``subject`` are those of ``seen``; ``drift`` is what was changed by hand and is left so.
+    ``refusal`` is the first problem of ``seen`` itself, not of reaching it.
+    """
 
     seen: str | None
     problems: Sequence[str] = ()
+    author: str = ""
+    subject: str = ""
+    drift: Sequence[str] = ()
+    refusal: str = ""
 
 
 def settled(
@@ -56,8 +67,10 @@ def settled(
             subject=_cut(target.subject),
             retired=dict(plan.retired),
             applied_at=now if is_new or old is None else old.applied_at,
+            history=_applied(old, target, plan, now) if is_new else old.history if old else (),
         ),
         report,
+        now,
     )
 
 
@@ -67,26 +80,61 @@ def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: Sou
         settled=False, revision=old.mark.revision if old else "", to=goal.mark.revision, chunk=chunk, counts=counts
     )
     if old is None:
-        return msgspec.structs.replace(goal, mark=mark, author="", subject="", retired={}, applied_at=0.0)
+        return msgspec.structs.replace(goal, mark=mark, author="", subject="", retired={}, applied_at=0.0, history=())
     return msgspec.structs.replace(
-        goal, mark=mark, author=old.author, subject=old.subject, retired=old.retired, applied_at=old.applied_at
+        goal,
+        mark=mark,
+        author=old.author,
+        subject=old.subject,
+        retired=old.retired,
+        applied_at=old.applied_at,
+        history=old.history,
     )
 
 
-def refused(old: SourceState | None, identity: Identity, report: Report) -> SourceState:
+def refused(old: SourceState | None, identity: Identity, report: Report, now: float) -> SourceState:
     """The record when nothing can be applied: what was applied stays, and why."""
     if old is None:
         old = SourceState(source="", kind="", location="", mark=SyncMark(settled=True, revision=""))
     named = msgspec.structs.replace(old, source=identity.source, kind=identity.kind, location=identity.location)
-    return _reported(named, report)
+    return _reported(named, report, now)
 
 
-def _reported(state: SourceState, report: Report) -> SourceState:
+def _applied(old: SourceState | None, target: Target, plan: Plan, now: float) -> tuple[PastRevision, ...]:
+    is_repair = old is not None and old.mark.settled and old.mark.revision == target.revision and bool(plan.changes)
+    entry = PastRevision(
+        revision=target.revision,
+        result="repaired" if is_repair else target.result,
+        at=now,
+        author=target.author,
+        subject=target.subject,
+        detail=target.detail,
+        created=len(plan.creates),
+        updated=len(plan.updates),
+        deleted=len(plan.deletes),
+    )
+    return history.with_entry(old.history if old else (), entry)
+
+
+def _reported(state: SourceState, report: Report, now: float) -> SourceState:
+    past = state.history
+    if report.seen and report.refusal and not history.is_known_refused(past, report.seen):
+        entry = PastRevision(
+            revision=report.seen,
+            result="refused",
+            at=now,
+            author=report.author,
+            subject=report.subject,
+            detail=report.refusal,
+        )
+        past = history.with_entry(past, entry)
     return msgspec.structs.replace(
         state,
         seen=state.seen if report.seen is None else report.seen,
         problems=tuple(_cut(problem) for problem in report.problems[:MOST_PROBLEMS]),
         problem_count=len(report.problems),
+        drift=tuple(_cut(each) for each in report.drift[:MOST_PROBLEMS]),
+        history=past,
     )
 
 

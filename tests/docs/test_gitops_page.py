@@ -1,6 +1,8 @@
 """The commands of ``docs/gitops.md``, run as they stand, on a real repository in the place of the one that it names."""
 
+import http.client
 import json
+import re
 import shutil
 
 import pytest
@@ -34,7 +36,10 @@ def command_of(block: Block, number: int, repository: GitRepository) -> list[str
 
 
 def test_every_block_is_run_here() -> None:
-    assert set(BLOCKS) == {"run sync", "run once", "run apply", "run plan", "run gate", "run snapshot"}
+    assert set(BLOCKS) == {
+        *("run sync", "run once", "run apply", "run plan", "run gate", "run snapshot"),
+        *("run webhook", "run history", "run rollback", "run suspend"),
+    }
 
 
 def test_sync_stays_up_and_applies_what_is_under_the_path(program: Program, fleet: GitRepository) -> None:
@@ -96,3 +101,34 @@ def test_apply_by_hand(program: Program, fleet: GitRepository) -> None:
     assert state(store, "apply").mark.settled
     assert store.get(keys.cluster("default"))
     store.close()
+
+
+def test_history_rollback_and_suspend(program: Program, fleet: GitRepository) -> None:
+    once = [*command_of(BLOCKS["run once"], 0, fleet), "--name", "fleet"]
+    program.ok(*once)
+    first = fleet.head
+    fleet.commit({"deploy/web.json": manifest(["web"], desired=2)}, "Two of them")
+    program.ok(*once)
+    assert "Two of them" in program.ok(*command_of(BLOCKS["run history"], 0, fleet))
+    words = [first[:7] if word == "6f1c2a9" else word for word in command_of(BLOCKS["run rollback"], 0, fleet)]
+    assert f"goes back to {first[:12]}" in program.ok(*words)
+    program.ok(*command_of(BLOCKS["run suspend"], 0, fleet))
+    assert program.run(*once).returncode == 1
+    program.ok(*command_of(BLOCKS["run suspend"], 1, fleet))
+    assert "1 updated" in program.ok(*once)
+    shown = program.run("status")
+    assert shown.returncode == 1
+    assert "checkout is slow since; the next commit resumes" in shown.stdout
+
+
+def test_the_webhook_is_served(program: Program, fleet: GitRepository) -> None:
+    (program.folder / "webhook-secret").write_text("secret")
+    words = command_of(BLOCKS["run webhook"], 0, fleet)
+    words[words.index("0.0.0.0:8233")] = "127.0.0.1:0"
+    daemon = program.start(*words, "--name", "fleet")
+    found = wait_until(lambda: re.search(r"listening on http://127.0.0.1:(\d+)", daemon.output()), what="the server")
+    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
+    connection.request("POST", "/webhook", b"{}", {"X-Gitlab-Token": "secret", "X-Gitlab-Event": "Push Hook"})
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert daemon.stop() == 0

@@ -1,8 +1,9 @@
-# Whoever runs `reconciler apply`, `scale`, `drain`, `hosts forget`, `store init` by hand.
+# Whoever runs `reconciler apply`, `suspend`, `resume`, `rollback`, `scale`, `drain`, `hosts forget`, `store init` by hand.
 key_prefix "config/"          { policy = "write" }
 key_prefix "state/"           { policy = "list" }
 key_prefix "state/overrides/" { policy = "write" }
 key_prefix "state/sync/"      { policy = "write" }
+key_prefix "state/wake/"      { policy = "write" }
 key_prefix "state/hosts/"     { policy = "write" }
 key        "state/.store"     { policy = "write" }
 key_prefix "schedulers/"      { policy = "list" }
