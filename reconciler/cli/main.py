@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "status": "reconciler.cli.status:status",
     "hosts": "reconciler.cli.hosts:hosts",
     "store": "reconciler.cli.store:store",
+    "conformance": "reconciler.cli.conformance:conformance",
     "demo": "reconciler.cli.demo:demo",
 }
 
