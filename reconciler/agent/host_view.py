@@ -145,16 +145,15 @@ def ours(view: HostView) -> dict[TaskKey, list[Seen]]:
     return found
 
 
-def foreign(view: HostView) -> dict[Owner, int]:
-    """How many containers others have here, by owner. They are counted, never touched."""
-    counts: dict[Owner, int] = {}
-    for executor in view.executors.values():
-        for each in executor.observed:
-            if each.owner != view.owner:
-                counts[each.owner] = counts.get(each.owner, 0) + 1
-    return counts
+def strangers(view: HostView) -> frozenset[Owner]:
+    """Who else has containers here: agents of other stores or machines. Theirs are never touched.
+
+    It is not published: what others start and stop on a shared machine must not be written to our store.
+    """
+    owners = {each.owner for executor in view.executors.values() for each in executor.observed}
+    return frozenset(owner for owner in owners if owner != view.owner and not _is_neighbour(view.owner, owner))
 
 
-def is_neighbour(owner: Owner, other: Owner) -> bool:
+def _is_neighbour(owner: Owner, other: Owner) -> bool:
     """Whether the other one is an agent of the same store and machine under another host name."""
     return (owner.store_id, owner.machine.rpartition("@")[2]) == (other.store_id, other.machine.rpartition("@")[2])

@@ -67,6 +67,7 @@ class AgentDaemon:
         self._lives: Mapping[TaskKey, Life] = {}
         self._ending = False
         self._started = False
+        self._strangers: frozenset[Owner] = frozenset()
         self._rest_until = self._clock.monotonic()
         self._conditions: tuple[bool, Sequence[str] | None] = (False, None)
         self._usable: list[str] = []
@@ -165,8 +166,9 @@ class AgentDaemon:
         ]
 
     def _status_page(self) -> dict[str, Any]:
-        """The host's status, with what the records say of each task."""
+        """The host's status, with what the records say of each task, and who else has something here."""
         page: dict[str, Any] = codec.to_builtins(self.status)
+        page["strangers"] = sorted(f"{each.machine}, store {each.store_id}" for each in self._last.strangers)
         for key, life in self._last.lives.items():
             shown = page["tasks"].get(key.id)
             if shown is not None and shown["issue"] == key.issue and life.record is not None:
@@ -222,6 +224,10 @@ class AgentDaemon:
             self._changed.notify_all()
         for event in made.events:
             self._emit(event)
+        for stranger in made.strangers - self._strangers:
+            text = f"leaves alone what another agent made here ({stranger.machine}, store {stranger.store_id})"
+            self._emit(Event(loop="agent", subject=self._settings.host, message=text))
+        self._strangers |= made.strangers
         self._hands.carry_out(made.actions)
         self._tell_sources(before, made, reports)
         return made.look_again_s

@@ -12,9 +12,10 @@ import msgspec
 from reconciler.agent import issued, lifecycle, outcomes, stopping
 from reconciler.agent.actions import Action
 from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
-from reconciler.agent.host_view import HostView, Seen, ours
+from reconciler.agent.host_view import HostView, Seen, ours, strangers
 from reconciler.agent.lifecycle import Life, Now, TaskKey
 from reconciler.agent.status import host_status, shortened
+from reconciler.executors.interface import Owner
 from reconciler.health.interface import Registration
 from reconciler.model.events import Event, Level
 from reconciler.model.manifests import TaskDefinition
@@ -30,7 +31,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``registrations`` and ``status`` are None while too little is known to say anything. ``keep``: tasks whose
     registration is to be left as it is. ``held``: issues that somebody should check if the listing lacks them;
-    ``confirm``: do so now. ``ended``: everything was to be stopped, and nothing is left.
+    ``confirm``: do so now. ``ended``: everything was to be stopped, and nothing is left. ``strangers``: who else has
+    containers here.
     """
 
     lives: Mapping[TaskKey, Life] = {}
@@ -43,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     look_again_s: float | None = None
     ended: bool = False
+    strangers: frozenset[Owner] = frozenset()
 
 
 class _Draft:
@@ -191,6 +194,7 @@ def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, T
         confirm=draft.confirm,
         events=tuple(_events(view.lives, draft.lives)),
         look_again_s=None if again_at is None else max(0.0, again_at - now.monotonic),
+        strangers=strangers(view),
         ended=view.ending and not unjudged and all(life.phase is Phase.STOPPED for life in draft.lives.values()),
     )
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from reconciler.agent.host_view import HostView, foreign, is_neighbour
+from reconciler.agent.host_view import HostView
 from reconciler.agent.lifecycle import NEVER, Life, TaskKey
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
@@ -118,7 +118,4 @@ def _notes(view: HostView) -> tuple[str, ...]:
     for kind, executor in sorted(view.executors.items()):
         if executor.problem and executor.began != NEVER:  # one that never was here is no news
             notes.append(f"{kind}: {executor.problem}")
-    strange = sorted(owner.store_id[:8] for owner in foreign(view) if not is_neighbour(view.owner, owner))
-    if strange:
-        notes.append(f"leaves alone what agents of other stores or machines made here: {', '.join(strange)}")
     return tuple(notes)

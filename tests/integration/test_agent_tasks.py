@@ -201,7 +201,7 @@ def test_rule_05_processes_of_another_store_are_left_alone(agent_world: AgentWor
     )
     stranger.start(spec)
     try:
-        agent = agent_world.start_agent()
+        agent_world.start_agent()
         task = agent_world.issue(bash_definition())
         agent_world.await_health(task, Health.PASSING)
         assert task.id == spec.ref.task_id
@@ -209,7 +209,7 @@ def test_rule_05_processes_of_another_store_are_left_alone(agent_world: AgentWor
         agent_world.await_gone(task)
         (pid,) = pids_of(tmp_path)
         assert is_alive(pid)
-        assert any("leaves alone" in note and "another-" in note for note in agent.status.notes)
+        assert any("leaves alone" in event.message and "another-store" in event.message for event in agent_world.events)
     finally:
         stranger.stop(spec.ref, spec.container, 2.0)
         stranger.remove(spec.ref)
