@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.health.interface import HealthProvider
     from reconciler.manifests.source import Source
     from reconciler.scheduler.loop import SchedulerDaemon
+    from reconciler.sync.brake import DeletionLimit
     from reconciler.sync.loop import SyncDaemon
 
 log = logging.getLogger(__name__)
@@ -211,10 +212,13 @@ def sync(
     poll_s: float = 30.0,
     mutable_versions: bool = False,
     heals: bool = True,
+    limit: "DeletionLimit | None" = None,
     emit: Emit = event_log.emit,
 ) -> "SyncDaemon":
     """Keeps the store's config equal to ``source``; ``heals``: also against changes by hand."""
     from reconciler.sync.loop import SyncDaemon
 
     ready(store)
-    return SyncDaemon(store, source, poll_s=poll_s, mutable_versions=mutable_versions, heals=heals, emit=emit)
+    return SyncDaemon(
+        store, source, poll_s=poll_s, mutable_versions=mutable_versions, heals=heals, limit=limit, emit=emit
+    )

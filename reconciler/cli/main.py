@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "plan": "reconciler.cli.plan:plan",
     "snapshot": "reconciler.cli.snapshot:snapshot",
     "rules": "reconciler.cli.rules:rules",
+    "approve": "reconciler.cli.approve:approve",
     "apply": "reconciler.cli.apply:apply",
     "dev": "reconciler.cli.dev:dev",
     "sync": "reconciler.cli.sync:sync",

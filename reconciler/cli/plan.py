@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli import output
+from reconciler.cli.deletions import max_deletions_option
 from reconciler.cli.options import format_option, store_option
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.store.interface import Store
+    from reconciler.sync.brake import DeletionLimit
 
 DIFFERS = 2
 
@@ -53,6 +55,7 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file from `reconciler snapshot`, instead of the store.",
 )
+@max_deletions_option
 @click.option(
     "--must-fit", is_flag=True, help="Exit with 1 when tasks would find no place, but for those that have none now."
 )
@@ -68,6 +71,7 @@ def plan(
     path: str,
     source: str | None,
     against: Path | None,
+    limit: "DeletionLimit",
     must_fit: bool,
     detailed_exitcode: bool,
     store_url: str | None,
@@ -93,9 +97,9 @@ def plan(
                 from reconciler.queries.preview_source import preview_source
 
                 place = wiring.source(git_url=git_url, branch=branch, tag=tag, commit=commit, path=path, name=source)
-                made = preview_source(store, place, now=time.time())
+                made = preview_source(store, place, now=time.time(), limit=limit)
             else:
-                made = preview(store, read_files(paths), source=source, now=time.time())
+                made = preview(store, read_files(paths), source=source, now=time.time(), limit=limit)
     if output_format == "json":
         output.print_json(made)
     else:

@@ -3,10 +3,15 @@
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.deletions import max_deletions_option
 from reconciler.cli.options import DaemonOptions, daemon_options, store_option
+
+if TYPE_CHECKING:
+    from reconciler.sync.brake import DeletionLimit
 
 
 @click.command()
@@ -32,6 +37,7 @@ from reconciler.cli.options import DaemonOptions, daemon_options, store_option
     show_default=True,
     help="What to do about objects that somebody changed by hand: put them right, or only show them in `status`.",
 )
+@max_deletions_option
 @click.option(
     "--webhook-secret-file",
     metavar="FILE",
@@ -53,6 +59,7 @@ def sync(
     poll_s: float,
     once: bool,
     drift: str,
+    limit: "DeletionLimit",
     webhook_secret_file: Path | None,
     store_url: str | None,
     daemon_options: DaemonOptions,
@@ -77,9 +84,9 @@ def sync(
     with wiring.open_store(store_url) as store:
         if once:
             wiring.ready(store)
-            click.echo(loop.sync_once(store, source, emit=log.emit, heals=drift == "heal"))
+            click.echo(loop.sync_once(store, source, emit=log.emit, heals=drift == "heal", limit=limit))
             return
         secret = webhook.secret(webhook_secret_file, os.environ)
-        daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal")
+        daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal", limit=limit)
         routes = [webhook.Webhook(secret, daemon.notify, now=time.time).route] if secret else []
         serve([daemon], bind=daemon_options.bind, routes=routes)

@@ -35,6 +35,8 @@ class SourceIntent(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     suspended: Suspension | None = None
     rollback: Rollback | None = None
+    approved: str = ""
+    """The hash of the one plan that may delete more than sync's limit."""
 
     def suspension(self, now: float) -> Suspension | None:
         """The suspension, if it is still in force."""

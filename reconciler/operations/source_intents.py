@@ -83,6 +83,16 @@ def roll_back(store: Store, source: str, revision: str, *, by: str, reason: str,
     return rollback
 
 
+def approve(store: Store, source: str, plan_hash: str) -> None:
+    """Let one plan delete more than the limit of sync.
+
+    Raises:
+        UsageError: there is no such source.
+    """
+    read_state(store, source)
+    _change(store, source, lambda intent: msgspec.structs.replace(intent, approved=plan_hash))
+
+
 def read_state(store: Store, source: str) -> SourceState:
     """What is recorded of a source.
 

@@ -20,6 +20,7 @@ from reconciler.scheduler.observe import Observer
 from reconciler.store.frozen import FrozenStore
 from reconciler.store.interface import Store
 from reconciler.sync import observe
+from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.passes import APPLY
 from reconciler.sync.plan import Change, Create, Delete, Goal, Plan, Wanted, plan, revision_of, wanted_of
@@ -74,6 +75,7 @@ def preview(
     revision: str | None = None,
     now: float,
     is_related: bool = True,
+    limit: DeletionLimit | None = None,
 ) -> Preview:
     """What ``files`` would come to as what ``source`` declares (None: the only source that there is).
 
@@ -90,7 +92,7 @@ def preview(
     loaded.raise_if_invalid()
     wanted = wanted_of(name, [(each.object, each.origin) for each in loaded.objects])
     goal = Goal(revision=revision or revision_of(wanted), wanted=wanted, prunes=name != APPLY, is_related=is_related)
-    made = plan(view, goal, now)
+    made = braked(plan(view, goal, now), view, goal.revision, limit, "")
     before, after = _tasks(frozen, now), _tasks(_applied(frozen, view, goal, made, now), now)
     return Preview(
         source=name,

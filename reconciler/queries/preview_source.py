@@ -5,9 +5,10 @@ from reconciler.queries.preview import Preview, preview
 from reconciler.queries.snapshot_file import freeze
 from reconciler.store.interface import Store
 from reconciler.sync import observe
+from reconciler.sync.brake import DeletionLimit
 
 
-def preview_source(store: Store, source: Source, *, now: float) -> Preview:
+def preview_source(store: Store, source: Source, *, now: float, limit: DeletionLimit | None = None) -> Preview:
     """What ``sync`` would do with the newest revision.
 
     Raises:
@@ -26,6 +27,7 @@ def preview_source(store: Store, source: Source, *, now: float) -> Preview:
             revision=revision.id,
             now=now,
             is_related=related,
+            limit=limit,
         )
     finally:
         source.close()

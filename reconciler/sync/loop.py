@@ -26,6 +26,7 @@ from reconciler.runtime.runner import Loop, Waker
 from reconciler.store import lease, sentinel
 from reconciler.store.interface import Held, Put, PutIf, Store
 from reconciler.sync import observe
+from reconciler.sync.brake import DeletionLimit
 from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
 
@@ -52,11 +53,13 @@ class SyncDaemon:
         poll_s: float = POLL_S,
         mutable_versions: bool = False,
         heals: bool = True,
+        limit: DeletionLimit | None = None,
         session_ttl_s: float = lease.TTL_S,
     ) -> None:
         """``mutable_versions``: a task definition may change under one version (during development).
 
-        ``heals``: what was changed by hand is put right; otherwise it is only reported.
+        ``heals``: what was changed by hand is put right; otherwise it is only reported. ``limit``: how much one
+        revision may delete.
 
         Raises:
             UsageError: the source's name can't be one.
@@ -73,7 +76,13 @@ class SyncDaemon:
         self._source_moved = threading.Event()
         self._config_changed = threading.Event()
         self._sync = SourceSync(
-            store, source, clock=self._clock, emit=emit, mutable_versions=mutable_versions, heals=heals
+            store,
+            source,
+            clock=self._clock,
+            emit=emit,
+            mutable_versions=mutable_versions,
+            heals=heals,
+            limit=limit,
         )
         self._compares = Compares(source.name)
         self._loop = Loop(self._name, self._step, clock=self._clock, resync_s=RESYNC_S, on_stop=self._let_go)
@@ -265,6 +274,7 @@ def sync_once(
     emit: Emit,
     mutable_versions: bool = False,
     heals: bool = True,
+    limit: DeletionLimit | None = None,
     lock_wait_s: float = LOCK_WAIT_S,
 ) -> Outcome:
     """One pass, for ``sync --once``.
@@ -274,7 +284,9 @@ def sync_once(
         SourceError, StoreError: it could not be done.
     """
     clock = clock or SystemClock()
-    sync = SourceSync(store, source, clock=clock, emit=emit, mutable_versions=mutable_versions, heals=heals)
+    sync = SourceSync(
+        store, source, clock=clock, emit=emit, mutable_versions=mutable_versions, heals=heals, limit=limit
+    )
     with holding(store, source.name, wait_s=lock_wait_s, clock=clock) as fence:
         intent, _ = observe.intent_of(store, source.name)
         suspension = intent.suspension(clock.wall()) if intent else None

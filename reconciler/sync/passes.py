@@ -20,6 +20,7 @@ from reconciler.model.task import SourceState
 from reconciler.runtime.clock import Clock
 from reconciler.store.interface import Held, Store
 from reconciler.sync import apply, observe
+from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View
 from reconciler.sync.late import is_due, late_plan
 from reconciler.sync.outcome import Decision, Outcome, described, events_of, short
@@ -93,10 +94,11 @@ class SourceSync:
         emit: Emit,
         mutable_versions: bool = False,
         heals: bool = True,
+        limit: DeletionLimit | None = None,
     ) -> None:
         """``heals``: what was changed by hand is put right; otherwise it is only reported.
 
-        Raises UsageError when the source's name can't be one.
+        ``limit``: how much one revision may delete. Raises UsageError when the source's name can't be one.
         """
         if not is_name(source.name) or source.name == APPLY:
             raise UsageError(
@@ -109,6 +111,8 @@ class SourceSync:
         self._emit = emit
         self._mutable_versions = mutable_versions
         self._heals = heals
+        self._limit = limit
+        self._approved = ""
         self._cache = ParseCache()
         self._store_id: str | None = None
         self._loaded: tuple[str, Loaded, dict[str, Wanted]] | None = None
@@ -136,6 +140,7 @@ class SourceSync:
         operators said.
         """
         identity = Identity(self._source.name, self._source.kind, self._source.location)
+        self._approved = intent.approved if intent else ""
 
         def decide(view: View) -> Decision:
             self._store_id = view.store_id
@@ -211,7 +216,7 @@ class SourceSync:
 
     def _plan(self, view: View, revision: str, wanted: dict[str, Wanted], *, is_related: bool = True) -> Plan:
         goal = Goal(revision=revision, wanted=wanted, is_related=is_related, mutable_versions=self._mutable_versions)
-        return plan(view, goal, self._clock.wall())
+        return braked(plan(view, goal, self._clock.wall()), view, revision, self._limit, self._approved)
 
     def _relation(self, own: SourceState | None, revision: Revision) -> bool | None:
         """Whether the revision comes after the one that is applied, or on its way; None: nobody knows."""

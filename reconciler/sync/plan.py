@@ -198,7 +198,7 @@ def _refusal(view: View, goal: Goal, key: str, stored: Stored) -> str | None:
             f"{wanted.origin}: {label(key)} is managed by source {stored.owner}, and source {view.source} declares it "
             "as well; take it out of one of the two"
         )
-    if goal.mutable_versions or not isinstance(wanted.declared, TaskDefinition) or _is_accepted(view, goal.revision):
+    if goal.mutable_versions or not isinstance(wanted.declared, TaskDefinition) or is_accepted(view, goal.revision):
         return None
     there = object_at(key, stored.value)
     if isinstance(there, TaskDefinition) and digest(there) != digest(wanted.declared):
@@ -210,7 +210,7 @@ def _refusal(view: View, goal: Goal, key: str, stored: Stored) -> str | None:
     return None
 
 
-def _is_accepted(view: View, revision: str) -> bool:
+def is_accepted(view: View, revision: str) -> bool:
     """Whether the revision was found good before: what differs from it now was changed by somebody else."""
     if view.own is None:
         return False

@@ -1,0 +1,84 @@
+"""Revisions that delete much: refused with the hash of the plan, applied once exactly that plan is approved."""
+
+import re
+
+import pytest
+
+from reconciler.errors import RevisionRefused
+from reconciler.operations import source_intents
+from reconciler.store.interface import Store
+from reconciler.store.memory import MemoryStore
+from reconciler.sync.brake import DEFAULT, DeletionLimit, parse
+from reconciler.sync.loop import sync_once
+from tests.support.sync import ListedSource, WatchedStore, config, make_ours, manifest, revision, state
+
+ALL = [f"s{number:02}" for number in range(20)]
+
+
+def source(*counts: int) -> ListedSource:
+    """Revisions with so many services."""
+    return ListedSource(
+        "fleet",
+        *(revision(f"r{number}", {"all.json": manifest(ALL[:count])}) for number, count in enumerate(counts)),
+    )
+
+
+def run(store: Store, source: ListedSource, limit: DeletionLimit | None = DEFAULT) -> None:
+    sync_once(store, source, emit=lambda _: None, limit=limit)
+
+
+def refused(store: Store, source: ListedSource, limit: DeletionLimit = DEFAULT) -> str:
+    """The hash that the refusal names."""
+    with pytest.raises(RevisionRefused) as error:
+        run(store, source, limit)
+    found = re.search(r"reconciler approve fleet ([0-9a-f]{16})", str(error.value))
+    assert found, str(error.value)
+    return found[1]
+
+
+@pytest.fixture
+def store() -> Store:
+    return make_ours(MemoryStore())
+
+
+def test_lessons_1_04_a_mass_prune_stops_until_that_exact_plan_is_acknowledged(store: Store) -> None:
+    run(store, source(20))
+    before = config(store)
+    named = refused(store, source(20, 2))
+    assert config(store) == before
+    assert named in state(store, "fleet").problems[0]
+    source_intents.approve(store, "fleet", named)
+    run(store, source(20, 2))
+    assert "config/services/s19" not in config(store)
+
+
+def test_an_approval_is_for_one_plan_and_no_other(store: Store) -> None:
+    run(store, source(20))
+    source_intents.approve(store, "fleet", refused(store, source(20, 2)))
+    other = source(20, 2, 1)
+    assert refused(store, other)
+    assert "config/services/s19" in config(store)
+
+
+def test_few_deletions_and_deletions_below_the_share_need_nobody(store: Store) -> None:
+    run(store, source(20))
+    run(store, source(20, 10))
+    assert "config/services/s10" not in config(store)
+
+
+def test_a_mass_prune_that_was_begun_is_completed_without_asking_again(store: Store) -> None:
+    run(store, source(20))
+    source_intents.approve(store, "fleet", refused(store, source(20, 2)))
+    few = WatchedStore(store, operations=8)
+    run(few, source(20, 2))
+    assert len(few.commits) > 2
+    assert state(store, "fleet").mark.settled
+    assert len([key for key in config(store) if key.startswith("config/services/")]) == 2
+
+
+def test_limits_are_numbers_or_shares() -> None:
+    assert (parse("3").most(100), parse("10%").most(100), parse("0").most(5)) == (3, 10, 0)
+    assert (DEFAULT.most(5), DEFAULT.most(100)) == (10, 30)
+    for wrong in ("", "x", "-1", "101%", "5%%", "1.5"):
+        with pytest.raises(ValueError, match="neither"):
+            parse(wrong)
