@@ -175,6 +175,7 @@ def source(
     directory: Path | None = None,
     name: str | None = None,
     cache_dir: Path | None = None,
+    allowed_signers: Path | None = None,
 ) -> "Source":
     """A git repository or a folder; exactly one of ``git_url`` and ``directory``.
 
@@ -186,8 +187,8 @@ def source(
     if directory is not None:
         from reconciler.manifests import directory_source
 
-        if branch or tag or commit or path:
-            raise UsageError("--branch, --tag, --commit and --path go with --git")
+        if branch or tag or commit or path or allowed_signers:
+            raise UsageError("--branch, --tag, --commit, --path and --verify-signatures go with --git")
         return directory_source.DirectorySource(name or directory_source.source_name_of(directory), directory)
     from reconciler.manifests import git_remote
     from reconciler.manifests.git_source import GitSource
@@ -195,7 +196,9 @@ def source(
     assert git_url is not None
     remote = git_remote.git_remote(git_url, branch=branch, tag=tag, commit=commit)
     cache = cache_dir or default_cache_dir() / "git"
-    return GitSource(name or git_remote.source_name_of(git_url), remote, cache=cache, path=path)
+    return GitSource(
+        name or git_remote.source_name_of(git_url), remote, cache=cache, path=path, allowed_signers=allowed_signers
+    )
 
 
 def default_cache_dir() -> Path:

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 @click.option("--poll", "poll_s", metavar="SECONDS", type=click.FloatRange(min=0.1), default=30.0, show_default=True)
 @click.option("--once", is_flag=True, help="One pass, then exit: 0 applied or nothing to do, 1 refused, 2 could not.")
 @click.option(
+    "--verify-signatures",
+    "allowed_signers",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Apply only commits that are signed by one of the ssh keys in FILE (as in git's gpg.ssh.allowedSignersFile).",
+)
+@click.option(
     "--drift",
     type=click.Choice(["heal", "report"]),
     default="heal",
@@ -58,6 +65,7 @@ def sync(
     name: str | None,
     poll_s: float,
     once: bool,
+    allowed_signers: Path | None,
     drift: str,
     limit: "DeletionLimit",
     webhook_secret_file: Path | None,
@@ -79,7 +87,14 @@ def sync(
 
     daemon_options.set_up_log()
     source = wiring.source(
-        git_url=git_url, branch=branch, tag=tag, commit=commit, path=path, directory=directory, name=name
+        git_url=git_url,
+        branch=branch,
+        tag=tag,
+        commit=commit,
+        path=path,
+        directory=directory,
+        name=name,
+        allowed_signers=allowed_signers,
     )
     with wiring.open_store(store_url) as store:
         if once:

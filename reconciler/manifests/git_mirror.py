@@ -144,6 +144,24 @@ class GitMirror:
         """Whether the copy has a commit; the server is not asked."""
         return is_commit(commit) and self._run(self.path, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
+    def verify(self, commit: str, allowed_signers: Path) -> str | None:
+        """Why a commit is not signed (with ssh) by one of ``allowed_signers``; None: it is."""
+        settings = (
+            f"gpg.ssh.allowedSignersFile={allowed_signers}",
+            "gpg.ssh.program=ssh-keygen",
+            # a key that is in the file, and no other kind of signature: whose those are, the file does not say
+            "gpg.minTrustLevel=fully",
+            "gpg.program=false",
+            "gpg.openpgp.program=false",
+            "gpg.x509.program=false",
+        )
+        options = [part for setting in settings for part in ("-c", setting)]
+        result = self._run(self.path, *options, "verify-commit", commit)
+        if result.returncode == 0:
+            return None
+        said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        return said[-1] if said else "it has no ssh signature"
+
     def _fetch_commit(self, commit: str) -> bool:
         """Ask the server for a commit that no branch needs to contain; False if it does not have it."""
         with self._alone():

@@ -60,9 +60,18 @@ class GitSource:
     kind = "git"
 
     def __init__(
-        self, name: str, remote: GitRemote, *, cache: Path, path: str = "", timeout_s: float = FETCH_TIMEOUT_S
+        self,
+        name: str,
+        remote: GitRemote,
+        *,
+        cache: Path,
+        path: str = "",
+        timeout_s: float = FETCH_TIMEOUT_S,
+        allowed_signers: Path | None = None,
     ) -> None:
         """``cache``: a folder for copies of repositories, shared by all sources and processes that like.
+
+        ``allowed_signers``: only commits that one of these has signed are handed out (a file as ssh-keygen reads it).
 
         Raises:
             UsageError: ``path`` is not one inside a repository.
@@ -71,6 +80,7 @@ class GitSource:
         self._remote = remote
         self._path = _path_inside(path)
         self._mirror = GitMirror(remote, cache, timeout_s=timeout_s)
+        self._allowed_signers = allowed_signers.absolute() if allowed_signers else None
         self._repo: git.Repo | None = None
         self._last: Revision | None = None
         self._refused: tuple[str, SourceError] | None = None
@@ -92,6 +102,12 @@ class GitSource:
             return self._last
         if self._refused is not None and self._refused[0] == commit:
             raise self._refused[1]
+        refusal = self._refusal(commit)
+        if refusal is not None:
+            raise SourceError(
+                f"{self.location}: commit {commit[:12]} is not signed as it must be: {refusal}",
+                hint=f"Sign it with an ssh key that is in {self._allowed_signers}, or add its signer there.",
+            )
         rewritten = before is not None and before != commit and not self._mirror.follows(commit, before)
         try:
             self._last = self._revision_or_again(commit, rewritten=rewritten)
@@ -103,12 +119,16 @@ class GitSource:
     def at(self, revision: str) -> Revision | None:
         if self._last is not None and self._last.id == revision:
             return self._last
-        if not self._mirror.has(revision):
+        if not self._mirror.has(revision) or self._refusal(revision) is not None:
             return None
         try:
             return self._revision(revision, rewritten=False)
         except (_Broken, SourceError):
             return None
+
+    def _refusal(self, commit: str) -> str | None:
+        """Why a commit may not be handed out for want of a signature; None: it may."""
+        return self._mirror.verify(commit, self._allowed_signers) if self._allowed_signers else None
 
     def follows(self, revision: str, earlier: str) -> bool | None:
         return self._mirror.follows(revision, earlier)
