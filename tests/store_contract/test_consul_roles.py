@@ -33,13 +33,18 @@ KEYS = (
     "state/placement",
     "state/hosts/host-1",
     "state/status/host-1",
+    "state/overrides/sources/demo",
     "state/sync/demo",
+    "state/wake/demo",
     "schedulers/default",
     "sync/demo",
 )
 
 MAY_WRITE = {
-    "sync": {keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/sync/demo", "sync/demo"},
+    "sync": {
+        keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/sync/demo", "state/wake/demo",
+        "sync/demo",
+    },
     "scheduler": {
         keys.CONFIG_SENTINEL, keys.STATE_SENTINEL, "state/tasks/_/web-1", "state/tasks/host-1/web-1",
         "state/clusters/default", "state/rollouts/default/web", "state/placement", "schedulers/default",
@@ -47,7 +52,7 @@ MAY_WRITE = {
     "agent": {"state/hosts/host-1", "state/status/host-1"},
     "operator": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/overrides/services/web",
-        "state/hosts/host-1", "state/sync/demo", "sync/demo",
+        "state/overrides/sources/demo", "state/wake/demo", "state/hosts/host-1", "state/sync/demo", "sync/demo",
     },
     "reader": set(),
 }  # fmt: skip
