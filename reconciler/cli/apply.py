@@ -4,6 +4,7 @@ import click
 
 from reconciler.cli import output
 from reconciler.cli.options import format_option, store_option
+from reconciler.cli.waiting import wait_healthy, wait_options
 
 
 @click.command()
@@ -16,9 +17,10 @@ from reconciler.cli.options import format_option, store_option
     metavar="FILE",
     help="A manifest or a folder of them; `-` reads standard input. May be given several times.",
 )
+@wait_options
 @store_option
 @format_option("text", "json")
-def apply(files: tuple[str, ...], store_url: str | None, output_format: str) -> None:
+def apply(files: tuple[str, ...], wait: bool, timeout_s: float, store_url: str | None, output_format: str) -> None:
     """Write manifests to the store by hand, without git.
 
     Everything is checked first; nothing is written unless all of it is valid. Objects that are not mentioned stay:
@@ -27,13 +29,16 @@ def apply(files: tuple[str, ...], store_url: str | None, output_format: str) -> 
     from reconciler import wiring
     from reconciler.cli.inputs import read_files
     from reconciler.operations import apply as operation
+    from reconciler.sync.passes import APPLY
 
     contents = read_files(files)
     with wiring.open_store(store_url) as store:
         wiring.ready(store)
         result = operation.apply(store, contents)
-    if output_format == "json":
-        output.print_json(result)
-        return
-    for line in result.lines():
-        click.echo(line)
+        if output_format == "json":
+            output.print_json(result)
+        else:
+            for line in result.lines():
+                click.echo(line)
+        if wait:
+            wait_healthy(store, [each.key for each in result.applied], APPLY, timeout_s)

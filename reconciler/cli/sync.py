@@ -9,6 +9,8 @@ import click
 
 from reconciler.cli.deletions import max_deletions_option
 from reconciler.cli.options import DaemonOptions, daemon_options, store_option
+from reconciler.cli.waiting import wait_healthy, wait_options
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.sync.brake import DeletionLimit
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to do about objects that somebody changed by hand: put them right, or only show them in `status`.",
 )
+@wait_options
 @max_deletions_option
 @click.option(
     "--webhook-secret-file",
@@ -67,6 +70,8 @@ def sync(
     once: bool,
     allowed_signers: Path | None,
     drift: str,
+    wait: bool,
+    timeout_s: float,
     limit: "DeletionLimit",
     webhook_secret_file: Path | None,
     store_url: str | None,
@@ -85,6 +90,8 @@ def sync(
     from reconciler.runtime.process import serve
     from reconciler.sync import loop
 
+    if wait and not once:
+        raise UsageError("--wait goes with --once")
     daemon_options.set_up_log()
     source = wiring.source(
         git_url=git_url,
@@ -99,7 +106,10 @@ def sync(
     with wiring.open_store(store_url) as store:
         if once:
             wiring.ready(store)
-            click.echo(loop.sync_once(store, source, emit=log.emit, heals=drift == "heal", limit=limit))
+            outcome = loop.sync_once(store, source, emit=log.emit, heals=drift == "heal", limit=limit)
+            click.echo(outcome)
+            if wait:
+                wait_healthy(store, [change.key for change in outcome.changes], source.name, timeout_s)
             return
         secret = webhook.secret(webhook_secret_file, os.environ)
         daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal", limit=limit)

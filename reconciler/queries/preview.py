@@ -92,7 +92,8 @@ def preview(
     loaded.raise_if_invalid()
     wanted = wanted_of(name, [(each.object, each.origin) for each in loaded.objects])
     goal = Goal(revision=revision or revision_of(wanted), wanted=wanted, prunes=name != APPLY, is_related=is_related)
-    made = braked(plan(view, goal, now), view, goal.revision, limit, "")
+    intent, _ = observe.intent_of(frozen, name)
+    made = braked(plan(view, goal, now), view, goal.revision, limit, intent.approved if intent else "")
     before, after = _tasks(frozen, now), _tasks(_applied(frozen, view, goal, made, now), now)
     return Preview(
         source=name,

@@ -37,7 +37,7 @@ def command_of(block: Block, number: int, repository: GitRepository) -> list[str
 
 def test_every_block_is_run_here() -> None:
     assert set(BLOCKS) == {
-        *("run sync", "run once", "run apply", "run plan", "run gate", "run snapshot"),
+        *("run sync", "run once", "run apply", "run plan", "run gate", "run snapshot", "run wait"),
         *("run webhook", "run history", "run rollback", "run suspend"),
     }
 
@@ -92,6 +92,14 @@ def test_plan_says_what_would_change_and_a_snapshot_says_the_same(program: Progr
     gate = program.run(*BLOCKS["run gate"].commands[0][1:])
     assert gate.returncode == 1
     assert "does not fit: 3 tasks of service web" in gate.stdout
+
+
+def test_wait_fails_with_the_reasons_when_nothing_becomes_healthy(program: Program, fleet: GitRepository) -> None:
+    done = program.run(*command_of(BLOCKS["run wait"], 0, fleet), "--name", "fleet")
+    assert done.returncode == 1
+    assert "3 created" in done.stdout
+    assert "main/web: 0 of 1 healthy" in done.stderr
+    assert "there is no host" in done.stderr
 
 
 def test_apply_by_hand(program: Program, fleet: GitRepository) -> None:

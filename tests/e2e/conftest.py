@@ -3,6 +3,7 @@
 Agents leave their tasks running when they end, as they should, so each test's tasks are ended here.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import psutil
@@ -29,7 +30,8 @@ def program(program: Program) -> Iterator[Program]:
         daemon.stop()
     for pids in bash_tasks(program).values():
         for pid in pids:
-            psutil.Process(pid).kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may end with its parent, which was killed just before
+                psutil.Process(pid).kill()
 
 
 def bash_tasks(program: Program) -> dict[str, set[int]]:

@@ -1,0 +1,61 @@
+"""``--wait``, for ``apply`` and ``sync --once``: end when all that changed is healthy, or fail and say why."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from reconciler.errors import RevisionRefused
+
+if TYPE_CHECKING:
+    from reconciler.store.interface import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+LOOK_AGAIN_S: Final = 1.0
+
+
+def wait_options(function: F) -> F:
+    """``--wait`` and ``--timeout``, as ``wait`` and ``timeout_s``."""
+    timeout = click.option(
+        "--timeout",
+        "timeout_s",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0.1),
+        default=600.0,
+        show_default=True,
+        help="How long --wait waits at most.",
+    )
+    wait = click.option("--wait", is_flag=True, help="End when all that changed is healthy; 1 with the reasons if not.")
+    return wait(timeout(function))
+
+
+def wait_healthy(store: "Store", changed: Iterable[str], source: str, timeout_s: float) -> None:
+    """Wait, and tell on standard error how far it is.
+
+    Raises:
+        RevisionRefused: it was given up, or the time is over; says why.
+        StoreError: the store does not answer.
+    """
+    from reconciler.queries import fleet
+    from reconciler.queries.settling import settling
+
+    keys, told = tuple(changed), ()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        seen = settling(fleet.read(store, time.time()), keys, source)
+        if seen.lines != told:
+            for line in seen.lines:
+                if line not in told:
+                    click.echo(line, err=True)
+            told = seen.lines
+        if seen.done:
+            return
+        if seen.failed:
+            raise RevisionRefused("\n".join(["it was written, but it does not become healthy:", *seen.failed]))
+        if time.monotonic() >= deadline:
+            raise RevisionRefused(
+                "\n".join([f"it was written, but after {timeout_s:g} s not all of it is healthy:", *seen.lines]),
+                hint="`reconciler status` says how it goes on.",
+            )
+        time.sleep(LOOK_AGAIN_S)
