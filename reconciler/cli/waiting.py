@@ -40,7 +40,8 @@ def wait_healthy(store: "Store", changed: Iterable[str], source: str, timeout_s:
     from reconciler.queries import fleet
     from reconciler.queries.settling import settling
 
-    keys, told = tuple(changed), ()
+    keys = tuple(changed)
+    told: tuple[str, ...] = ()
     deadline = time.monotonic() + timeout_s
     while True:
         seen = settling(fleet.read(store, time.time()), keys, source)
