@@ -65,7 +65,7 @@ class Applier:
     def _why_no_further(self, steps: Sequence[Step], stopping: Callable[[], bool]) -> str | None:
         """Whether the next transaction would rest on what is not so any more; else the indexes it compares are read."""
         if stopping():
-            return "this scheduler stops"
+            return "this scheduler may not act any longer"
         if any(step.needs_fresh_health for step in steps):
             return "the rest needs a fresh look at health"
         for key, value in self._written.items():

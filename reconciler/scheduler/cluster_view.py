@@ -86,7 +86,8 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``hold`` says why nothing at all may be concluded, ``applying`` names the sources that are in the middle of a
     revision, ``held`` says by service why it must not be changed voluntarily. ``failed_s``: for how long the observer
-    has seen a task (by id) failed.
+    has seen a task (by id) failed. ``issued_ids`` and ``leaving_ids`` are of all clusters: ids with a record, and ids
+    that only a host's status still lists.
     """
 
     name: str
@@ -99,6 +100,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     rollouts: Mapping[str, Rollout]
     hosts: Mapping[str, HostView]
     statuses: Mapping[str, HostStatus]
+    issued_ids: AbstractSet[str]
     leaving_ids: AbstractSet[str]
     hold: str | None = None
     applying: tuple[str, ...] = ()

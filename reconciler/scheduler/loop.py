@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from reconciler.errors import StoreError
+from reconciler.errors import StoreError, StoreUnreachable
 from reconciler.model import codec, keys
 from reconciler.model.events import Event, Level
 from reconciler.model.manifests import Cluster
@@ -38,6 +38,7 @@ STANDBY_S: Final = 5.0
 REFUSED_S: Final = 0.2
 """How long to wait after a transaction was refused, before the next look."""
 REST_MOST_S: Final = 2.0
+SESSION_PATIENCE_S: Final = 10.0
 WAIT_S: Final = 30.0
 
 ALWAYS_WATCHED: Final = (keys.CLUSTERS, keys.SCHEDULER_LOCKS)
@@ -81,6 +82,7 @@ class SchedulerDaemon:
             Waker(f"watch {prefix}", self._watch(prefix), [self._loop]) for prefix in (*ALWAYS_WATCHED, *HOLDERS_WATCH)
         ]
         self._session_id: str | None = None
+        self._session_since = self._clock.monotonic()
         self._held: set[str] = set()
         self._last_moved = ""
         self._said: dict[str, dict[str, str]] = {}
@@ -126,10 +128,10 @@ class SchedulerDaemon:
         self._quit.wait(self._rest_s)  # a busy fleet must not keep us, and the store, reading all the time
         session_id = self._keeper.session_id
         if session_id != self._session_id:
-            self._session_id = session_id
+            self._session_id, self._session_since = session_id, self._clock.monotonic()
             self._held = set()
         if session_id is None:
-            return STANDBY_S
+            return self._wait_for_session()
         waiting = self._take_locks(session_id)
         again_s = STANDBY_S if waiting else RESYNC_S
         if not self._held:
@@ -141,6 +143,13 @@ class SchedulerDaemon:
         if done.refused:
             return REFUSED_S
         return 0.0 if done.moved else min(again_s, done.look_again_s)
+
+    def _wait_for_session(self) -> float:
+        """The keeper wakes us when there is one; after a while it is a fault that ``/healthz`` shows."""
+        waited_s = self._clock.monotonic() - self._session_since
+        if waited_s > SESSION_PATIENCE_S:
+            raise StoreUnreachable(f"{self._store.url} has given no session for {waited_s:.0f} s")
+        return 1.0
 
     def _take_locks(self, session_id: str) -> bool:
         """Hold the lock of each of our clusters that nobody holds; True when somebody else holds one."""
@@ -207,7 +216,7 @@ class SchedulerDaemon:
             self._last_moved = name
             applier = Applier(self._store, reading, view, session_id=session_id, now=self._clock.wall())
             try:
-                stopped = applier.apply(planned, self._quit.is_set)
+                stopped = applier.apply(planned, lambda: self._quit.is_set() or self._keeper.session_id != session_id)
             finally:
                 for event in announcements.of_decisions(name, applier.done):
                     self._emit(event)

@@ -4,10 +4,15 @@ Rule 4: a task never changes its host; a move is a new instance, with the smalle
 in no host's status. So one id is never on two hosts, not even while the older one is still stopping.
 """
 
+from typing import Final
+
 from reconciler.model import names
 from reconciler.model.task import Task
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.placement import Place
+
+FAILED_ON_LENGTH: Final = 5
+"""How many of the hosts on which its predecessors failed a task remembers."""
 
 
 class Numbering:
@@ -15,16 +20,15 @@ class Numbering:
 
     def __init__(self, view: ClusterView) -> None:
         self._cluster = view.name
-        self._taken = {task.id for tasks in view.tasks.values() for task in tasks}
+        self._issued = view.issued_ids
         self._leaving = view.leaving_ids
+        self._new: set[str] = set()
         self._next: dict[tuple[str, int], int] = {}
 
     def next_instance(self, service: str, version: int) -> int:
         """The smallest free number; the same one again until it is ``use``d."""
         number = self._next.get((service, version), 0)
-        while (task_id := names.task_id(self._cluster, service, version, number)) in self._taken or (
-            task_id in self._leaving
-        ):
+        while self._is_taken(names.task_id(self._cluster, service, version, number)):
             number += 1
         self._next[service, version] = number
         return number
@@ -38,7 +42,7 @@ class Numbering:
         definition = defined.definition
         instance = self.next_instance(service, definition.version)
         task_id = names.task_id(self._cluster, service, definition.version, instance)
-        self._taken.add(task_id)
+        self._new.add(task_id)
         return Task(
             id=task_id,
             cluster=self._cluster,
@@ -57,6 +61,5 @@ class Numbering:
             failed_on=(*(after.failed_on[-FAILED_ON_LENGTH + 1 :]), after.host) if after else (),
         )
 
-
-FAILED_ON_LENGTH = 5
-"""How many of the hosts on which its predecessors failed a task remembers."""
+    def _is_taken(self, task_id: str) -> bool:
+        return task_id in self._issued or task_id in self._leaving or task_id in self._new

@@ -37,7 +37,8 @@ class Placer:
         self._heap: list[tuple[float, str]] = []
         for name, room in self._rooms.items():
             room.load = score(room)
-            self._heap.append((room.load, name))
+            if fits(room, Demand()):  # hosts that can't even take a task without needs are never worth a look
+                self._heap.append((room.load, name))
         heapq.heapify(self._heap)
         self._nowhere: set[Demand] = set()
         self._explained: dict[Demand, str] = {}

@@ -116,14 +116,18 @@ def hold_service(
     """Change nothing voluntarily: only dead tasks are replaced, one for one, by what their records say."""
     group = members(view, service, outage, lambda *_: True)
     changes = Changes(view, service, group, placer, numbering, now)
+    notes = [Note(service=service, reason=f"on hold: {reason}")]
     for dead in list(changes.dead.values()):
         if own := view.definition_of(dead.task):
             changes.replace(dead, [(own, True)], _why_dead(dead))
+        else:
+            text = f"{dead.task.id} can't be replaced: what it ran is not in the store any more"
+            notes.append(Note(service=service, reason=text))
     changes.close()
     return ServicePlan(
         steps=tuple(changes.steps),
         pending=tuple(changes.pending),
-        notes=(Note(service=service, reason=f"on hold: {reason}"),),
+        notes=tuple(notes),
         look_again_s=_next_retry(group),
     )
 

@@ -50,6 +50,7 @@ class Scene(msgspec.Struct, frozen=True):
     hosts: Mapping[str, HostView]
     tasks: Mapping[str, Mapping[str, tuple[Task, ...]]]
     rollouts: Mapping[str, Mapping[str, Rollout]]
+    issued_ids: frozenset[str]
     leaving_ids: frozenset[str]
     doubt: str | None
 
@@ -101,7 +102,8 @@ def scene(snapshot: Snapshot) -> Scene:
         rollouts[cluster][service] = rollout
     leaving_ids = frozenset(task_id for left in leaving.values() for task_id in left)
     doubt = snapshot.sentinel or evidence.incomplete(snapshot.sources, _owners(snapshot))
-    return Scene(snapshot, hosts, tasks, rollouts, leaving_ids, doubt)
+    issued_ids = frozenset(task.id for task in snapshot.tasks)
+    return Scene(snapshot, hosts, tasks, rollouts, issued_ids, leaving_ids, doubt)
 
 
 def _order(task: Task) -> tuple[str, int, int]:
@@ -172,6 +174,7 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
         rollouts=rollouts,
         hosts=everything.hosts,
         statuses=snapshot.statuses,
+        issued_ids=everything.issued_ids,
         leaving_ids=everything.leaving_ids,
         hold=everything.doubt or evidence.unreadable_for(name, snapshot.unreadable),
         applying=applying,

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.errors import StoreDenied
 from reconciler.model import keys
 from reconciler.model.events import Event
 from reconciler.model.manifests import Cluster, Host, Service
 from reconciler.model.task import Health, Phase, RolloutPhase, TaskStatus
+from reconciler.scheduler import loop
 from reconciler.scheduler.loop import SchedulerDaemon, dry_run
-from reconciler.store.interface import CommitResult, Operation, Put, Store, Unknown
+from reconciler.store.interface import CommitResult, Operation, Put, Session, Store, Unknown
 from reconciler.store.memory import MemorySpace, MemoryStore
 from reconciler.store.nasty import Nasty
 from reconciler.store.sqlite import SqliteStore
@@ -223,11 +225,11 @@ def test_quiescence_nothing_is_written_once_all_is_as_it_should_be(store: Store,
 
 def look_again(daemon: SchedulerDaemon) -> None:
     """Wake a daemon, and wait until a whole pass has begun and ended since."""
-    loop = daemon.loops[0]
+    watched = daemon.loops[0]
     for _ in range(2):  # the first may be the end of one that had begun before
         began = time.monotonic()
-        loop.wake()
-        wait_until(lambda: (loop.age_s() or 0.0) < time.monotonic() - began, what="a pass", every_s=0.002)  # noqa: B023 - called in the loop
+        watched.wake()
+        wait_until(lambda: (watched.age_s() or 0.0) < time.monotonic() - began, what="a pass", every_s=0.002)  # noqa: B023 - called in the loop
 
 
 def test_two_schedulers_share_the_clusters_and_one_takes_over_at_once_when_the_other_stops(
@@ -412,3 +414,21 @@ def test_under_acls_a_scheduler_needs_no_more_than_the_policy_for_it_gives(roles
             daemon.stop()
         for store in (*opened, everything):
             store.close()
+
+
+class GivesNoSession(MemoryStore):
+    """As Consul does when its agent may not register the service that a session rests on."""
+
+    def open_session(self, name: str, ttl_s: float) -> Session:
+        raise StoreDenied("no rights for sessions")
+
+
+def test_a_scheduler_that_gets_no_session_says_so_to_its_health_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SESSION_PATIENCE_S", 0.1)
+    schedulers = Schedulers(GivesNoSession)
+    daemon = schedulers.start()
+    try:
+        error = wait_until(lambda: daemon.loops[0].last_error, what="the loop to fail")
+        assert "has given no session for" in error
+    finally:
+        daemon.stop()
