@@ -1,4 +1,4 @@
-"""The environment that every container of a task starts with (``docs/agent.md`` lists it for users). Pure."""
+"""The environment that every container of a task starts with (``docs/manifests.md`` lists it for users). Pure."""
 
 from reconciler.model.manifests import Check, Container, TaskDefinition
 from reconciler.model.names import check_id, env_name
