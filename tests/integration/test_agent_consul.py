@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -72,8 +73,16 @@ def world(consul: ConsulAgent, tmp_path: Path) -> Generator[ConsulWorld]:
 
 @pytest.fixture
 def ports() -> Callable[[], int]:
+    """Ports of our block on which nobody listens."""
     numbers = iter(range(*port_block()))
-    return lambda: next(numbers)
+
+    def next_free() -> int:
+        for number in numbers:
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", number)):
+                return number
+        raise AssertionError("every port of our block is taken")
+
+    return next_free
 
 
 def test_a_task_is_found_through_consul_while_it_runs(world: ConsulWorld, ports: Callable[[], int]) -> None:
@@ -211,13 +220,17 @@ def test_while_consul_is_away_tasks_run_and_deaths_are_restarted(start_consul: S
 
 def test_rule_05_a_consul_that_forgot_everything_stops_nothing(start_consul: StartConsul, tmp_path: Path) -> None:
     consul = start_consul()
-    world = ConsulWorld(consul, consul.store(), tmp_path)
+    with contextlib.closing(ConsulWorld(consul, consul.store(), tmp_path)) as world:
+        forget_and_restore(world, tmp_path)
+
+
+def forget_and_restore(world: ConsulWorld, folder: Path) -> None:
     world.start()
-    task = world.issue(bash_definition(noting_pid(tmp_path)))
+    task = world.issue(bash_definition(noting_pid(folder)))
     world.await_health(task, Health.PASSING)
-    (pid,) = pids_of(tmp_path)
+    (pid,) = pids_of(folder)
     kept = [(entry.key, entry.value) for prefix in ("config/", "state/") for entry in world.store.list(prefix).entries]
-    consul.restart()
+    world.consul.restart()
     agent = world.agents[0]
     wait_until(lambda: any("goes on" in note for note in agent.status.notes), timeout_s=40, what="it says so")
     assert is_alive(pid)
@@ -232,4 +245,3 @@ def test_rule_05_a_consul_that_forgot_everything_stops_nothing(start_consul: Sta
     wait_until(settled, timeout_s=40, what="the agent goes on")
     assert is_alive(pid)
     assert set(world.services()) == {task.id}
-    world.close()
