@@ -48,7 +48,7 @@ def test_a_killed_container_is_started_again(
     rows = program.healthy("web", 1)
     first = docker_engine.containers()[0]["Id"]
     docker_engine.client.kill(first)
-    wait_until(lambda: [each["Id"] for each in docker_engine.containers() if each["Id"] != first])
+    wait_until(lambda: [each["Id"] for each in docker_engine.containers() if each["Id"] != first], timeout_s=60)
     after = program.healthy("web", 1)
     assert after[0]["id"] == rows[0]["id"]
 
@@ -83,6 +83,7 @@ def test_a_killed_agent_leaves_its_containers_to_the_next_one(
     before = {each["Id"] for each in docker_engine.containers()}
     agent.kill()
     second = program.start("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "docker")
+    wait_until(lambda: "listening on" in second.output())
     program.healthy("web", 2)
     assert {each["Id"] for each in docker_engine.containers()} == before
     # and a polite end leaves them as well

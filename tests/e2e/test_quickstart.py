@@ -27,7 +27,7 @@ def test_the_quickstart_runs_the_example_in_docker(
     assert {entry["Service"]["ID"] for entry in found} == {row["id"] for row in rows}
     assert {entry["Service"]["Port"] for entry in found} == {row["port"] for row in rows}
     assert found[0]["Service"]["Tags"] == ["urlprefix-/helloworld"]
-    running = {labels["reconciler.task"] for labels in (each["Labels"] for each in docker_engine.containers())}
+    running = {each["Labels"]["reconciler.task"] for each in docker_engine.containers() if each["State"] == "running"}
     assert running == {row["id"] for row in rows}
     assert program.run("status").returncode == 0
     # applying the same again changes nothing
