@@ -36,7 +36,9 @@ def of_obstacles(plan: Plan, said: Mapping[str, str]) -> tuple[list[Event], dict
         text = f"{pending.count} of version {pending.task_version} can't be placed: {pending.reason}"
         found[f"pending {pending.service}"] = _event(f"{plan.cluster}/{pending.service}", text, Level.WARNING)
     for number, note in enumerate(plan.notes):
-        found[f"note {note.service} {number}"] = _event(f"{plan.cluster}/{note.service}", note.reason, Level.INFO)
+        found[f"note {note.service} {number}"] = _event(
+            f"{plan.cluster}/{note.service}", note.reason, Level.DEBUG if note.is_ordinary else Level.INFO
+        )
     now = {key: f"{event.subject}: {re.sub(r'[0-9.]+', '#', event.message)}" for key, event in found.items()}
     before = set(said.values())
     return [event for key, event in found.items() if now[key] not in before], now

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from reconciler.model.manifests import Service
 from reconciler.model.task import Health, Phase, Task
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.outage import Outage
@@ -37,6 +38,23 @@ class Standing(enum.IntEnum):
 
 PERHAPS_HEALTHY = frozenset({Standing.UNKNOWN, Standing.MISSING, Standing.HEALTHY})
 """Stopping one of these may take away a healthy task."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How many tasks a service may have.
+
+    Never fewer healthy ones than ``floor`` by the scheduler's doing, never more issued ones than ``ceiling``.
+    """
+
+    floor: int
+    desired: int
+    ceiling: int
+
+    @classmethod
+    def of(cls, service: Service) -> "Bounds":
+        """What the service says, made consistent (another program may have stored min above desired)."""
+        desired = min(service.desired, service.max_issued)
+        return cls(min(service.min_healthy, desired), desired, service.max_issued)
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

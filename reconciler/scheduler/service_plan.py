@@ -17,32 +17,15 @@ import msgspec
 
 from reconciler.model.manifests import Service
 from reconciler.model.task import RolloutPhase
-from reconciler.scheduler import rollout, stop_first
+from reconciler.scheduler import obstacles, rollout, stop_first
 from reconciler.scheduler.changes import Changes
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
-from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Member, Standing, members
+from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Bounds, Member, Standing, members
 from reconciler.scheduler.rollout import Course
 from reconciler.scheduler.steps import DropRollout, Note, Pending, SaveRollout, Step
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """How many tasks a service may have.
-
-    Never fewer healthy ones than ``floor`` by the scheduler's doing, never more issued ones than ``ceiling``.
-    """
-
-    floor: int
-    desired: int
-    ceiling: int
-
-    @classmethod
-    def of(cls, service: Service) -> "Bounds":
-        """What the service says, made consistent (another program may have stored min above desired)."""
-        desired = min(service.desired, service.max_issued)
-        return cls(min(service.min_healthy, desired), desired, service.max_issued)
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +63,7 @@ def plan_service(
     return ServicePlan(
         steps=tuple(steps),
         pending=tuple(changes.pending),
-        notes=tuple(Note(service=service.name, reason=each) for each in _reasons(course, changes, bounds, blocker)),
+        notes=obstacles.notes(service.name, course, changes, bounds, blocker),
         look_again_s=_next_retry((*changes.keepers.values(), *changes.leavers.values())),
     )
 
@@ -262,43 +245,3 @@ def _converged(changes: Changes, bounds: Bounds) -> bool:
 
 def _next_retry(group: Sequence[Member]) -> float | None:
     return min((member.wait_s for member in group if member.wait_s > 0), default=None)
-
-
-def _reasons(course: Course, changes: Changes, bounds: Bounds, blocker: str | None) -> list[str]:
-    """Why the service is not as it should be, beside what can't be placed."""
-    reasons = []
-    if course.failed:
-        version = course.target.definition.version
-        reasons.append(f"version {version} failed: {course.record.reason}; it is tried again when its content changes")
-        if course.start is None:
-            reasons.append("the version before it is not in the store any more, so nothing new starts")
-    missing = [each for each in (*changes.keepers.values(), *changes.leavers.values())
-               if each.standing is Standing.MISSING]  # fmt: skip
-    if missing:
-        hosts = sorted({each.task.host for each in missing})
-        reasons.append(
-            f"{len(missing)} of its tasks are on missing hosts ({', '.join(hosts)}): nothing is known of them"
-        )
-    reasons += [
-        f"{each.task.id} failed on {each.task.host} ({each.reason}); another starts in {each.wait_s:.0f} s"
-        for each in (*changes.keepers.values(), *changes.leavers.values())
-        if each.wait_s > 0
-    ]
-    if changes.leavers and not changes.steps:
-        reasons.append(blocker or _waits_for(changes, bounds))
-    return reasons
-
-
-def _waits_for(changes: Changes, bounds: Bounds) -> str:
-    """Why tasks that must go are still there."""
-    sick = [each for each in changes.keepers.values() if not each.healthy and not each.wait_s]
-    if sick:
-        first = sick[-1]
-        return f"waits until {first.task.id} on {first.task.host} is healthy: {first.reason}"
-    if bounds.floor == bounds.desired == bounds.ceiling:
-        return f"min = desired = max = {bounds.desired}, so no task may start or stop first: raise max or lower min"
-    if changes.pending and bounds.floor == bounds.desired:
-        return f"no host has room beside the old tasks, and min = desired = {bounds.desired} forbids to stop one first"
-    if changes.pending:
-        return "no host has room, nor would one if an old task stopped first"
-    return f"{changes.healthy} are healthy, and at least {bounds.floor} must stay"

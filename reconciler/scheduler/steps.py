@@ -63,10 +63,11 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a service is not (yet) as it should be."""
+    """Why a service is not (yet) as it should be. ``is_ordinary``: it will be, if all goes on as it does."""
 
     service: str
     reason: str
+    is_ordinary: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,59 @@
+"""Why a service is not as it should be, in words, beside what can't be placed. ``service_plan`` asks at its end."""
+
+from collections.abc import Iterator
+
+from reconciler.scheduler.changes import Changes
+from reconciler.scheduler.replicas import Bounds, Member, Standing
+from reconciler.scheduler.rollout import Course
+from reconciler.scheduler.steps import Note
+
+
+def notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: str | None) -> tuple[Note, ...]:
+    """All obstacles; ``blocker`` is what stopping first waits for, if it does."""
+    return tuple(_notes(service, course, changes, bounds, blocker))
+
+
+def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: str | None) -> Iterator[Note]:
+    left = (*changes.keepers.values(), *changes.leavers.values())
+    if course.failed:
+        version = course.target.definition.version
+        text = f"version {version} failed: {course.record.reason}; it is tried again when its content changes"
+        yield Note(service=service, reason=text)
+        if course.start is None:
+            text = "the version before it is not in the store any more, so nothing new starts"
+            yield Note(service=service, reason=text)
+    missing = [each.task.host for each in left if each.standing is Standing.MISSING]
+    if missing:
+        text = f"{len(missing)} of its tasks are on missing hosts ({', '.join(sorted(set(missing)))})"
+        yield Note(service=service, reason=f"{text}: nothing is known of them")
+    for each in left:
+        if each.wait_s > 0:
+            text = f"{each.task.id} failed on {each.task.host} ({each.reason}); another starts in {each.wait_s:.0f} s"
+            yield Note(service=service, reason=text)
+    if changes.leavers and not changes.steps:
+        yield _waits_for(service, changes, bounds, blocker)
+
+
+def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: str | None) -> Note:
+    """Why tasks that must go are still there."""
+    sick = [each for each in changes.keepers.values() if not each.healthy and not each.wait_s]
+    if blocker is None and sick:
+        return _waits_until_healthy(service, sick[-1])
+    if blocker is not None:
+        return Note(service=service, reason=blocker, is_ordinary=True)
+    desired = bounds.desired
+    if bounds.floor == desired == bounds.ceiling:
+        text = f"min = desired = max = {desired}, so no task may start or stop first: raise max or lower min"
+    elif changes.pending and bounds.floor == desired:
+        text = f"no host has room beside the old tasks, and min = desired = {desired} forbids to stop one first"
+    elif changes.pending:
+        text = "no host has room, nor would one if an old task stopped first"
+    else:
+        text = f"{changes.healthy} are healthy, and at least {bounds.floor} must stay"
+    return Note(service=service, reason=text)
+
+
+def _waits_until_healthy(service: str, member: Member) -> Note:
+    text = f"waits until {member.task.id} on {member.task.host} is healthy: {member.reason}"
+    is_young = member.standing in (Standing.STARTING, Standing.UNKNOWN)
+    return Note(service=service, reason=text, is_ordinary=is_young)
