@@ -9,6 +9,7 @@ import json
 import math
 import socket
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from typing import Any, Final
 from reconciler.errors import ExecutorError
 from reconciler.executors import docker_config, docker_report
 from reconciler.executors.commands import base_environment, run_script
-from reconciler.executors.docker_engine import Engine, NoImage
+from reconciler.executors.docker_engine import Engine, NameTaken, NoImage
 from reconciler.executors.docker_events import News
 from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
 from reconciler.executors.naming import instance_name
@@ -24,6 +25,7 @@ from reconciler.model.manifests import Container
 
 SETUP_TIMEOUT_S: Final = 600.0
 _LONGEST_STOP_S: Final = 86_400
+_CREATE_AGAIN_S: Final = (0.05, 0.2, 0.5)
 
 
 class Docker:
@@ -33,7 +35,7 @@ class Docker:
         self._owner = owner
         self._setup_timeout_s = setup_timeout_s
         self._engine = Engine(base_url)
-        self._news = News(self._engine, docker_config.TASK)
+        self._news = News(self._engine, docker_config.labels_of(owner))
         self._seen: dict[str, tuple[str, Observed]] = {}
 
     @property
@@ -49,7 +51,7 @@ class Docker:
 
     def observe(self) -> Sequence[Observed]:
         seen: dict[str, tuple[str, Observed]] = {}
-        for container_id, state in self._engine.containers(docker_config.TASK):
+        for container_id, state in self._engine.containers([docker_config.TASK]):
             known = self._seen.get(container_id)
             if known is None or known[0] != state:  # what did not change since the last look is not asked for again
                 known = self._look(container_id)
@@ -83,11 +85,7 @@ class Docker:
                 return
             self._engine.remove(name, force=True)
         self._run_setup(spec, container.setup)
-        try:
-            self._engine.create(name, body, wanted.platform)
-        except NoImage:
-            self._engine.pull(container.executor.image, wanted.platform)
-            self._engine.create(name, body, wanted.platform)
+        self._create(spec.ref, body, container.executor.image, wanted.platform)
         try:
             self._engine.start(name)
         except ExecutorError:
@@ -95,6 +93,23 @@ class Docker:
             with contextlib.suppress(ExecutorError):
                 self._engine.remove(name, force=True)
             raise
+
+    def _create(self, ref: Ref, body: Mapping[str, Any], image: str, platform: str) -> None:
+        name = instance_name(self._owner, ref)
+        for pause_s in _CREATE_AGAIN_S:
+            try:
+                self._engine.create(name, body, platform)
+            except NoImage:
+                self._engine.pull(image, platform)
+            except NameTaken:
+                # What an agent asked for that was killed meanwhile is still carried out.
+                if self._find(ref) is not None:
+                    self._engine.remove(name, force=True)
+                else:
+                    time.sleep(pause_s)
+            else:
+                return
+        self._engine.create(name, body, platform)
 
     def _run_setup(self, spec: Spec, setup: Sequence[str]) -> None:
         if not setup:

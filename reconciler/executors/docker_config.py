@@ -84,6 +84,11 @@ def of(spec: Spec) -> DockerContainer:
     return spec.container
 
 
+def labels_of(owner: Owner) -> list[str]:
+    """What to ask the engine for to hear only of one owner's containers."""
+    return [f"{STORE}={owner.store_id}", f"{MACHINE}={owner.machine}"]
+
+
 def marks_of_labels(labels: Mapping[str, str]) -> Marks | None:
     """Whose a container is; None if its labels don't say so."""
     try:

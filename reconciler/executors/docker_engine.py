@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import docker
@@ -45,6 +46,10 @@ class NoImage(ExecutorError):
     """The engine does not have the image."""
 
 
+class NameTaken(ExecutorError):
+    """A container of that name is there, or about to be."""
+
+
 class Engine:
     """One engine. Thread-safe. Every method raises ExecutorError."""
 
@@ -60,10 +65,10 @@ class Engine:
         with self._guard("docker"):
             self._client(_PING_S).ping()
 
-    def containers(self, label: str) -> list[tuple[str, str]]:
-        """Id and state of every container with this label, running or not."""
+    def containers(self, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """Id and state of every container with all these labels (``name`` or ``name=value``), running or not."""
         with self._guard("listing containers"):
-            found = self._client(_READ_S).containers(all=True, filters={"label": label})
+            found = self._client(_READ_S).containers(all=True, filters={"label": list(labels)})
             return [(summary["Id"], summary["State"]) for summary in found]
 
     def inspect(self, name: str) -> dict[str, Any] | None:
@@ -113,7 +118,7 @@ class Engine:
                     log.debug("pulling image %s: %s", image, progress.get("status"))
 
     def create(self, name: str, body: Mapping[str, Any], platform: str) -> None:
-        """Make a container. Raises NoImage if that is all that is missing."""
+        """Make a container. Raises NoImage if that is all that is missing, NameTaken if there is one."""
         with self._guard(f"creating container {name}"):
             client: Any = self._client(_WORK_S)  # the SDK does not type this call
             try:
@@ -121,6 +126,8 @@ class Engine:
             except docker.errors.ImageNotFound as error:
                 raise NoImage(_text(error)) from error
             except docker.errors.APIError as error:
+                if error.status_code == HTTPStatus.CONFLICT and "already in use" in _text(error):
+                    raise NameTaken(_text(error)) from error
                 raise self._start_failed(name, error) from error
 
     def start(self, name: str) -> None:

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import threading
+import time
+from collections.abc import Sequence
 from typing import Final
 
 from reconciler.errors import ExecutorError
@@ -11,19 +13,22 @@ from reconciler.executors.docker_engine import Engine
 log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 2.0
+_AFTER_S: Final = (0.3, 1.5)
+"""The engine tells of a death before its own list shows it, so one looks again a little later."""
 
 
 class News:
-    """Follows the events of containers with ``label`` in a thread of its own, from the first ``wait`` on."""
+    """Follows the events of containers with all of ``labels`` in a thread of its own, from the first ``wait`` on."""
 
-    def __init__(self, engine: Engine, label: str) -> None:
+    def __init__(self, engine: Engine, labels: Sequence[str]) -> None:
         self._engine = engine
-        self._label = label
-        self._filters: Final = {"type": ["container"], "event": ["start", "die"], "label": [label]}
+        self._labels = list(labels)
+        self._filters: Final = {"type": ["container"], "event": ["start", "die"], "label": self._labels}
         self._news = threading.Event()
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._again_at: list[float] = []
 
     def wait(self, timeout_s: float) -> bool:
         """Block until something may have happened (True), or the time is over (False)."""
@@ -31,10 +36,16 @@ class News:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._follow, name="docker-events", daemon=True)
                 self._thread.start()
-        if not self._news.wait(timeout_s):
-            return False
-        self._news.clear()
-        return not self._closed.is_set()
+        now = time.monotonic()
+        if self._news.wait(min([timeout_s, *(at - now for at in self._again_at[:1])])):
+            self._news.clear()
+            now = time.monotonic()
+            self._again_at = [now + after for after in _AFTER_S]
+            return not self._closed.is_set()
+        if self._again_at and time.monotonic() >= self._again_at[0]:
+            del self._again_at[0]
+            return True
+        return False
 
     def close(self) -> None:
         """End the thread; a ``wait`` returns. The engine is to be closed before."""
@@ -62,5 +73,5 @@ class News:
 
     def _states(self) -> list[tuple[str, str]] | None:
         with contextlib.suppress(ExecutorError):
-            return sorted(self._engine.containers(self._label))
+            return sorted(self._engine.containers(self._labels))
         return None

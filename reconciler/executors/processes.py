@@ -45,7 +45,10 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class TaskProcesses(msgspec.Struct, frozen=True):
-    """What lives of one container. ``beside`` are its check and stop scripts, which are no sign of its life."""
+    """What lives of one container, the oldest first: a shell must hear of its end before its child dies of it.
+
+    ``beside`` are its check and stop scripts, which are no sign of its life.
+    """
 
     marks: Marks
     own: tuple[Process, ...]
@@ -54,7 +57,7 @@ class TaskProcesses(msgspec.Struct, frozen=True):
     @property
     def first(self) -> Process:
         """The one to watch: the leader of a session if there is one, else the oldest."""
-        return min(self.own, key=lambda process: (not process.leads, process.started, process.pid))
+        return next((process for process in self.own if process.leads), self.own[0])
 
 
 class ProcessTable:
@@ -92,7 +95,7 @@ class ProcessTable:
             _, own, beside = tasks.setdefault((marks.owner, marks.ref), (marks, [], []))
             (beside if marks.role else own).append(process)
         self._forget(living)
-        return {key: TaskProcesses(_life(marks), tuple(own), tuple(beside))
+        return {key: TaskProcesses(_life(marks), _oldest_first(own), _oldest_first(beside))
                 for key, (marks, own, beside) in tasks.items()}  # fmt: skip
 
     def _living(self) -> dict[Process, Marks | None]:
@@ -108,7 +111,7 @@ class ProcessTable:
             if not new:
                 break
             listed |= new
-            for pid in new:
+            for pid in sorted(new, reverse=True):  # the youngest first: they are the most likely to be gone soon
                 process = look(pid)
                 if process is not None:
                     living[process] = self._marks(process, uptime_s)
@@ -263,6 +266,10 @@ def _read(path: str) -> bytes | None:
         return None
     finally:
         os.close(fd)
+
+
+def _oldest_first(processes: Iterable[Process]) -> tuple[Process, ...]:
+    return tuple(sorted(processes, key=lambda process: (process.started, process.pid)))
 
 
 def _life(marks: Marks) -> Marks:

@@ -123,12 +123,12 @@ def test_what_another_owner_runs_is_seen_as_theirs_and_never_touched(stage: Stag
 
 def test_two_owners_run_the_same_task_side_by_side(stage: Stage) -> None:
     spec = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
-    other = stage.another_executor(Owner("another-store", stage.owner.machine))
+    theirs = Owner(f"{stage.owner.store_id}-other", stage.owner.machine)
+    other = stage.another_executor(theirs)
     other.start(spec)
     try:
         stage.executor.stop(spec.ref, spec.container, 20)
-        theirs = [each for each in other.observe() if each.ref == spec.ref and each.owner != stage.owner]
-        assert [each.running for each in theirs] == [True]
+        assert [each.running for each in other.observe() if each.owner == theirs] == [True]
     finally:
         other.stop(spec.ref, spec.container, 1)
         other.remove(spec.ref)

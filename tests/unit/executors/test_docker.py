@@ -405,6 +405,17 @@ def test_deaths_are_news_without_a_stream_of_events_too(docker_engine: DockerEng
         host.close()
 
 
+def test_what_others_do_on_the_engine_is_no_news(docker_engine: DockerEngine) -> None:
+    host, other = Host(docker_engine), Host(docker_engine)
+    try:
+        wait_until(lambda: not host.executor.wait(0.5), what="no more news")
+        other.start(cmd=SLEEP)
+        assert not host.executor.wait(1)
+    finally:
+        host.close()
+        other.close()
+
+
 def test_closing_ends_a_wait(docker_engine: DockerEngine) -> None:
     host = Host(docker_engine)
     wait_until(lambda: not host.executor.wait(0.5), what="no more news")

@@ -15,10 +15,12 @@ from reconciler.executors.docker_flags import FLAGS
 from reconciler.executors.interface import Owner, Ref, Spec
 from reconciler.model.manifests import DockerContainer, DockerExecutor
 from tests.support.docker import DockerEngine, unavailable
+from tests.support.ports import port_block
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-flags")]
 
 NETWORK = "reconciler-test-flags"
+SUBNET, SUBNET6 = "SUBNET", "SIX"
 
 SAMPLES: dict[str, list[list[str]]] = {
     "--add-host": [["--add-host=db:10.0.0.9", "--add-host", "cache:fd00::1"], ["--add-host=here:host-gateway"]],
@@ -60,8 +62,8 @@ SAMPLES: dict[str, list[list[str]]] = {
     "--health-timeout": [["--health-cmd=true", "--health-timeout=500ms"]],
     "--hostname": [["--hostname=web"], ["-h", "web2"]],
     "--init": [["--init"], ["--init=true"], ["--init=false"]],
-    "--ip": [[f"--network={NETWORK}", "--ip=10.231.7.9"]],
-    "--ip6": [[f"--network={NETWORK}", "--ip6=fd00:231::9"]],
+    "--ip": [[f"--network={NETWORK}", f"--ip={SUBNET}.9"]],
+    "--ip6": [[f"--network={NETWORK}", f"--ip6={SUBNET6}::9"]],
     "--ipc": [["--ipc=host"], ["--ipc=shareable"]],
     "--label": [["--label=team=web", "-l", "bare"], ["--label=spaced=one two"]],
     "--link-local-ip": [[f"--network={NETWORK}", "--link-local-ip=169.254.34.68"]],
@@ -130,14 +132,22 @@ def bench(docker_engine: DockerEngine) -> Iterator["Bench"]:
         unavailable("the docker command is needed to compare with")
     client = docker_engine.client
     name = f"{NETWORK}-{uuid.uuid4().hex[:6]}"
-    subnets = [{"Subnet": "10.231.7.0/24"}, {"Subnet": "fd00:231::/64"}]
+    block = port_block()[0] // 200 % 250  # of this test process alone: several may run beside each other
+    subnet, subnet6 = f"10.231.{block}", f"fd00:231:{block}"
+    subnets = [{"Subnet": f"{subnet}.0/24"}, {"Subnet": f"{subnet6}::/64"}]
     network = client.create_network(name, driver="bridge", ipam={"Config": subnets}, enable_ipv6=True)
     other = client.create_container(docker_engine.image(), name=f"reconciler-test-other-{uuid.uuid4().hex[:6]}")
     volume = client.create_volume(f"reconciler-test-data-{uuid.uuid4().hex[:6]}")
     engine = Engine()
+    names = {
+        NETWORK: name,
+        SUBNET: subnet,
+        SUBNET6: subnet6,
+        "reconciler-test-other": other["Id"],
+        "reconciler-test-data": volume["Name"],
+    }
     try:
-        yield Bench(docker_engine, engine, {NETWORK: name, "reconciler-test-other": other["Id"],
-                                            "reconciler-test-data": volume["Name"]})  # fmt: skip
+        yield Bench(docker_engine, engine, names)
     finally:
         engine.close()
         for container in docker_engine.containers():
