@@ -1,27 +1,29 @@
 """``reconciler validate``: are these manifests right? For people, for CI, and before a commit."""
 
-import json
+import gc
+import os
 import sys
-from typing import Final
+from pathlib import Path
 
 import click
+import msgspec
 
+from reconciler.cli.checks import checks
 from reconciler.cli.inputs import read_files
 from reconciler.cli.options import format_option
+from reconciler.cli.reports import FORMATS, report
 from reconciler.errors import UsageError
-from reconciler.manifests.load import Loaded, load
-from reconciler.manifests.problem import Problem
-from reconciler.manifests.rules import Severity
+from reconciler.manifests.checks import Checks
+from reconciler.manifests.disk_cache import judge
 from reconciler.manifests.settings import SETTINGS_NAME
-
-_COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+from reconciler.manifests.verdict import Verdict
 
 
 @click.command(
     epilog="""
 \b
 Exit codes:
-  0  valid (there may be warnings)
+  0  valid (there may be warnings, unless --strict)
   1  invalid
   2  could not check: no such file, or nothing found to check
 
@@ -31,13 +33,36 @@ Examples:
   reconciler validate clusters.yml services/ task_definitions/
   git show HEAD:web.yml | reconciler validate -
   reconciler validate manifests/ --format json | jq '.problems[].code'
+  reconciler validate manifests/ --changed-since origin/main --format github
 
-Every field is explained in docs/manifests.md.
+Every field is explained in docs/manifests.md, every problem by `reconciler rules`, CI in docs/validate-in-ci.md.
 """
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@format_option("text", "json")
-def validate(paths: tuple[str, ...], output_format: str) -> None:
+@format_option(*FORMATS)
+@click.option("--strict", is_flag=True, help="Warnings make it invalid too.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="DIR",
+    help="A folder with your own rules as JSON Schema files. May be given several times.",
+)
+@click.option(
+    "--changed-since",
+    "revision",
+    metavar="REV",
+    help="Only problems that the change since the git revision REV touches: on its lines, or new because of it.",
+)
+@click.option("--no-cache", is_flag=True, help="Remember nothing of earlier runs, and leave nothing for later ones.")
+def validate(
+    paths: tuple[str, ...],
+    output_format: str,
+    strict: bool,
+    policies: tuple[str, ...],
+    revision: str | None,
+    no_cache: bool,
+) -> None:
     """Check manifests, and say where each mistake is and what to do about it.
 
     PATH is a file, or a folder of which all *.yml, *.yaml and *.json are checked (but hidden ones, and what its
@@ -46,47 +71,35 @@ def validate(paths: tuple[str, ...], output_format: str) -> None:
 
     Checked are the syntax, every field against the schemas, and what must hold between objects: that services, task
     definitions and versions exist, min <= desired <= max, nothing declared twice, ids and ports that clash.
+
+    A comment `# reconciler: ignore=RC012 and the reason`, on the line of a problem or alone above it, takes it out.
     """
-    loaded = load(read_files(paths))
-    if loaded.valid and not loaded.files:
+    gc.disable()  # the process ends before there is anything to collect, and looking for it takes a fifth of the time
+    wanted = checks(policies)
+    files = read_files(paths)
+    verdict = judge(files, wanted, None if no_cache else _cache_folder())
+    if not verdict.names and verdict.valid:
         raise UsageError(f"nothing to check in {', '.join(paths)}", hint=f"look at ignore in {SETTINGS_NAME}")
-    if output_format == "json":
-        click.echo(json.dumps(as_json(loaded), indent=2, ensure_ascii=False))
-    else:
-        for problem in loaded.problems:
-            click.echo(_line(problem))
-        click.echo(summary(loaded))
-    sys.exit(0 if loaded.valid else 1)
+    if revision is not None:
+        verdict = _touched(verdict, revision, paths, wanted)
+    verdict = msgspec.structs.replace(verdict, strict=strict)
+    click.echo(report(output_format)(verdict, wanted.policies))
+    sys.exit(0 if verdict.valid else 1)
 
 
-def as_json(loaded: Loaded) -> dict[str, object]:
-    """The stable form for programs."""
-    return {
-        "valid": loaded.valid,
-        "files": loaded.files,
-        "objects": len(loaded.objects),
-        "errors": len(loaded.errors),
-        "warnings": len(loaded.warnings),
-        "problems": [problem.as_json() for problem in loaded.problems],
-    }
+def _touched(verdict: Verdict, revision: str, paths: tuple[str, ...], wanted: Checks) -> Verdict:
+    """The verdict with only those problems that the change since ``revision`` touches."""
+    from reconciler.manifests.changes import changes_since, touched
+
+    if "-" in paths:
+        raise UsageError("--changed-since needs files in a git repository, not the standard input")
+    changes = changes_since(revision, paths)
+    before = judge(changes.before, wanted, None)
+    shown = touched(verdict.problems, changes, before.problems)
+    return msgspec.structs.replace(verdict, problems=tuple(shown), elsewhere=len(verdict.problems) - len(shown))
 
 
-def summary(loaded: Loaded) -> str:
-    """``valid: 3 files, 7 objects, no errors, 1 warning``."""
-    counts = [
-        _count(loaded.files, "file"),
-        _count(len(loaded.objects), "object"),
-        _count(len(loaded.errors), "error"),
-        _count(len(loaded.warnings), "warning"),
-    ]
-    return f"{'valid' if loaded.valid else 'invalid'}: {', '.join(counts)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
-
-
-def _line(problem: Problem) -> str:
-    """The one text form; click takes the colours out again when the output is no terminal."""
-    severity = click.style(str(problem.severity), fg=_COLOURS[problem.severity], bold=True)
-    return str(problem).replace(f": {problem.severity} {problem.code} ", f": {severity} {problem.code} ", 1)
+def _cache_folder() -> Path | None:
+    """Where answers are remembered; None when the user has no folder for it."""
+    folder = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME") and str(Path("~/.cache").expanduser()))
+    return Path(folder) / "reconciler" / "validate" if folder else None

@@ -2,27 +2,26 @@
 
 from typing import Any
 
+import msgspec
+
 from reconciler.manifests.scalars import Unquoted
 
 
-class Node:
+class Node(msgspec.Struct, eq=False, array_like=True):
     """A value and where it is written. ``line`` and ``column`` count from 1.
 
     ``value`` is plain (dict, list, str, …); ``fields`` and ``items`` are the nodes inside of a mapping or list;
     ``keys`` are where the mapping's keys stand. ``text`` is how a plain scalar is written.
     """
 
-    __slots__ = ("column", "fields", "items", "keys", "line", "size", "text", "value")
-
-    def __init__(self, line: int, column: int, value: Any, text: str | None = None) -> None:
-        self.line = line
-        self.column = column
-        self.value = value
-        self.text = text
-        self.fields: dict[str, Node] = {}
-        self.items: list[Node] = []
-        self.keys: dict[str, tuple[int, int]] = {}
-        self.size = 1
+    line: int
+    column: int
+    value: Any
+    text: str | None = None
+    fields: dict[str, "Node"] = {}
+    items: list["Node"] = []
+    keys: dict[str, tuple[int, int]] = {}
+    size: int = 1
 
 
 def describe(value: object) -> str:

@@ -9,7 +9,9 @@ from typing import Final
 
 from reconciler.manifests import rules
 from reconciler.manifests.check_rules import check_problems
+from reconciler.manifests.checks import FlagCheck
 from reconciler.manifests.entries import Entry
+from reconciler.manifests.flag_rules import flag_problems
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rules import Rule
@@ -20,8 +22,11 @@ MAX_OBJECT_BYTES: Final = 256 * 1024
 """Half of what Consul takes: a record beside it, and base64 in a transaction, need room as well."""
 
 
-def object_problems(entry: Entry) -> Iterator[Problem]:
-    """The problems within one object; none for an object whose fields are wrong already."""
+def object_problems(entry: Entry, docker_flags: FlagCheck | None = None) -> Iterator[Problem]:
+    """The problems within one object; none for an object whose fields are wrong already.
+
+    ``docker_flags`` says what is wrong with flags of docker; None: they are not looked at.
+    """
     match entry.object:
         case None:
             return
@@ -31,6 +36,8 @@ def object_problems(entry: Entry) -> Iterator[Problem]:
             yield from _service(service, entry)
         case TaskDefinition() as definition:
             yield from _definition(definition, entry)
+            if docker_flags is not None:
+                yield from flag_problems(definition, entry, docker_flags)
         case Host() as host:
             yield from _host(host, entry)
     size = len(encode(entry.object))

@@ -20,8 +20,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def slug(self) -> str:
-        """The rule's name, for people: ``service-task-missing``."""
-        return RULES[self.code].slug
+        """The rule's name, for people: ``service-task-missing``; a policy's code is its name."""
+        rule = RULES.get(self.code)
+        return rule.slug if rule else self.code
 
     @property
     def sort_key(self) -> tuple[str, int, int, str, str]:

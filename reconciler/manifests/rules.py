@@ -1,7 +1,8 @@
 """Every rule that a manifest can break, in one table. ``validate``, the docs and the tests are made from it.
 
 A code is stable: it is never given to another rule, and never changes its meaning. RC001 to RC019 are about objects
-and how they fit together, RC020 to RC039 about single fields, RC040 and on about reading the file at all.
+and how they fit together, RC020 to RC039 about single fields, RC040 to RC059 about reading the file at all, RC060 and
+on about comments to ``validate`` and what other parts refuse. ``rule_texts`` has more words and an example for each.
 """
 
 import enum
@@ -18,21 +19,26 @@ class Severity(enum.StrEnum):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """``slug`` is the name that people remember, ``remedy`` what to do when a message has nothing more exact."""
+    """``slug`` is the name that people remember, ``remedy`` what to do when a message has nothing more exact.
+
+    ``ignorable``: a comment may say that it does not count. Only where the objects are whole and can be stored all the
+    same: an ignored error must never make an object disappear.
+    """
 
     code: str
     slug: str
     severity: Severity
     summary: str
     remedy: str
+    ignorable: bool
 
 
-def _error(code: str, slug: str, summary: str, remedy: str) -> Rule:
-    return Rule(code=code, slug=slug, severity=Severity.ERROR, summary=summary, remedy=remedy)
+def _error(code: str, slug: str, summary: str, remedy: str, *, ignorable: bool = False) -> Rule:
+    return Rule(code=code, slug=slug, severity=Severity.ERROR, summary=summary, remedy=remedy, ignorable=ignorable)
 
 
-def _warning(code: str, slug: str, summary: str, remedy: str) -> Rule:
-    return Rule(code=code, slug=slug, severity=Severity.WARNING, summary=summary, remedy=remedy)
+def _warning(code: str, slug: str, summary: str, remedy: str, *, ignorable: bool = True) -> Rule:
+    return Rule(code=code, slug=slug, severity=Severity.WARNING, summary=summary, remedy=remedy, ignorable=ignorable)
 
 
 # Objects, and how they fit together.
@@ -52,7 +58,11 @@ DISCOVERY_NAMES_COLLIDE: Final = _error(
     "rename one of the clusters or services",
 )
 CLUSTER_SERVICE_MISSING: Final = _error(
-    "RC010", "cluster-service-missing", "A cluster lists a service that is not declared.", "declare it or take it out"
+    "RC010",
+    "cluster-service-missing",
+    "A cluster lists a service that is not declared.",
+    "declare it or take it out",
+    ignorable=True,
 )
 SERVICE_IN_NO_CLUSTER: Final = _warning(
     "RC011",
@@ -65,12 +75,14 @@ SERVICE_TASK_MISSING: Final = _error(
     "service-task-missing",
     "A service names a task definition that is not declared.",
     "declare the task definition or correct task_name",
+    ignorable=True,
 )
 SERVICE_VERSION_MISSING: Final = _error(
     "RC013",
     "service-version-missing",
     "A service names a version of its task definition that is not declared.",
     "declare that version or correct task_version",
+    ignorable=True,
 )
 COUNTS_OUT_OF_ORDER: Final = _error(
     "RC014", "counts-out-of-order", "Not min <= desired <= max.", "make min <= desired <= max"
@@ -197,11 +209,33 @@ EMPTY_FILE: Final = _error(
     "RC051", "empty-file", "An empty file; perhaps it was cut off.", "remove it, or declare something in it"
 )
 NOTHING_DECLARED: Final = _warning(
-    "RC052", "nothing-declared", "A file that declares nothing.", "remove it, or declare something in it"
+    "RC052",
+    "nothing-declared",
+    "A file that declares nothing.",
+    "remove it, or declare something in it",
+    ignorable=False,
 )
 NOT_JSON: Final = _error("RC053", "not-json", "A .json file that is not JSON.", "correct it, or call it .yml")
 BAD_ALIAS: Final = _error(
     "RC054", "bad-alias", "An alias without its anchor, or inside it.", "define the anchor before its aliases"
+)
+
+# Comments to validate, and what other parts refuse.
+BAD_IGNORE: Final = _error(
+    "RC060",
+    "bad-ignore",
+    "A comment that should ignore a problem, but can not.",
+    "write # reconciler: ignore=RC012 and then the reason",
+)
+UNUSED_IGNORE: Final = _warning(
+    "RC061", "unused-ignore", "A comment ignores what is not there.", "remove the comment", ignorable=False
+)
+DOCKER_FLAG: Final = _error(
+    "RC062",
+    "docker-flag",
+    "A flag of docker run that the agent does not take.",
+    "remove the flag, or write it as the message says",
+    ignorable=True,
 )
 
 RULES: Final[dict[str, Rule]] = {rule.code: rule for rule in list(globals().values()) if isinstance(rule, Rule)}

@@ -14,6 +14,7 @@ import yaml
 from reconciler.errors import UsageError
 from reconciler.manifests import rules, syntax_errors
 from reconciler.manifests.file_text import Unreadable, text_of
+from reconciler.manifests.ignores import Comment, comments
 from reconciler.manifests.nodes import Node, describe
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rules import Rule
@@ -30,12 +31,13 @@ MAX_PROBLEMS: Final = 500
 class Read(msgspec.Struct, frozen=True):
     """What a file holds: its documents as far as they could be read (empty ones left out), and what is wrong.
 
-    ``complete`` False: the file could not be read to its end, so it may declare more.
+    ``complete`` False: the file could not be read to its end, so it may declare more. ``comments`` are those to us.
     """
 
     documents: tuple[Node, ...]
     problems: tuple[Problem, ...]
     complete: bool
+    comments: tuple[Comment, ...] = ()
 
 
 class _Frame:
@@ -76,7 +78,7 @@ def read(content: bytes, *, is_json: bool = False) -> Read:
         reader.problems.append(unreadable.problem)
     if not reader.documents and not reader.problems:
         reader.note(rules.NOTHING_DECLARED, 1, 1, "this file declares nothing")
-    return Read(tuple(reader.documents), tuple(reader.problems), complete)
+    return Read(tuple(reader.documents), tuple(reader.problems), complete, tuple(reader.comments))
 
 
 class _Reader:
@@ -86,6 +88,7 @@ class _Reader:
         self.is_json = is_json
         self.documents: list[Node] = []
         self.problems: list[Problem] = []
+        self.comments: list[Comment] = []
         self.anchors: dict[str, Node | None] = {}
         self.alias_nodes = 0
         self.stack: list[_Frame] = []
@@ -97,9 +100,12 @@ class _Reader:
 
     def compose(self, text: str) -> None:
         """Read all documents; raises Unreadable where that is not possible any more."""
+        self.comments = [] if self.is_json else comments(text)
         try:
             for event in _events(text):
                 self.take(event)
+                if self.comments and isinstance(event, yaml.ScalarEvent):
+                    self.leave_out_comments_in(event)
         except yaml.MarkedYAMLError as error:
             found = syntax_errors.explain(error, text)
             _stop(found.rule, found.line, found.column, found.message, found.hint)
@@ -126,6 +132,13 @@ class _Reader:
             case yaml.DocumentStartEvent():
                 self.anchors = {}
                 self.alias_nodes = 0
+
+    def leave_out_comments_in(self, event: yaml.ScalarEvent) -> None:
+        """What looks like a comment inside of a text is none."""
+        begin: Any = event.start_mark
+        end: Any = event.end_mark
+        start, stop = (begin.line + 1, begin.column + 1), (end.line + 1, end.column + 1)
+        self.comments = [each for each in self.comments if not start <= (each.line, each.column) < stop]
 
     def scalar(self, event: yaml.ScalarEvent) -> Node:
         line, column = _place(event)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.manifests.load import load
+from reconciler.cli.checks import checks
+from reconciler.manifests.load import ParseCache, load
 from reconciler.manifests.rules import RULES
 
 FOLDER = Path(__file__).parent
@@ -28,7 +29,7 @@ def test_a_broken_manifest_gives_exactly_the_problem_and_line_in_its_name(path: 
     assert named is not None, "name the file after its rule and line"
     rule = RULES[named[1].upper()]
 
-    loaded = load([(path.name, path.read_bytes())])
+    loaded = load([(path.name, path.read_bytes())], cache=ParseCache(checks([])))
 
     assert [(found.code, found.line, found.severity) for found in loaded.problems] == [
         (rule.code, int(named[2]), rule.severity)

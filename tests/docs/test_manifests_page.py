@@ -10,7 +10,7 @@ from reconciler.manifests.file_text import MAX_FILE_BYTES
 from reconciler.manifests.load import load
 from reconciler.manifests.object_rules import MAX_OBJECT_BYTES
 from reconciler.manifests.rules import RULES
-from reconciler.manifests.schema import schemas
+from reconciler.manifests.schema_files import schemas
 from reconciler.manifests.yaml_reader import MAX_ALIAS_NODES, MAX_DEPTH
 from tests.docs.pages import ROOT
 

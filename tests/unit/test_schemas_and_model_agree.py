@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from reconciler.manifests.schema import SCHEMAS, _validator, schema_folder, schemas
+from reconciler.manifests.schema_files import SCHEMAS, schema_folder, schemas
 from reconciler.manifests.settings import Settings
+from reconciler.manifests.validator import validator as _validator
 from reconciler.model.codec import encode
 from reconciler.model.manifests import (
     BashContainer,

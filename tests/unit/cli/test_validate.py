@@ -64,7 +64,10 @@ def test_json_is_for_programs(folder: Path) -> None:
     assert done.returncode == 1
     answer = json.loads(done.stdout)
     problems = answer.pop("problems")
-    assert answer == {"valid": False, "files": 3, "objects": 1, "errors": 1, "warnings": 1}
+    assert answer == {"valid": False, "strict": False, "files": 3, "objects": 1, "errors": 1, "warnings": 1} | {
+        "elsewhere": 0,
+        "ignored": [],
+    }
     assert problems[0] == {
         "code": "RC021",
         "rule": "unknown-field",
@@ -84,11 +87,14 @@ def test_json_says_so_when_all_is_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert json.loads(done.stdout) == {
         "valid": True,
+        "strict": False,
         "files": 1,
         "objects": 1,
         "errors": 0,
         "warnings": 0,
+        "elsewhere": 0,
         "problems": [],
+        "ignored": [],
     }
 
 

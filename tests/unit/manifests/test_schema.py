@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import UsageError
-from reconciler.manifests import rules, schema
+from reconciler.manifests import rules, schema_files, validator
 from reconciler.manifests.field_names import closest
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.problem import Problem
-from reconciler.manifests.schema import check, schema_folder, schemas
+from reconciler.manifests.schema import check
+from reconciler.manifests.schema_files import schema_folder, schemas
 from reconciler.manifests.schema_words import Fault, explain
 from reconciler.manifests.yaml_reader import read
 from reconciler.model.manifests import Cluster
@@ -187,7 +188,7 @@ def test_every_problem_of_a_document_is_found() -> None:
 
 
 def test_what_the_model_alone_refuses_is_a_problem_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "_faults", lambda *_: [])
+    monkeypatch.setattr(validator, "faults", lambda *_: [])
     (problem,) = problems("clusters:\n  - name: a b\n")
     assert (problem.code, problem.line) == (rules.REFUSED_BY_MODEL.code, 2)
 
@@ -207,7 +208,7 @@ def test_a_guess_is_made_only_when_it_is_near(word: str, choice: str | None) -> 
 
 
 def test_an_installation_without_schemas_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "__file__", str(tmp_path / "site" / "reconciler" / "manifests" / "schema.py"))
+    monkeypatch.setattr(schema_files, "__file__", str(tmp_path / "site" / "reconciler" / "manifests" / "schema.py"))
     with pytest.raises(UsageError, match="Schemas are missing"):
         schema_folder()
 
@@ -216,7 +217,7 @@ def test_the_schemas_in_the_installed_package_come_first(tmp_path: Path, monkeyp
     for folder in (tmp_path / "reconciler" / "_schemas", tmp_path / "schemas"):
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text("{}")
-    monkeypatch.setattr(schema, "__file__", str(tmp_path / "reconciler" / "manifests" / "schema.py"))
+    monkeypatch.setattr(schema_files, "__file__", str(tmp_path / "reconciler" / "manifests" / "schema.py"))
     assert schema_folder() == tmp_path / "reconciler" / "_schemas"
     (tmp_path / "reconciler" / "_schemas" / "manifest.json").unlink()
     assert schema_folder() == tmp_path / "schemas"

@@ -1,0 +1,66 @@
+"""Remembers what files came to by their content, so that an unchanged file is not parsed and checked again.
+
+``load`` uses one; sync keeps it from revision to revision, ``validate`` keeps it on disk (see ``disk_cache``).
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from reconciler.manifests.checks import NO_CHECKS, Checks
+from reconciler.manifests.parsed import FileKind, Parsed, from_bytes, kind_of, parse
+
+Key: TypeAlias = bytes
+"""A file's kind and the hash of its content."""
+
+
+class ParseCache:
+    """Give the same one to each ``load`` of a source. Only what the last loads used is kept.
+
+    Not for several threads at once. ``known`` is what an earlier process found, in its compact form.
+    """
+
+    def __init__(self, checks: Checks = NO_CHECKS, known: Mapping[Key, bytes] | None = None) -> None:
+        self.checks = checks
+        self.known = dict(known or {})
+        self._used: deque[dict[Key, Parsed]] = deque(maxlen=3)
+        """By the load that goes on, last, and the two before it."""
+        self.parsed_files = 0
+        """How many files had to be parsed so far."""
+
+    def begin(self) -> None:
+        """A load begins."""
+        self._used.append({})
+
+    def parse(self, name: str, content: bytes) -> Parsed:
+        """What ``content`` comes to, in a file of this name."""
+        kind = kind_of(name)
+        key = key_of(kind, content)
+        found = next((used[key] for used in self._used if key in used), None) or self._known(key)
+        if found is None:
+            found = parse(content, kind, self.checks)
+            self.parsed_files += 1
+        self._used[-1][key] = found
+        return found
+
+    @property
+    def used(self) -> Mapping[Key, Parsed]:
+        """What the last load used."""
+        return self._used[-1] if self._used else {}
+
+    def _known(self, key: Key) -> Parsed | None:
+        compact = self.known.get(key)
+        if compact is None:
+            return None
+        try:
+            return from_bytes(compact)
+        except (msgspec.MsgspecError, KeyError):
+            return None
+
+
+def key_of(kind: FileKind, content: bytes) -> Key:
+    """What a file is known by."""
+    return bytes((kind,)) + hashlib.sha256(content).digest()

@@ -1,0 +1,102 @@
+"""What ``validate`` found in earlier runs, under the user's cache folder. Called by ``validate`` only.
+
+Two things are remembered for each set of paths: the verdict on exactly these files, and what each file came to by
+itself, so that after a change only the changed files are parsed. A hash of the content, of the checks and of the
+program's own code decides whether they are the same; the cache may be deleted at any time, and what can't be read is
+not used. A few files are checked faster than a cache is read, so they never touch it.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from reconciler.manifests.cache import Key, ParseCache, key_of
+from reconciler.manifests.checks import Checks
+from reconciler.manifests.load import load
+from reconciler.manifests.parallel import parse_all
+from reconciler.manifests.parsed import kind_of, to_bytes
+from reconciler.manifests.verdict import Verdict, verdict_on
+
+WORTH_FILES: Final = 64
+"""Fewer files are checked without a cache."""
+MOST_CACHES: Final = 16
+"""So many sets of paths are remembered; the oldest go."""
+
+
+class _Remembered(msgspec.Struct, frozen=True, array_like=True):
+    asked: bytes
+    verdict: msgspec.Raw
+    files: dict[Key, bytes]
+
+
+def judge(files: Sequence[tuple[str, bytes]], checks: Checks, folder: Path | None) -> Verdict:
+    """The verdict on ``files`` (name, content), with the cache in ``folder``; None: without one."""
+    if folder is None or len(files) < WORTH_FILES:
+        return verdict_on(load(files, cache=_prepared(files, checks, {})))
+    place = folder / f"{_hash([_program(), checks.digest, *(name.encode() for name, _ in files)]).hex()}.msgpack"
+    asked = _hash([part for name, content in files for part in (name.encode(), content)])
+    remembered = _read(place)
+    if remembered is not None and remembered.asked == asked:
+        with contextlib.suppress(msgspec.MsgspecError):
+            return msgspec.msgpack.decode(remembered.verdict, type=Verdict)
+    cache = _prepared(files, checks, remembered.files if remembered else {})
+    verdict = verdict_on(load(files, cache=cache))
+    compact = {key: cache.known.get(key) or to_bytes(parsed) for key, parsed in cache.used.items()}
+    _write(place, _Remembered(asked, msgspec.Raw(msgspec.msgpack.encode(verdict)), compact))
+    return verdict
+
+
+def _prepared(files: Sequence[tuple[str, bytes]], checks: Checks, known: dict[Key, bytes]) -> ParseCache:
+    """A cache that holds what is known, and the rest of ``files`` if it is so much that all cores should parse it."""
+    kinds = {key_of(kind_of(name), content): (kind_of(name), content) for name, content in files}
+    missing = {key: file for key, file in kinds.items() if key not in known}
+    if len(missing) >= WORTH_FILES:
+        parsed = parse_all(list(missing.values()), checks)
+        known = known | dict(zip(missing, parsed, strict=True))
+    return ParseCache(checks, known)
+
+
+def _hash(parts: Sequence[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
+
+
+def _program() -> bytes:
+    """Differs when the program does: also in a checkout that somebody works on, whose version stays the same."""
+    package = Path(__file__).resolve().parents[1]
+    folders = (package / "manifests", package / "model", package / "executors", package.parent / "schemas")
+    stamps = [
+        f"{entry.name} {entry.stat().st_size} {entry.stat().st_mtime_ns}"
+        for folder in (*folders, package / "_schemas")
+        if folder.is_dir()
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
+        if entry.is_file()
+    ]
+    return "\n".join([str(package), *stamps]).encode()
+
+
+def _read(place: Path) -> _Remembered | None:
+    try:
+        return msgspec.msgpack.decode(place.read_bytes(), type=_Remembered)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _write(place: Path, remembered: _Remembered) -> None:
+    """Keep it if that is possible; nothing depends on it."""
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".", delete=False) as draft:
+            draft.write(msgspec.msgpack.encode(remembered))
+        Path(draft.name).replace(place)
+        kept = sorted(place.parent.glob("*.msgpack"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in kept[MOST_CACHES:]:
+            old.unlink(missing_ok=True)

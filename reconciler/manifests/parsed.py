@@ -1,0 +1,158 @@
+"""What the content of one file came to, whatever the file is called. Made by ``load``, remembered by ``cache``.
+
+It holds no more of the file than what is asked later on: the whole tree of a file is many times its size.
+"""
+
+import enum
+from typing import Final
+
+import msgspec
+
+from reconciler.manifests import rules
+from reconciler.manifests.checks import Checks
+from reconciler.manifests.entries import KINDS, Entry
+from reconciler.manifests.ignores import Ignore
+from reconciler.manifests.ignores import parse as parse_comments
+from reconciler.manifests.nodes import Node
+from reconciler.manifests.object_rules import object_problems
+from reconciler.manifests.policy import policy_problems
+from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.schema import check, check_settings
+from reconciler.manifests.settings import is_settings_path
+from reconciler.manifests.yaml_reader import read
+
+_ASKED_LATER: Final = {
+    "clusters": ("services",),
+    "services": ("task_name", "task_version", "desired"),
+    "task_definitions": (),
+    "hosts": (),
+}
+"""The fields whose places are needed when objects are compared with others."""
+
+
+class FileKind(enum.IntEnum):
+    """How a file is to be read."""
+
+    YAML = 0
+    JSON = 1
+    SETTINGS = 2
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """The objects in a file and its problems (neither knows the file's name), and its comments to us.
+
+    ``text`` is the content of a file that could not be read to its end, else empty; ``ignore`` what settings say.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    ignores: tuple[Ignore, ...] = ()
+    text: bytes = b""
+    ignore: tuple[str, ...] = ()
+
+
+def kind_of(name: str) -> FileKind:
+    """How the file of this name is to be read."""
+    if is_settings_path(name):
+        return FileKind.SETTINGS
+    return FileKind.JSON if name.lower().endswith(".json") else FileKind.YAML
+
+
+def parse(content: bytes, kind: FileKind, checks: Checks) -> Parsed:
+    """Read and check one file by itself."""
+    return _parse_settings(content) if kind is FileKind.SETTINGS else _parse_manifest(content, kind, checks)
+
+
+def _parse_manifest(content: bytes, kind: FileKind, checks: Checks) -> Parsed:
+    result = read(content, is_json=kind is FileKind.JSON)
+    entries: list[Entry] = []
+    problems = list(result.problems)
+    for document in result.documents:
+        checked = check(document)
+        entries += checked.entries
+        problems += checked.problems
+    for entry in entries:
+        problems += object_problems(entry, checks.docker_flags)
+        problems += policy_problems(checks.policies, entry)
+    if not entries and not problems:
+        problems.append(problem(rules.NOTHING_DECLARED, "", 1, 1, "this file declares nothing"))
+    ignores, wrong = parse_comments(result.comments)
+    return Parsed(
+        entries=tuple(_without_more_than_needed(entry) for entry in entries),
+        problems=(*problems, *wrong),
+        ignores=ignores,
+        text=b"" if result.complete else content,
+    )
+
+
+def _without_more_than_needed(entry: Entry) -> Entry:
+    node = entry.node
+    kept = {name: _place(node.fields[name]) for name in _ASKED_LATER[entry.kind] if name in node.fields}
+    return msgspec.structs.replace(entry, node=Node(node.line, node.column, None, fields=kept))
+
+
+def _place(node: Node) -> Node:
+    items = [Node(each.line, each.column, each.value if isinstance(each.value, str) else None) for each in node.items]
+    return Node(node.line, node.column, None, items=items)
+
+
+def _parse_settings(content: bytes) -> Parsed:
+    result = read(content)
+    problems = [found for found in result.problems if found.code != rules.NOTHING_DECLARED.code]
+    ignore: list[str] = []
+    for document in result.documents:
+        settings, wrong = check_settings(document)
+        ignore += settings.ignore
+        problems += wrong
+    return Parsed(problems=tuple(problems), ignore=tuple(ignore))
+
+
+# As bytes, for other processes and for the next run.
+
+
+class _StoredEntry(msgspec.Struct, frozen=True, array_like=True):
+    """An entry; the object stands apart because only its kind tells what it is."""
+
+    kind: str
+    name: str | None
+    version: int | None
+    node: Node
+    object: msgspec.Raw
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    entries: tuple[_StoredEntry, ...]
+    problems: tuple[Problem, ...]
+    ignores: tuple[Ignore, ...]
+    text: bytes
+    ignore: tuple[str, ...]
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(_Stored)
+_OBJECTS: Final = {kind: msgspec.msgpack.Decoder(made_of | None) for kind, made_of in KINDS.items()}
+
+
+def to_bytes(parsed: Parsed) -> bytes:
+    """The compact form."""
+    entries = tuple(
+        _StoredEntry(each.kind, each.name, each.version, each.node, msgspec.Raw(_ENCODER.encode(each.object)))
+        for each in parsed.entries
+    )
+    return _ENCODER.encode(_Stored(entries, parsed.problems, parsed.ignores, parsed.text, parsed.ignore))
+
+
+def from_bytes(content: bytes) -> Parsed:
+    """What the compact form holds. Raises msgspec's errors for anything else."""
+    stored = _DECODER.decode(content)
+    entries = tuple(
+        Entry(
+            kind=each.kind,
+            name=each.name,
+            version=each.version,
+            node=each.node,
+            object=_OBJECTS[each.kind].decode(each.object),
+        )
+        for each in stored.entries
+    )
+    return Parsed(entries, stored.problems, stored.ignores, stored.text, stored.ignore)

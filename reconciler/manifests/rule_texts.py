@@ -1,0 +1,200 @@
+"""Why each rule is there, and the smallest manifest that breaks it: for ``reconciler rules``, docs/rules.md and SARIF.
+
+A test loads every example and wants to see its rule broken.
+"""
+
+from typing import Final
+
+import msgspec
+
+_TASK = "containers: [{name: web, type: docker, executor: {image: nginx}}]"
+
+
+class RuleText(msgspec.Struct, frozen=True):
+    """Some words and an example, which is a file of YAML unless ``file`` says otherwise."""
+
+    why: str
+    example: str
+    file: str = "example.yml"
+
+
+TEXTS: Final[dict[str, RuleText]] = {
+    "RC001": RuleText(
+        "Which of the two would count depended on the order of files.",
+        "hosts:\n  - name: web-1\n  - name: web-1",
+    ),
+    "RC002": RuleText(
+        "A task's id is the names of its cluster and service with dashes between them, and names may hold dashes.",
+        "clusters:\n  - {name: a-b, services: [c]}\n  - {name: a, services: [b-c]}",
+    ),
+    "RC003": RuleText(
+        "Consul does not tell apart capital letters, so requests for one service would reach the other.",
+        "clusters:\n  - {name: main, services: [web]}\n  - {name: Main, services: [web]}",
+    ),
+    "RC010": RuleText(
+        "Nothing would run, and nothing would say so: most often a typo, or a file that was forgotten.",
+        "clusters:\n  - name: main\n    services: [wbe]",
+    ),
+    "RC011": RuleText(
+        "A service runs only where a cluster lists it.",
+        "services:\n  - {name: web, task_name: web, task_version: 1, desired: 1}\n"
+        f"task_definitions:\n  - {{name: web, version: 1, {_TASK}}}",
+    ),
+    "RC012": RuleText(
+        "The scheduler would have nothing to start, and a running service would stay at what it has.",
+        "services:\n  - {name: web, task_name: wbe, task_version: 1, desired: 1}",
+    ),
+    "RC013": RuleText(
+        "The same as for a missing definition: most often the service was changed and the definition was not.",
+        "services:\n  - {name: web, task_name: web, task_version: 2, desired: 1}\n"
+        f"task_definitions:\n  - {{name: web, version: 1, {_TASK}}}",
+    ),
+    "RC014": RuleText(
+        "min is the fewest healthy tasks, max the most at a time: desired must lie between them.",
+        "services:\n  - {name: web, task_name: web, task_version: 1, desired: 2, min: 3}",
+    ),
+    "RC015": RuleText(
+        "An update stops one task first or starts one more first, and neither is allowed.",
+        "services:\n  - {name: web, task_name: web, task_version: 1, desired: 2, min: 2, max: 2}",
+    ),
+    "RC016": RuleText(
+        "A port can be had once on a host, so the second service waits for hosts that the first does not use.",
+        "clusters:\n  - {name: main, services: [a, b]}\nservices:\n"
+        "  - {name: a, task_name: web, task_version: 1, desired: 1}\n"
+        "  - {name: b, task_name: web, task_version: 1, desired: 1}\n"
+        f"task_definitions:\n  - {{name: web, version: 1, port: 80, {_TASK}}}",
+    ),
+    "RC017": RuleText(
+        "A port can be had once on a host, so each task needs one of its own, and a rolling update one more.",
+        "clusters:\n  - {name: main, services: [a]}\n"
+        "services:\n  - {name: a, task_name: web, task_version: 1, desired: 3}\n"
+        f"task_definitions:\n  - {{name: web, version: 1, port: 80, {_TASK}}}",
+    ),
+    "RC018": RuleText(
+        "A store takes values of a limited size; the object would be refused when it is written.",
+        "task_definitions:\n  - name: web\n    version: 1\n    tags: [a text of more than 256 KB]\n    …",
+    ),
+    "RC020": RuleText(
+        "Programs that read the stored value rely on its type.", 'hosts:\n  - name: web-1\n    draining: "yes"'
+    ),
+    "RC021": RuleText("A misspelt field would silently do nothing.", "hosts:\n  - name: web-1\n    drainning: true"),
+    "RC022": RuleText("There is no default that could be right.", "services:\n  - name: web"),
+    "RC023": RuleText(
+        "Only these are known.",
+        "task_definitions:\n  - name: web\n    version: 1\n"
+        "    containers: [{name: web, type: podman, executor: {image: nginx}}]",
+    ),
+    "RC024": RuleText(
+        "Outside of the range it is a mistake for sure: bytes instead of MiB, a port that does not exist.",
+        "services:\n  - {name: web, task_name: web, task_version: 1, desired: -1}",
+    ),
+    "RC025": RuleText(
+        "A name, duration, URL or port mapping that no part of the program could understand.",
+        "hosts:\n  - name: web/1",
+    ),
+    "RC026": RuleText(
+        "A task has one port: a fixed one, or one that the scheduler provides.",
+        f"task_definitions:\n  - {{name: web, version: 1, provide_port: true, port: 80, {_TASK}}}",
+    ),
+    "RC027": RuleText(
+        "The check would ask the wrong address, and never pass.",
+        f"task_definitions:\n  - name: web\n    version: 1\n    {_TASK}\n"
+        '    checks: [{http: "http://127.0.0.1/", add_provided_port: true}]',
+    ),
+    "RC028": RuleText(
+        "The container's port leads to the task's port, and the task has none.",
+        "task_definitions:\n  - name: web\n    version: 1\n"
+        "    containers: [{name: web, type: docker, executor: {image: nginx, container_port: 80}}]",
+    ),
+    "RC029": RuleText(
+        "With none nothing would be checked, and with two nobody could say which one counts.",
+        f"task_definitions:\n  - name: web\n    version: 1\n    {_TASK}\n    checks: [{{interval: 10s}}]",
+    ),
+    "RC030": RuleText(
+        "Containers and checks are found by their name, and a cluster runs a service once.",
+        "clusters:\n  - name: main\n    services: [web, web]",
+    ),
+    "RC031": RuleText(
+        "There is one network then, the host's, so the program itself must listen on the task's port.",
+        "task_definitions:\n  - name: web\n    version: 1\n    provide_port: true\n    containers:\n"
+        "      - {name: web, type: docker, executor: {image: nginx, container_port: 80, flags: [--net=host]}}",
+    ),
+    "RC032": RuleText(
+        "Only a script can run inside of a container, and only a docker container can run one.",
+        f"task_definitions:\n  - name: web\n    version: 1\n    {_TASK}\n"
+        "    checks: [{script: 'true', container: wbe}]",
+    ),
+    "RC033": RuleText(
+        "Whose an object is decides who may change and delete it; a manifest can't claim it.",
+        "hosts:\n  - name: web-1\n    managed_by: me",
+    ),
+    "RC034": RuleText(
+        "yes, 1.0 and 22:22 are a boolean, a number, and for some readers a number in base 60.", "hosts:\n  - name: yes"
+    ),
+    "RC035": RuleText(
+        "Empty it means nothing, so most often something was forgotten.",
+        "task_definitions:\n  - {name: web, version: 1, containers: []}",
+    ),
+    "RC036": RuleText(
+        "YAML 1.1 reads 012 as ten and YAML 1.2 as twelve.",
+        "services:\n  - {name: web, task_name: web, task_version: 012, desired: 1}",
+    ),
+    "RC037": RuleText(
+        "It reads as if it did something.",
+        f"task_definitions:\n  - name: web\n    version: 1\n    {_TASK}\n    checks: [{{ttl: 30s, interval: 10s}}]",
+    ),
+    "RC038": RuleText(
+        "Only one of them could get it.",
+        "task_definitions:\n  - name: web\n    version: 1\n    provide_port: true\n    containers:\n"
+        "      - {name: a, type: docker, executor: {image: nginx, container_port: 80}}\n"
+        "      - {name: b, type: docker, executor: {image: nginx, container_port: 80}}",
+    ),
+    "RC039": RuleText("Nothing that can't be read is ever applied. No manifest is known that gives this.", ""),
+    "RC040": RuleText("Nothing after that place can be read.", "hosts:\n  - name: [web-1"),
+    "RC041": RuleText("YAML readers silently keep one of the two.", "hosts:\n  - name: web-1\n    name: web-2"),
+    "RC042": RuleText("How wide a tab is, is not known to YAML.", "hosts:\n\t- name: web-1"),
+    "RC043": RuleText(
+        "A few lines can stand for a billion values and fill the memory of whoever reads them.",
+        "a: &a [x, x, …]\nb: &b [*a, *a, …]\nc: &c [*b, *b, …]\n…",
+    ),
+    "RC044": RuleText("Nothing a manifest can hold goes so deep.", "[" * 70),
+    "RC045": RuleText(
+        "Tags make objects of programming languages, which is how files take over programs.",
+        "hosts: !!python/name:os.system []",
+    ),
+    "RC046": RuleText("Which characters are meant is not known.", "a file in UTF-16 or Latin-1"),
+    "RC047": RuleText("No program on the way takes it as it is.", 'hosts:\n  - name: "web\\0"'),
+    "RC048": RuleText(
+        "Readers of YAML 1.1 merge the fields, readers of YAML 1.2 see a field called <<.",
+        "hosts:\n  - &web {name: web-1}\n  - <<: *web",
+    ),
+    "RC049": RuleText("Fields have names, and on or 1 is none.", "on: []"),
+    "RC050": RuleText(
+        "No repository of manifests has such files; reading one would take memory and time.",
+        "a file of more than 4 MiB",
+    ),
+    "RC051": RuleText(
+        "A file that was cut off must not read as one that declares nothing: all of its objects would go.", ""
+    ),
+    "RC052": RuleText("It may have been meant to declare something.", "# nothing yet"),
+    "RC053": RuleText("Other programs read it as JSON.", '{"hosts": [],}', "example.json"),
+    "RC054": RuleText("It stands for nothing, or for itself without end.", "hosts: *hosts"),
+    "RC060": RuleText(
+        "A comment that silently ignores nothing, or says no reason, helps nobody. An error that keeps an object "
+        "from being read can't be ignored, because the object would be missing, and so be deleted.",
+        "clusters:\n  - name: main\n    services: [web]  # reconciler: ignore=RC010",
+    ),
+    "RC061": RuleText(
+        "It would hide the problem when it comes back.",
+        "# reconciler: ignore=RC010 the service is declared in another repository\nclusters:\n  - name: main",
+    ),
+    "RC062": RuleText(
+        "The agent would refuse to start the task.",
+        "task_definitions:\n  - name: web\n    version: 1\n    containers:\n"
+        "      - {name: web, type: docker, executor: {image: nginx, flags: [--rm]}}",
+    ),
+}
+"""By code."""
+
+NO_FILE: Final = frozenset({"RC018", "RC039", "RC043", "RC046", "RC050"})
+"""Rules whose example is words instead of a file."""
