@@ -3,9 +3,8 @@
 import contextlib
 import os
 import signal
-import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,8 @@ from reconciler.model.task import Health, HostStatus, Phase
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.consul import ConsulStore
 from reconciler.store.interface import Put
-from tests.support.agent import AgentWorld, bash_definition, is_alive, noting_pid, pids_of
+from tests.support.agent import AgentWorld, bash_definition, free_port, is_alive, noting_pid, pids_of
 from tests.support.consul import ConsulAgent, Roles, StartConsul
-from tests.support.ports import port_block
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.consul
@@ -71,23 +69,9 @@ def world(consul: ConsulAgent, tmp_path: Path) -> Generator[ConsulWorld]:
         yield made
 
 
-@pytest.fixture
-def ports() -> Callable[[], int]:
-    """Ports of our block on which nobody listens."""
-    numbers = iter(range(*port_block()))
-
-    def next_free() -> int:
-        for number in numbers:
-            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", number)):
-                return number
-        raise AssertionError("every port of our block is taken")
-
-    return next_free
-
-
-def test_a_task_is_found_through_consul_while_it_runs(world: ConsulWorld, ports: Callable[[], int]) -> None:
+def test_a_task_is_found_through_consul_while_it_runs(world: ConsulWorld) -> None:
     world.start()
-    task = world.issue(bash_definition(SERVE, checks=(CHECK,)), port=ports())
+    task = world.issue(bash_definition(SERVE, checks=(CHECK,)), port=free_port())
     world.await_health(task, Health.PASSING)
     service = world.services()[task.id]
     assert (service["Service"], service["Port"]) == ("c-web", task.port)
@@ -97,10 +81,10 @@ def test_a_task_is_found_through_consul_while_it_runs(world: ConsulWorld, ports:
 
 
 def test_a_task_that_dies_is_healthy_again_only_after_its_new_process_answered(
-    world: ConsulWorld, tmp_path: Path, ports: Callable[[], int]
+    world: ConsulWorld, tmp_path: Path
 ) -> None:
     world.start()
-    task = world.issue(bash_definition(noting_pid(tmp_path, SERVE), checks=(CHECK,)), port=ports())
+    task = world.issue(bash_definition(noting_pid(tmp_path, SERVE), checks=(CHECK,)), port=free_port())
     world.await_health(task, Health.PASSING)
     os.kill(pids_of(tmp_path)[0], signal.SIGKILL)
     seen: list[tuple[int, Phase, Health]] = []
@@ -116,13 +100,11 @@ def test_a_task_that_dies_is_healthy_again_only_after_its_new_process_answered(
     world.await_health(task, Health.PASSING)
 
 
-def test_clients_see_no_failed_request_while_their_task_is_replaced(
-    world: ConsulWorld, ports: Callable[[], int]
-) -> None:
+def test_clients_see_no_failed_request_while_their_task_is_replaced(world: ConsulWorld) -> None:
     world.with_settings(drain_delay_s=1.0)
     world.start()
     definition = bash_definition(SERVE, checks=(CHECK,))
-    old = world.issue(definition, instance=1, port=ports())
+    old = world.issue(definition, instance=1, port=free_port())
     world.await_health(old, Health.PASSING)
     stop, failures, answered = threading.Event(), [], []
 
@@ -143,7 +125,7 @@ def test_clients_see_no_failed_request_while_their_task_is_replaced(
     thread.start()
     try:
         for instance in (2, 3):
-            new = world.issue(definition, instance=instance, port=ports())
+            new = world.issue(definition, instance=instance, port=free_port())
             world.await_health(new, Health.PASSING)
             world.take_back(old)
             world.await_gone(old)

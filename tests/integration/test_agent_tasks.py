@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,10 @@ from reconciler.model.manifests import Check
 from reconciler.model.task import Health, HostState, Phase
 from reconciler.runtime.http import HttpServer
 from reconciler.store.interface import Acquire, Committed, Put
-from tests.support.agent import SLEEP, AgentWorld, bash_definition, is_alive, noting_pid, pids_of
+from tests.support.agent import SLEEP, AgentWorld, bash_definition, free_port, is_alive, noting_pid, pids_of
 from tests.support.wait import wait_until
 
 SERVE = 'exec python3 -m http.server "$PORT" --bind 127.0.0.1'
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_an_issued_task_is_served_and_its_health_is_published(agent_world: AgentWorld) -> None:

@@ -5,6 +5,8 @@ it started are stopped at the end with all their tasks.
 """
 
 import contextlib
+import itertools
+import socket
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
@@ -29,9 +31,11 @@ from reconciler.runtime.ids import new_id
 from reconciler.store import sentinel
 from reconciler.store.interface import Committed, DeleteIf, Operation, Put, Store
 from reconciler.store.memory import MemorySpace, MemoryStore
+from tests.support.ports import port_block
 from tests.support.wait import wait_until
 
 SLEEP = "exec sleep 100000"
+_PORTS = itertools.count()
 
 
 def bash_definition(
@@ -65,6 +69,16 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def free_port() -> int:
+    """The next port of our own block on which nobody listens."""
+    first, last = port_block()
+    for _ in range(first, last + 1):
+        number = first + next(_PORTS) % (last + 1 - first)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", number)):
+            return number
+    raise AssertionError("every port of our block is taken")
 
 
 class AgentWorld:
@@ -175,22 +189,31 @@ class AgentWorld:
 
     def await_phase(self, task: Task, phase: Phase, *, timeout_s: float = 20.0) -> TaskStatus:
         """Wait until the store says that this issue of the task is in ``phase``."""
+        return self.await_status(task, lambda status: status.phase is phase, f"{phase}", timeout_s)
 
-        def reached() -> TaskStatus | None:
-            status = self.published().get(task.id)
-            return status if status and (status.issue, status.phase) == (task.issue, phase) else None
-
-        return wait_until(reached, timeout_s=timeout_s, what=f"{task.id} {phase}: {self.published()}")  # type: ignore[return-value]
-
-    def await_health(self, task: Task, health: Health) -> TaskStatus:
+    def await_health(self, task: Task, health: Health, *, timeout_s: float = 20.0) -> TaskStatus:
         """Wait until the store says that the task runs with this health."""
 
+        def is_so(status: TaskStatus) -> bool:
+            return (status.phase, status.health) == (Phase.RUNNING, health)
+
+        return self.await_status(task, is_so, f"running and {health}", timeout_s)
+
+    def await_status(
+        self, task: Task, is_so: Callable[[TaskStatus], bool], what: str, timeout_s: float = 20.0
+    ) -> TaskStatus:
+        """Wait until the store says that about this issue of the task."""
+
         def reached() -> TaskStatus | None:
             status = self.published().get(task.id)
-            is_so = status and (status.issue, status.phase, status.health) == (task.issue, Phase.RUNNING, health)
-            return status if is_so else None
+            return status if status and status.issue == task.issue and is_so(status) else None
 
-        return wait_until(reached, what=f"{task.id} {health}: {self.published()}")  # type: ignore[return-value]
+        try:
+            found = wait_until(reached, timeout_s=timeout_s, what=f"{task.id} {what}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; published: {self.published().get(task.id)}; {self.notes()}") from None
+        assert found is not None
+        return found
 
     def await_gone(self, task: Task) -> None:
         """Wait until the host lists the task no more."""
