@@ -39,6 +39,7 @@ def judge(files: Sequence[tuple[str, bytes]], checks: Checks, folder: Path | Non
     """The verdict on ``files`` (name, content), with the cache in ``folder``; None: without one."""
     if folder is None or len(files) < WORTH_FILES:
         return verdict_on(load(files, cache=_prepared(files, checks, {})))
+    files = sorted(files)
     place = folder / f"{_hash([_program(), checks.digest, *(name.encode() for name, _ in files)]).hex()}.msgpack"
     asked = _hash([part for name, content in files for part in (name.encode(), content)])
     remembered = _read(place)

@@ -57,7 +57,9 @@ def _examples(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _follows(fault: Fault, faulty: set[Path], meant: set[tuple[Path, str]]) -> bool:
-    """Whether a check has no kind only because its kind is misspelt or of a wrong type."""
+    """Whether a check has no kind only because its kind is misspelt or of a wrong type; and the like."""
+    if fault.keyword == "not" and fault.path[-1] != "managed_by" and not isinstance(fault.instance, dict):
+        return True  # that it is no object is said already
     if fault.keyword != "oneOf" or not isinstance(fault.instance, dict):
         return fault.keyword == "oneOf"
     return any((*fault.path, kind) in faulty or (fault.path, kind) in meant for kind in CHECK_KINDS)

@@ -7,6 +7,8 @@ thing changed, which both must take or both refuse.
 import copy
 import functools
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,9 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
+from reconciler.manifests.schema import accept, check, check_by_schema
 from reconciler.manifests.schema_files import SCHEMAS, schema_folder, schemas
 from reconciler.manifests.settings import Settings
 from reconciler.manifests.validator import validator as _validator
+from reconciler.manifests.yaml_reader import read
 from reconciler.model.codec import encode
 from reconciler.model.manifests import (
     BashContainer,
@@ -388,3 +392,46 @@ def test_schema_and_model_agree_about_a_changed_value(name: str, model: Any, dat
         if len(places(value)) > 1:
             value = changed(value, data.draw)
     assert schema_takes(name, value) == model_takes(model, value), value
+
+
+# The fast path of validate: what it accepts the schema accepts, and the other way round.
+
+BROKEN = Path(__file__).parents[1] / "broken_manifests"
+ODD = st.sampled_from(
+    ["1.0", "2.5", "1e3", "012", "1:30", "yes", "~", "9" * 30, "2024-01-01", ".nan", '"a\\x1cb"', '"a\\u2028"']
+)
+"""How values may be written in YAML that JSON does not have."""
+
+
+def both_agree(content: bytes, *, is_json: bool = False) -> None:
+    for document in read(content, is_json=is_json).documents:
+        accepted = accept(document)
+        slow = check_by_schema(document)
+        assert (accepted is not None) == (slow.problems == ()), content
+        if accepted is not None:
+            assert accepted == slow.entries
+            assert check(document).entries == slow.entries
+
+
+@pytest.mark.parametrize("path", sorted(BROKEN.glob("rc*")), ids=lambda path: path.stem)
+def test_the_fast_path_agrees_with_the_schema_about_a_broken_manifest(path: Path) -> None:
+    both_agree(path.read_bytes(), is_json=path.suffix == ".json")
+
+
+@pytest.mark.parametrize("name", ["cluster", "service", "task_definition", "host"])
+@given(data=st.data())
+@PROPERTIES
+def test_the_fast_path_agrees_with_the_schema_about_random_manifests(name: str, data: st.DataObject) -> None:
+    value = data.draw(made_from_schema(name))
+    for _ in range(data.draw(st.integers(0, 2))):
+        if len(places(value)) > 1:
+            value = changed(value, data.draw)
+    manifest: Any = {f"{name}s": [value]}
+    if data.draw(st.booleans()):
+        manifest = changed(manifest, data.draw)
+    text = json.dumps(manifest)
+    places_of_numbers = [found.span() for found in re.finditer(r"(?<=[ \[])[0-9]+(?=[,}\]])", text)]
+    if places_of_numbers and data.draw(st.booleans()):
+        start, end = data.draw(st.sampled_from(places_of_numbers))
+        text = text[:start] + data.draw(ODD) + text[end:]
+    both_agree(text.encode())

@@ -1,0 +1,163 @@
+"""What is remembered on disk never changes an answer: not after a change, nor broken, nor for other checks."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.cli.checks import checks
+from reconciler.manifests import disk_cache, parallel, parsed
+from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.checks import NO_CHECKS, Checks
+from reconciler.manifests.disk_cache import MOST_CACHES, WORTH_FILES, judge
+from reconciler.manifests.load import load
+from reconciler.manifests.verdict import verdict_on
+
+BROKEN = Path(__file__).parents[2] / "broken_manifests"
+FILES = [
+    (path.name, path.read_bytes()) for path in sorted(BROKEN.iterdir()) if path.suffix in {".yml", ".yaml", ".json"}
+]
+"""All kinds of right and wrong objects; more than are checked without a cache."""
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The contents that were really parsed."""
+    seen: list[bytes] = []
+
+    def parse(content: bytes, kind: parsed.FileKind, given: Checks) -> parsed.Parsed:
+        seen.append(content)
+        return parsed.parse(content, kind, given)
+
+    monkeypatch.setattr("reconciler.manifests.parallel.parse", parse)
+    monkeypatch.setattr("reconciler.manifests.cache.parse", parse)
+    return seen
+
+
+def expected(files: list[tuple[str, bytes]], given: Checks = NO_CHECKS) -> object:
+    return verdict_on(load(files, cache=ParseCache(given)))
+
+
+def test_the_same_files_are_not_parsed_again(tmp_path: Path, counted: list[bytes]) -> None:
+    assert len(FILES) > WORTH_FILES
+    first = judge(FILES, NO_CHECKS, tmp_path)
+    assert len(counted) == len({content for _, content in FILES})
+    counted.clear()
+    assert judge(FILES, NO_CHECKS, tmp_path) == first == expected(FILES)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_after_a_change_only_what_changed_is_parsed(tmp_path: Path, counted: list[bytes]) -> None:
+    judge(FILES, NO_CHECKS, tmp_path)
+    counted.clear()
+    for content in (b"hosts:\n  - name: a\n  - name: a\n", b"services: [", b"clusters: [{name: x, services: [web]}]"):
+        changed = [*FILES[1:], (FILES[0][0], content)]
+        wanted = expected(changed)
+        counted.clear()
+        assert judge(changed, NO_CHECKS, tmp_path) == wanted
+        assert counted == [content]
+
+
+def test_other_checks_and_another_program_do_not_use_it(
+    tmp_path: Path, counted: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(FILES, NO_CHECKS, tmp_path)
+    counted.clear()
+    assert judge(FILES, checks([]), tmp_path) == expected(FILES, checks([]))
+    assert counted
+    counted.clear()
+    monkeypatch.setattr(disk_cache, "_program", lambda: b"newer")
+    judge(FILES, NO_CHECKS, tmp_path)
+    assert counted
+
+
+def test_a_broken_cache_is_no_cache(tmp_path: Path) -> None:
+    answer = judge(FILES, NO_CHECKS, tmp_path)
+    (place,) = tmp_path.iterdir()
+    whole = place.read_bytes()
+    for content in (b"", b"\xc1", whole[:1000], whole[: len(whole) // 2], whole[::-1], b"\x93\xa0\xa0\x80"):
+        place.write_bytes(content)
+        assert judge(FILES, NO_CHECKS, tmp_path) == answer
+        assert place.read_bytes() == whole
+
+
+def test_a_folder_that_can_not_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert judge(FILES, NO_CHECKS, tmp_path / "file" / "cache") == expected(FILES)
+
+
+def test_a_few_files_leave_nothing_behind(tmp_path: Path) -> None:
+    judge(FILES[: WORTH_FILES - 1], NO_CHECKS, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_caches_do_not_pile_up(tmp_path: Path) -> None:
+    for number in range(MOST_CACHES + 3):
+        judge([*FILES, (f"{number}.yml", b"hosts: [{name: a}]")], NO_CHECKS, tmp_path)
+    assert len(list(tmp_path.iterdir())) == MOST_CACHES
+
+
+@pytest.mark.parametrize("name", [name for name, _ in FILES])
+def test_the_compact_form_is_lossless(name: str) -> None:
+    content = dict(FILES)[name]
+    whole = parsed.parse(content, parsed.kind_of(name), checks([]))
+    again = parsed.from_bytes(parsed.to_bytes(whole))
+    assert parsed.to_bytes(again) == parsed.to_bytes(whole)
+    assert load([(name, content)], cache=ParseCache(checks([]))) == load(
+        [(name, content)],
+        cache=ParseCache(checks([]), {disk_cache.key_of(parsed.kind_of(name), content): parsed.to_bytes(whole)}),
+    )
+
+
+@given(garbage=st.binary(max_size=200))
+@settings(max_examples=200, deadline=None, database=None)
+def test_garbage_under_a_key_is_parsed_anew(garbage: bytes) -> None:
+    name, content = FILES[0]
+    key = disk_cache.key_of(parsed.kind_of(name), content)
+    assert load([(name, content)], cache=ParseCache(known={key: garbage})) == load([(name, content)])
+
+
+def test_several_processes_find_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = [(parsed.kind_of(name), content) for name, content in FILES]
+    alone = [parsed.to_bytes(parsed.parse(content, kind, NO_CHECKS)) for kind, content in kinds]
+    assert parallel.parse_all(kinds, NO_CHECKS) == alone
+    # pytest's own threads would forbid it
+    monkeypatch.setattr(parallel, "_shares", lambda files: [list(range(i, len(files), 3)) for i in range(3)])
+    monkeypatch.setattr(os, "fork", _quiet_fork(os.fork))
+    assert parallel.parse_all(kinds, NO_CHECKS) == alone
+
+
+def test_what_a_process_does_not_deliver_is_parsed_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = [(parsed.kind_of(name), content) for name, content in FILES[:12]]
+    alone = [parsed.to_bytes(parsed.parse(content, kind, NO_CHECKS)) for kind, content in kinds]
+    own = os.getpid()
+
+    def parse(content: bytes, kind: parsed.FileKind, given: Checks) -> parsed.Parsed:
+        if os.getpid() != own:
+            os._exit(9)
+        return parsed.parse(content, kind, given)
+
+    monkeypatch.setattr(parallel, "parse", parse)
+    monkeypatch.setattr(parallel, "_shares", lambda files: [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]])
+    monkeypatch.setattr(os, "fork", _quiet_fork(os.fork))
+    assert parallel.parse_all(kinds, NO_CHECKS) == alone
+
+
+def _quiet_fork(fork: object) -> object:
+    """Newer Pythons warn of forks beside threads, which pytest has."""
+    import warnings
+
+    def call() -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return fork()  # type: ignore[operator]
+
+    return call
+
+
+def test_shares_hold_every_file_once() -> None:
+    files = [(parsed.FileKind.YAML, b"x" * size) for size in (0, 10, 200_000, 5, 300_000, 0)]
+    shares = parallel._shares(files)
+    assert sorted(position for share in shares for position in share) == list(range(len(files)))
