@@ -27,10 +27,25 @@ from reconciler.cli.options import format_option, store_option
     metavar="SECONDS",
     help="How long to wait for what should come of a change.",
 )
+@click.option(
+    "--lost-within",
+    "lost_s",
+    type=click.FloatRange(min=1),
+    default=75.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a host may be missing before its tasks have to run elsewhere.",
+)
 @store_option
 @format_option("text", "json")
 def conformance(
-    cluster: str, scheduler: str, parts: tuple[str, ...], patience_s: float, store_url: str | None, output_format: str
+    cluster: str,
+    scheduler: str,
+    parts: tuple[str, ...],
+    patience_s: float,
+    lost_s: float,
+    store_url: str | None,
+    output_format: str,
 ) -> None:
     """Find out which rules a scheduler keeps, whatever language it is written in.
 
@@ -52,6 +67,7 @@ def conformance(
             scheduler=scheduler,
             parts=parts,
             patience_s=patience_s,
+            lost_s=lost_s,
             say=lambda text: click.echo(text, err=True),
         )
     if output_format == "json":

@@ -33,6 +33,15 @@ class StepAudit:
     def __init__(self, ledger: Ledger, states: Iterable[HostState]) -> None:
         self._ledger = ledger
         self._states = {state.host: state for state in states}
+        self._listed: dict[tuple[str, str, int], int] = {}
+
+    def note(self, picture: Picture) -> None:
+        """Remember since which index each host lists each task; called with every picture."""
+        self._listed = {
+            (host, task_id, task.issue): self._listed.get((host, task_id, task.issue), picture.status_index[host])
+            for host, status in picture.statuses.items()
+            for task_id, task in status.tasks.items()
+        }
 
     def look(self, before: Moment, after: Moment) -> None:
         """Judge the steps from ``before`` to ``after``."""
@@ -51,8 +60,15 @@ class StepAudit:
     def _issued(self, before: Moment, after: Moment, task: Task) -> None:
         key, index = keys.task_by_id(task.id), after.picture.by_id[task.id].index
         statuses = _statuses_at(before.picture, after.picture, index)
+        listed = [(host, status.tasks.get(task.id)) for host, status in statuses.items()]
         holder = next(
-            (host for host, status in statuses.items() if (at := status.tasks.get(task.id)) and at.issue != task.issue),
+            (
+                host
+                for host, at in listed
+                if at is not None
+                and at.issue != task.issue
+                and self._was_known(before.picture, host, task.id, at.issue)
+            ),
             None,
         )
         taken = f"{key} was issued at index {index} while {keys.status(holder or '')} still listed that id"
@@ -84,10 +100,20 @@ class StepAudit:
             leaving = [
                 (task_id, task)
                 for task_id, task in (status.tasks if status else {}).items()
-                if task_id not in here and task.phase not in ENDED
+                if task_id not in here
+                and task.phase not in ENDED
+                and self._was_known(before, host, task_id, task.issue)
             ]
             self._sums(host, [*held, *leaving])
             self._ports(host, [*held, *leaving])
+
+    def _was_known(self, before: Picture, host: str, task_id: str, issue: int) -> bool:
+        """Whether who wrote after ``before`` certainly knew that the host has a task: it was issued then, or the host
+        has listed it since before something was written, after which one reads anew. (A host may publish what it took
+        up just before that was withdrawn.)
+        """
+        listed = self._listed.get((host, task_id, issue))
+        return (task_id, issue) in before.records or (listed is not None and listed < before.written)
 
     def _sums(self, host: str, held: Sequence[tuple[str, TaskStatus]]) -> None:
         state = self._states[host]

@@ -2,6 +2,7 @@
 calls ``run``.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,10 +23,13 @@ from reconciler.store.lease import SessionKeeper
 from reconciler.sync.config_view import is_object, owner_of
 
 PATIENCE_S: Final = 30.0
+LOST_S: Final = 75.0
+"""Ours waits 30 s before a missing host is lost."""
 OPEN_S: Final = 15.0
 LEAVE_S: Final = 15.0
 """How long a scheduler gets at the end to take its tasks back."""
 CLEAN_UPS: Final = 20
+LAST_LOOK_S: Final = 0.3
 LONGEST_NAME: Final = 40
 """Host names and ids are made of the cluster's name."""
 
@@ -69,6 +73,7 @@ def run(
     scheduler: str,
     parts: Sequence[str] = (),
     patience_s: float = PATIENCE_S,
+    lost_s: float = LOST_S,
     say: Say = lambda _: None,
     clock: Clock | None = None,
 ) -> Report:
@@ -89,7 +94,7 @@ def run(
         source.open()
         _remove_all(store, cluster, source.session)
         ledger = Ledger()
-        stage = Stage(store, cluster, scheduler, source, ledger, clock, patience_s=patience_s, say=say)
+        stage = Stage(store, cluster, scheduler, source, ledger, clock, patience_s=patience_s, lost_s=lost_s, say=say)
         try:
             played, stopped = _play(stage, [name for name in PARTS if not parts or name in parts])
         finally:
@@ -168,6 +173,7 @@ def _objects(store: Store) -> list[Entry]:
 def _leave(stage: Stage) -> None:
     """Take back what is declared, let the scheduler take its tasks back, and remove the rest."""
     stage.say("cleaning up")
+    stage.is_judging = False
     try:
         stage.declare(Declared())
         stage.until(lambda: not stage.picture.by_id and not stage.picture.by_host, LEAVE_S)
@@ -190,7 +196,9 @@ def _remove_all(store: Store, cluster: str, session: str) -> None:
             store.commit([DeleteIf(entry.key, entry.index)])
         if not left and (entry := store.get(lock)) is not None and entry.holder == session:
             store.commit([DeleteIf(lock, entry.index)])
-            return
+            time.sleep(LAST_LOOK_S)  # somebody may have been about to take it for what is gone now
+            if store.get(lock) is None:
+                return
     raise StoreError(
         f"{store.url}: the keys of cluster {cluster} could not be removed: somebody goes on writing them",
         hint="End the scheduler under test, and run the same again.",

@@ -51,7 +51,10 @@ def base(stage: Stage) -> None:
             host.come()
     stage.declare(world(stage))
     if not stage.settle():
-        names = {*stage.declared.services, *(task.service for task in stage.picture.tasks.values())}
+        undeclared = {task.service for task in stage.picture.tasks.values()} - stage.declared.services.keys()
+        for name in undeclared:
+            stage.ledger.broken("service-removed", f"it is declared no more: {stage.shown(name)}")
+        names = {*stage.declared.services, *undeclared}
         shown = "; ".join(stage.shown(name) for name in sorted(names) if not stage.is_converged(name))
         raise NoProgress(f"the cluster did not come to rest within {stage.patience_s:g} s: {shown or 'it goes on'}")
 

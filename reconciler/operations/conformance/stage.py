@@ -24,6 +24,7 @@ from reconciler.store.interface import Entry, Store
 TURN_S: Final = 0.1
 """How long to wait for a change; the hosts' tasks begin and stop in between."""
 QUIET_S: Final = 1.0
+RESTLESS_S: Final = 4.0
 PORTS: Final = (20000, 20009)
 MEMORY: Final = 1000
 CPU_UNITS: Final = 1000
@@ -66,8 +67,10 @@ class Stage:
         clock: Clock,
         *,
         patience_s: float,
+        lost_s: float,
         say: Say,
     ) -> None:
+        """``lost_s``: how long a host may be missing before its tasks have to run elsewhere."""
         self.store = store
         self.cluster = cluster
         self.scheduler = scheduler
@@ -75,8 +78,10 @@ class Stage:
         self.ledger = ledger
         self.clock = clock
         self.patience_s = patience_s
+        self.lost_s = lost_s
         self.say = say
         self.behaviour = Behaviour()
+        self.is_judging = True
         states = host_states(cluster)
         self.hosts = {state.host: PretendedHost(store, state, clock) for state in states}
         self.declared = Declared()
@@ -123,7 +128,8 @@ class Stage:
         before = Moment(picture=self.picture, declared=self._judged_by)
         after = Moment(picture=picture_of(self.store.list(keys.STATE), self.cluster), declared=self.declared)
         lock_before, self._lock = self._lock, self.store.get(self.lock_key)
-        if after.picture.schedule != before.picture.schedule:
+        self._steps.note(before.picture)
+        if self.is_judging and after.picture.schedule != before.picture.schedule:
             self._records.look(after.picture, self.declared)
             self._steps.look(before, after)
             self._judge_lock(lock_before, after.picture)
@@ -162,17 +168,27 @@ class Stage:
         names = {*self.declared.services, *(task.service for task in self.picture.tasks.values())}
         return all(self.is_converged(name) for name in names)
 
-    def settle(self, within_s: float | None = None) -> bool:
+    def settle(self) -> bool:
         """Until everything is as declared, and nothing has been written for a while; False if that does not come."""
-        since, seen = self.clock.monotonic(), self.picture.schedule
+        quiet_since = converged_since = self.clock.monotonic()
+        seen = self.picture.schedule
 
         def is_settled() -> bool:
-            nonlocal since, seen
-            if self.picture.schedule != seen or not self.are_converged():
-                since, seen = self.clock.monotonic(), self.picture.schedule
-            return self.are_converged() and self.clock.monotonic() - since >= QUIET_S
+            nonlocal quiet_since, converged_since, seen
+            now = self.clock.monotonic()
+            if not self.are_converged():
+                quiet_since = converged_since = now
+            elif self.picture.schedule != seen:
+                quiet_since, seen = now, self.picture.schedule
+            # who writes for ever breaks one rule, and can be put to the test for the others
+            return now - quiet_since >= QUIET_S or now - converged_since >= RESTLESS_S
 
-        return self.until(is_settled, within_s)
+        if not self.until(is_settled):
+            return False
+        if self.clock.monotonic() - quiet_since < QUIET_S:
+            seq = self.picture.head.seq if self.picture.head else "none"
+            self.ledger.broken("quiescence", f"all was as declared for {RESTLESS_S:g} s, and seq went on, to {seq}")
+        return True
 
     def shown(self, name: str) -> str:
         """The tasks of a service, for people."""

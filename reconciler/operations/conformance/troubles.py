@@ -16,8 +16,7 @@ from reconciler.store.interface import Acquire, Committed, DeleteIf, Release
 
 HOLD_S: Final = 3.0
 BLINK_S: Final = 2.0
-LOST_S: Final = 75.0
-"""How long a host may be missing before its tasks have to run elsewhere; ours waits 30 s."""
+FORGET_S: Final = 3.0
 ROUNDS_S: Final = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
 """How long after a change the lock is taken away: somewhere in there a scheduler is between reading and writing."""
 TAKEN_S: Final = 1.0
@@ -83,7 +82,7 @@ def lost(stage: Stage) -> None:
     """A host stays away, and comes back with what it ran."""
     host, began = _busiest(stage), stage.clock.monotonic()
     stage.hosts[host].leave()
-    is_done = stage.until(lambda: stage.are_converged() and not _on(stage.picture, host), LOST_S)
+    is_done = stage.until(lambda: stage.are_converged() and not _on(stage.picture, host), stage.lost_s)
     took_s = stage.clock.monotonic() - began
     left = ", ".join(sorted(_on(stage.picture, host))) or stage.shown(WEB)
     stage.ledger.judge(
@@ -150,6 +149,8 @@ def _remove_cluster(stage: Stage) -> None:
     shown = f"{stage.shown(WEB)}; {stage.shown(OTHER)}"
     problem = f"cluster {stage.cluster} is declared no more: {shown}"
     stage.ledger.judge("cluster-removed", None if is_gone else problem, shown)
+    # time to forget the head, for whoever does: a cluster of that name must go on above its seq
+    stage.until(lambda: stage.picture.head is None, FORGET_S)
 
 
 def _steal(stage: Stage) -> str | None:
