@@ -32,10 +32,15 @@ def test_a_killed_process_is_started_again(program: Program, start_consul: Start
     for pid in before[victim]:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: (now := bash_tasks(program).get(victim)) and not now & before[victim], what="the task again")
+    wait_until(
+        lambda: [row for row in program.tasks() if row["id"] == victim and row["attempt"] == 2],
+        timeout_s=30,
+        what="the second attempt to be published",
+        every_s=0.2,
+    )
     after = program.healthy("web", 2)
     assert {row["id"] for row in after} == {row["id"] for row in rows}
     assert bash_tasks(program)[rows[1]["id"]] == before[rows[1]["id"]]
-    assert next(row for row in after if row["id"] == victim)["attempt"] == 2
 
 
 @pytest.mark.docker
