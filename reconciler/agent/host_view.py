@@ -14,6 +14,8 @@ from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import HostStatus, Task
 
 NOT_LOOKED: Final = "not looked at yet"
+NOT_ENTERED: Final = "the host has not been entered in the store yet"
+"""Why nothing is started in the first moments of an agent."""
 
 
 class Evidence(enum.StrEnum):

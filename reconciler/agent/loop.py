@@ -292,7 +292,11 @@ class AgentDaemon:
         self._plan_loop.stop()
         self._hands.close(FINISH_S)
         for loop in self.loops:
-            loop.stop()
+            loop.stop(0.0)
+        deadline = self._clock.monotonic() + FINISH_S
+        for loop in self.loops:
+            # one that hangs on a store or an engine is left to end with the process
+            loop.stop(max(0.0, deadline - self._clock.monotonic()))
         self._publisher.flush()
         self._publisher.close(keep_session=keep_session)
         self._health.close()

@@ -12,7 +12,7 @@ import msgspec
 from reconciler.agent import issued, lifecycle, outcomes, stopping
 from reconciler.agent.actions import Action
 from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
-from reconciler.agent.host_view import HostView, Seen, ours, strangers
+from reconciler.agent.host_view import NOT_ENTERED, HostView, Seen, ours, strangers
 from reconciler.agent.lifecycle import Life, Now, TaskKey
 from reconciler.agent.status import host_status, shortened
 from reconciler.executors.interface import Owner
@@ -204,7 +204,7 @@ def _events(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> li
     events = []
     for key, life in after.items():
         old = before.get(key)
-        if old is None and life.phase is Phase.PENDING and not life.reason:
+        if old is None and life.phase is Phase.PENDING and life.reason in ("", NOT_ENTERED):
             continue
         if old is None or (old.phase, old.attempt) != (life.phase, life.attempt):
             attempt = f" (attempt {life.attempt})" if life.attempt > 1 else ""

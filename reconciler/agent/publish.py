@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from reconciler.agent import identity
+from reconciler.agent.host_view import NOT_ENTERED
 from reconciler.agent.identity import HostLock
 from reconciler.agent.lifecycle import NEVER
 from reconciler.agent.settings import AgentSettings
@@ -17,13 +18,12 @@ from reconciler.model import codec, keys
 from reconciler.model.task import HostState, HostStatus
 from reconciler.runtime.clock import Clock
 from reconciler.store import lease
-from reconciler.store.interface import Committed, Conflict, Entry, Put, Store
+from reconciler.store.interface import Committed, Entry, PutIf, Store
 from reconciler.store.lease import SessionKeeper
 
 log = logging.getLogger(__name__)
 
 _CLAIM_AGAIN_S = 5.0
-NO_HOLD = "the host has not been entered in the store yet"
 
 
 class Publisher:
@@ -59,7 +59,7 @@ class Publisher:
         self._status: bytes | None = None
         self._differs_since: float | None = None
         self._wrote_at = clock.monotonic() - settings.publish_interval_s
-        self.hold: str | None = NO_HOLD
+        self.hold: str | None = NOT_ENTERED
         """Why nothing may be started: this host's name is not ours (yet)."""
         self.wanted: HostStatus | None = None
         """What the status should be; the loop sets it."""
@@ -130,18 +130,19 @@ class Publisher:
             self._keeper.close(keep=keep_session)
 
     def _write(self, session: str, status: HostStatus, value: bytes) -> float | None:
+        """Compare-and-set: a write whose answer was lost may land later, but never over a newer one."""
         fence = lease.fence(keys.host_state(self._settings.host), session)
         key = keys.status(self._settings.host)
-        outcome = self._store.commit([fence, Put(key, value)])
-        self._wrote_at = self._clock.monotonic()
-        if isinstance(outcome, Committed):
-            self._status, self.published, self._differs_since = value, status, None
-            return None
-        if isinstance(outcome, Conflict):
-            self._held_by = None
-        else:
-            self._status = None
-        return self._settings.publish_interval_s
+        entry = self._store.get(key)
+        if entry is None or entry.value != value:
+            outcome = self._store.commit([fence, PutIf(key, value, entry.index if entry is not None else 0)])
+            self._wrote_at = self._clock.monotonic()
+            if not isinstance(outcome, Committed):
+                # the host or the key may not be what they were: look before the next write
+                self._held_by = None
+                return self._settings.publish_interval_s
+        self._status, self.published, self._differs_since = value, status, None
+        return None
 
     def _claim(self, session: str, executors: tuple[str, ...]) -> None:
         """Hold the host's record with what is true now. Looks only now and then, and when there is a reason."""
@@ -165,8 +166,7 @@ class Publisher:
         ):
             self._held_by = None
             return
-        if self._held_by is None:
-            self._read_back()
+        self._read_back()
         self._held_by, self._claimed_at, self._claimed_with, self.hold = session, now, executors, None
 
     def _read_back(self) -> None:

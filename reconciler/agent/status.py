@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from reconciler.agent.host_view import HostView
+from reconciler.agent.host_view import NOT_ENTERED, HostView
 from reconciler.agent.lifecycle import NEVER, Life, TaskKey
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
@@ -111,7 +111,7 @@ def _size(tasks: Mapping[str, TaskStatus]) -> int:
 
 def _notes(view: HostView) -> tuple[str, ...]:
     notes = []
-    if view.hold is not None:
+    if view.hold not in (None, NOT_ENTERED):
         notes.append(view.hold)
     if view.issued.problem is not None and view.issued.known:
         notes.append(f"goes on with what was last issued: {view.issued.problem}")
