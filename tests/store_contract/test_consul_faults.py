@@ -379,8 +379,9 @@ def test_a_root_with_characters_that_urls_escape_works(consul: ConsulAgent) -> N
 
 def test_a_crashed_process_leaves_nothing_that_consul_does_not_remove(consul: ConsulAgent) -> None:
     store = consul.store()
+    before = set(store.agent.services())
     session = store.open_session("scheduler default", 1.0)
-    (service,) = [each for each in store.agent.services().values() if each.name == "reconciler"]
+    (service,) = [each for each in store.agent.services().values() if each.id not in before]
     assert service.meta == {"process": "scheduler default", "ttl_s": "1"}
     checks = {check.service_id: check for check in store.agent.checks().values()}
     assert checks[service.id].status == "passing"

@@ -19,14 +19,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Daemon:
-    """A ``reconciler`` process that stays up; its log is shown when a test fails."""
+    """A process that stays up, by default ``reconciler``; its log is shown when a test fails."""
 
-    def __init__(self, arguments: tuple[str, ...], log: Path, environ: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        log: Path,
+        environ: Mapping[str, str],
+        cwd: Path,
+        program: tuple[str, ...] = (sys.executable, "-m", "reconciler"),
+    ) -> None:
         self.arguments = arguments
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "reconciler", *arguments],
+                [*program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -99,6 +106,13 @@ class Program:
         """A daemon; stopped at the end of the test if the test does not."""
         log = self.folder / f"{name or arguments[0]}-{len(self.daemons)}.log"
         daemon = Daemon(arguments, log, self.environ, self.folder)
+        self.daemons.append(daemon)
+        return daemon
+
+    def start_other(self, *command: str, name: str) -> Daemon:
+        """Another program, beside ours, in the same environment; stopped at the end like ours."""
+        log = self.folder / f"{name}-{len(self.daemons)}.log"
+        daemon = Daemon(command[1:], log, self.environ, self.folder, program=command[:1])
         self.daemons.append(daemon)
         return daemon
 

@@ -13,6 +13,10 @@ Mode: TypeAlias = Literal["pass", "reset", "lose_answer", "cut_answer", "swallow
 """``reset``: every connection, also open ones. ``lose_answer``: requests pass, then the connection is reset instead of
 an answer. ``cut_answer``: the answer breaks off after some bytes. ``swallow``: nothing passes in either direction."""
 
+Trap: TypeAlias = Literal["reset", "lose_answer", "hold"]
+"""What one request meets. ``reset``: it never arrives. ``lose_answer``: it arrives, and the connection is reset instead
+of an answer. ``hold``: it arrives when ``release`` is called, however late that is."""
+
 CUT_AFTER_BYTES = 20
 
 
@@ -28,9 +32,16 @@ class TcpProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept, name="proxy", daemon=True)]
         self._threads[0].start()
+        self._trap: tuple[bytes, Trap] | None = None
+        self._losing: set[socket.socket] = set()
+        self._released = threading.Event()
+        self.trapped = threading.Event()
+        """Set once a request is in the trap."""
         self.connections = 0
         self.sent = bytearray()
         """All that clients sent so far."""
+        self.answered = bytearray()
+        """All that the server answered so far."""
 
     @property
     def hostport(self) -> str:
@@ -42,8 +53,17 @@ class TcpProxy:
         if mode == "reset":
             self._reset_all()
 
+    def trap(self, pattern: bytes, trap: Trap) -> None:
+        """Set a trap for the next piece of a request that holds ``pattern``; what comes after it passes."""
+        self._trap = (pattern, trap)
+
+    def release(self) -> None:
+        """Let what is held in the trap arrive."""
+        self._released.set()
+
     def close(self) -> None:
         self._closed.set()
+        self._released.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -77,10 +97,16 @@ class TcpProxy:
     def _pump(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if not is_answer:
+                if is_answer:
+                    self.answered += data
+                else:
                     self.sent += data
+                    if self._spring(data, sink) == "reset":
+                        break
                 while self._mode == "swallow" and not self._closed.wait(0.02):
                     pass
+                if source in self._losing:
+                    break
                 if is_answer and self._mode in ("lose_answer", "cut_answer"):
                     if self._mode == "cut_answer":
                         sink.sendall(data[:CUT_AFTER_BYTES])
@@ -88,6 +114,19 @@ class TcpProxy:
                 sink.sendall(data)
         for each in (source, sink):
             self._drop(each)
+
+    def _spring(self, data: bytes, server: socket.socket) -> Trap | None:
+        """What a piece of a request meets; returns once it may go on."""
+        with self._lock:
+            if self._trap is None or self._trap[0] not in data:
+                return None
+            (_, trap), self._trap = self._trap, None
+            if trap == "lose_answer":
+                self._losing.add(server)
+        self.trapped.set()
+        if trap == "hold":
+            self._released.wait()
+        return trap
 
     def _drop(self, each: socket.socket) -> None:
         with self._lock:
