@@ -16,12 +16,8 @@ from typing import Final
 
 import msgspec
 
-from reconciler.manifests.cache import Key, ParseCache, key_of
 from reconciler.manifests.checks import Checks
-from reconciler.manifests.load import load
-from reconciler.manifests.parallel import parse_all
-from reconciler.manifests.parsed import kind_of, to_bytes
-from reconciler.manifests.verdict import Verdict, verdict_on
+from reconciler.manifests.verdict import Verdict
 
 WORTH_FILES: Final = 64
 """Fewer files are checked without a cache."""
@@ -32,13 +28,13 @@ MOST_CACHES: Final = 16
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):
     asked: bytes
     verdict: msgspec.Raw
-    files: dict[Key, bytes]
+    files: dict[bytes, bytes]
 
 
 def judge(files: Sequence[tuple[str, bytes]], checks: Checks, folder: Path | None) -> Verdict:
     """The verdict on ``files`` (name, content), with the cache in ``folder``; None: without one."""
     if folder is None or len(files) < WORTH_FILES:
-        return verdict_on(load(files, cache=_prepared(files, checks, {})))
+        return _judge(files, checks, {})[0]
     files = sorted(files)
     place = folder / f"{_hash([_program(), checks.digest, *(name.encode() for name, _ in files)]).hex()}.msgpack"
     asked = _hash([part for name, content in files for part in (name.encode(), content)])
@@ -46,21 +42,29 @@ def judge(files: Sequence[tuple[str, bytes]], checks: Checks, folder: Path | Non
     if remembered is not None and remembered.asked == asked:
         with contextlib.suppress(msgspec.MsgspecError):
             return msgspec.msgpack.decode(remembered.verdict, type=Verdict)
-    cache = _prepared(files, checks, remembered.files if remembered else {})
-    verdict = verdict_on(load(files, cache=cache))
-    compact = {key: cache.known.get(key) or to_bytes(parsed) for key, parsed in cache.used.items()}
+    verdict, compact = _judge(files, checks, remembered.files if remembered else {})
     _write(place, _Remembered(asked, msgspec.Raw(msgspec.msgpack.encode(verdict)), compact))
     return verdict
 
 
-def _prepared(files: Sequence[tuple[str, bytes]], checks: Checks, known: dict[Key, bytes]) -> ParseCache:
-    """A cache that holds what is known, and the rest of ``files`` if it is so much that all cores should parse it."""
+def _judge(
+    files: Sequence[tuple[str, bytes]], checks: Checks, known: dict[bytes, bytes]
+) -> tuple[Verdict, dict[bytes, bytes]]:
+    """The verdict, and what each file came to; what is ``known`` is not parsed, and much is parsed on all cores."""
+    # a remembered verdict needs none of these, and is there sooner than they are
+    from reconciler.manifests.cache import ParseCache, key_of
+    from reconciler.manifests.load import load
+    from reconciler.manifests.parallel import parse_all
+    from reconciler.manifests.parsed import kind_of, to_bytes
+    from reconciler.manifests.verdict import verdict_on
+
     kinds = {key_of(kind_of(name), content): (kind_of(name), content) for name, content in files}
     missing = {key: file for key, file in kinds.items() if key not in known}
     if len(missing) >= WORTH_FILES:
-        parsed = parse_all(list(missing.values()), checks)
-        known = known | dict(zip(missing, parsed, strict=True))
-    return ParseCache(checks, known)
+        known = known | dict(zip(missing, parse_all(list(missing.values()), checks), strict=True))
+    cache = ParseCache(checks, known)
+    verdict = verdict_on(load(files, cache=cache))
+    return verdict, {key: known.get(key) or to_bytes(parsed) for key, parsed in cache.used.items()}
 
 
 def _hash(parts: Sequence[bytes]) -> bytes:

@@ -16,7 +16,9 @@ from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rules import RULES
 
 MARK: Final = "reconciler:"
-_COMMENT = re.compile(rf"(?:^|(?<=[ \t]))#[ \t]*{MARK}[ \t]*(ignore\b.*)$", re.MULTILINE)
+_COMMENT = re.compile(rf"(?:^|(?<=[ \t]))#[ \t]*{MARK}[ \t]*(ignore\b.*)$")
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""As YAML counts lines."""
 _IGNORE = re.compile(r"ignore[ \t]*=[ \t]*(?P<codes>[\w-]+(?:,[ \t]*[\w-]+)*)(?:[ \t]+(?P<reason>\S.*))?$")
 _OUR_CODE = re.compile(r"RC[0-9]+\Z", re.IGNORECASE)
 
@@ -51,18 +53,16 @@ def comments(text: str) -> list[Comment]:
     """What looks like a comment of ours; the reader knows whether it stands inside of a text."""
     if MARK not in text:
         return []
-    lines = text.splitlines()
-    return [_comment(text, found, lines) for found in _COMMENT.finditer(text)]
+    lines = _LINE_END.split(text)
+    found = ((number, _COMMENT.search(line)) for number, line in enumerate(lines, 1) if MARK in line)
+    return [_comment(number, match, lines) for number, match in found if match]
 
 
-def _comment(text: str, found: "re.Match[str]", lines: Sequence[str]) -> Comment:
-    start = found.start()
-    line = text.count("\n", 0, start) + 1
-    column = start - text.rfind("\n", 0, start)
+def _comment(line: int, found: "re.Match[str]", lines: Sequence[str]) -> Comment:
     about = line
-    if not lines[line - 1][: column - 1].strip():
+    if not found.string[: found.start()].strip():
         about = next((number for number in range(line + 1, len(lines) + 1) if _is_content(lines[number - 1])), line)
-    return Comment(line, column, found[1].strip(), about)
+    return Comment(line, found.start() + 1, found[1].strip(), about)
 
 
 def _is_content(line: str) -> bool:

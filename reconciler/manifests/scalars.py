@@ -5,6 +5,7 @@ both read alike is taken as a number; the rest becomes ``Unquoted``, which fits 
 what they mean. (``yes`` stays a boolean, which is no surprise where one is wanted.)
 """
 
+import functools
 import re
 from typing import Final, TypeAlias
 
@@ -58,6 +59,7 @@ def resolve(text: str) -> Scalar:
     return _number(text)
 
 
+@functools.lru_cache(maxsize=4096)
 def _number(text: str) -> Scalar:
     if _INTEGER.match(text):
         if len(text) > MAX_DIGITS:

@@ -1,11 +1,15 @@
 """What ``validate`` says of manifests: the one value that every report is made of and that is remembered on disk."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from reconciler.manifests.ignores import Ignored
-from reconciler.manifests.load import Loaded
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.rules import Severity
+
+if TYPE_CHECKING:
+    from reconciler.manifests.load import Loaded
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +41,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.problems if self.strict else self.errors)
 
 
-def verdict_on(loaded: Loaded) -> Verdict:
+def verdict_on(loaded: "Loaded") -> Verdict:
     """The verdict on what was loaded."""
     return Verdict(names=loaded.names, objects=len(loaded.objects), problems=loaded.problems, ignored=loaded.ignored)

@@ -40,27 +40,21 @@ class Read(msgspec.Struct, frozen=True):
     comments: tuple[Comment, ...] = ()
 
 
-class _Frame:
-    """A mapping or list that is being read."""
+class _Frame(msgspec.Struct, eq=False):
+    """A mapping or list that is being read. ``key`` is the one whose value comes next, if it is a mapping's turn."""
 
-    __slots__ = ("anchor", "is_mapping", "key", "node")
-
-    def __init__(self, node: Node, is_mapping: bool, anchor: str | None) -> None:
-        self.node = node
-        self.is_mapping = is_mapping
-        self.anchor = anchor
-        self.key: _Key | None = None
+    node: Node
+    is_mapping: bool
+    anchor: str | None
+    key: "_Key | None" = None
 
 
-class _Key:
+class _Key(msgspec.Struct, eq=False):
     """A key whose value comes next; ``text`` None: the key is no good, so its value is passed over."""
 
-    __slots__ = ("column", "line", "text")
-
-    def __init__(self, text: str | None, line: int, column: int) -> None:
-        self.text = text
-        self.line = line
-        self.column = column
+    text: str | None
+    line: int
+    column: int
 
 
 def read(content: bytes, *, is_json: bool = False) -> Read:
@@ -112,26 +106,26 @@ class _Reader:
         except yaml.YAMLError as error:
             _stop(rules.BAD_SYNTAX, 1, 1, f"this is not YAML: {error}")
 
-    def take(self, event: yaml.Event) -> None:
+    def take(self, event: Any) -> None:
         """One event of libyaml."""
-        match event:
-            case yaml.ScalarEvent():
-                node = self.scalar(event)
-                if event.anchor:
-                    self.anchors[event.anchor] = node
-                self.attach(node)
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                self.open(event)
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                frame = self.stack.pop()
-                if frame.anchor:
-                    self.anchors[frame.anchor] = frame.node
-                self.attach(frame.node)
-            case yaml.AliasEvent():
-                self.attach(self.alias(event))
-            case yaml.DocumentStartEvent():
-                self.anchors = {}
-                self.alias_nodes = 0
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            node = self.scalar(event)
+            if event.anchor:
+                self.anchors[event.anchor] = node
+            self.attach(node)
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            self.open(event)
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            frame = self.stack.pop()
+            if frame.anchor:
+                self.anchors[frame.anchor] = frame.node
+            self.attach(frame.node)
+        elif kind is yaml.AliasEvent:
+            self.attach(self.alias(event))
+        elif kind is yaml.DocumentStartEvent:
+            self.anchors = {}
+            self.alias_nodes = 0
 
     def leave_out_comments_in(self, event: yaml.ScalarEvent) -> None:
         """What looks like a comment inside of a text is none."""
@@ -141,7 +135,8 @@ class _Reader:
         self.comments = [each for each in self.comments if not start <= (each.line, each.column) < stop]
 
     def scalar(self, event: yaml.ScalarEvent) -> Node:
-        line, column = _place(event)
+        mark: Any = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
         if event.tag is not None:
             self.refuse_tag(event)
         if not event.style and event.tag != STRING_TAG:
@@ -233,7 +228,15 @@ def _events(text: str) -> Iterator[Any]:
             hint="install PyYAML's wheel (pip install --force-reinstall --only-binary :all: PyYAML), "
             "or libyaml's headers before building it",
         )
-    return iter(yaml.parse(text, Loader=yaml.CSafeLoader))
+    loader = yaml.CSafeLoader(text)
+    try:
+        while True:
+            event = loader.get_event()
+            yield event
+            if isinstance(event, yaml.StreamEndEvent):
+                return
+    finally:
+        loader.dispose()
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:

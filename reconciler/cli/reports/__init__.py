@@ -3,6 +3,7 @@
 All of them but ``text`` are contracts, written down in docs/validate-in-ci.md.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,16 +19,9 @@ FORMATS: Final = ("text", "json", "github", "sarif", "junit")
 
 def report(output_format: str) -> Report:
     """The function that makes a form."""
-    from reconciler.cli.reports import github, json_form, junit, sarif, text
-
-    forms: dict[str, Report] = {
-        "text": text.render,
-        "json": json_form.render,
-        "github": github.render,
-        "sarif": sarif.render,
-        "junit": junit.render,
-    }
-    return forms[output_format]
+    name = "json_form" if output_format == "json" else output_format
+    render: Report = importlib.import_module(f"reconciler.cli.reports.{name}").render
+    return render
 
 
 def shown_path(name: str, folder: str) -> str:

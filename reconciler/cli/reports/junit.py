@@ -5,8 +5,8 @@ With ``--strict`` a warning fails it too; otherwise warnings are its output.
 
 import re
 from collections.abc import Sequence
+from html import escape
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
 from reconciler.manifests.policy import Policy
 from reconciler.manifests.problem import Problem
@@ -53,11 +53,14 @@ def _case(name: str, problems: Sequence[Problem], *, strict: bool) -> str:
 
 
 def _lines(problems: Sequence[Problem]) -> str:
-    return escape(_clean("\n".join(map(str, problems))))
+    return escape(_clean("\n".join(map(str, problems))), quote=False)
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_clean(text))
+    value = escape(_clean(text))
+    for character in "\t\n\r":
+        value = value.replace(character, f"&#{ord(character)};")
+    return f'"{value}"'
 
 
 def _clean(text: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler.cli.checks import checks
 from reconciler.manifests import disk_cache, parallel, parsed
-from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.cache import ParseCache, key_of
 from reconciler.manifests.checks import NO_CHECKS, Checks
 from reconciler.manifests.disk_cache import MOST_CACHES, WORTH_FILES, judge
 from reconciler.manifests.load import load
@@ -107,7 +107,7 @@ def test_the_compact_form_is_lossless(name: str) -> None:
     assert parsed.to_bytes(again) == parsed.to_bytes(whole)
     assert load([(name, content)], cache=ParseCache(checks([]))) == load(
         [(name, content)],
-        cache=ParseCache(checks([]), {disk_cache.key_of(parsed.kind_of(name), content): parsed.to_bytes(whole)}),
+        cache=ParseCache(checks([]), {key_of(parsed.kind_of(name), content): parsed.to_bytes(whole)}),
     )
 
 
@@ -115,7 +115,7 @@ def test_the_compact_form_is_lossless(name: str) -> None:
 @settings(max_examples=200, deadline=None, database=None)
 def test_garbage_under_a_key_is_parsed_anew(garbage: bytes) -> None:
     name, content = FILES[0]
-    key = disk_cache.key_of(parsed.kind_of(name), content)
+    key = key_of(parsed.kind_of(name), content)
     assert load([(name, content)], cache=ParseCache(known={key: garbage})) == load([(name, content)])
 
 

@@ -25,6 +25,7 @@ def codes(text: str) -> list[str]:
         f"{MISSING} # see there # reconciler: ignore=RC010 it is elsewhere",
         MISSING.replace("    services", "    # reconciler: ignore=RC010 it is elsewhere\n    services"),
         MISSING.replace("    services", "# reconciler: ignore=RC010 it is elsewhere\n\n    # more\n    services"),
+        "# \u2028#\x85\r" + MISSING.replace("\n", "\r") + "  # reconciler: ignore=RC010 it is elsewhere",
         MISSING.replace("\n", "\r\n") + " # reconciler: ignore=RC010 it is elsewhere\r\n",
     ],
 )
