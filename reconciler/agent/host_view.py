@@ -45,7 +45,8 @@ class Unusable(msgspec.Struct, frozen=True):
 class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
     """What is issued to this host: the last reading that could be trusted.
 
-    ``problem`` says why the newest could not. ``went_back_at``: when the store's index last went back.
+    ``problem`` says why the newest could not. ``went_back_at``: when it was last noticed that the store had
+    gone back to an older state.
     """
 
     began: float = NEVER

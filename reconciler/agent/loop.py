@@ -87,6 +87,7 @@ class AgentDaemon:
             executors=self._usable_executors,
             trusted=lambda: self._issued.view.problem is None,
             on_session=self._session_changed,
+            on_written=self._issued.note_status,
         )
         self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
         self._issued_loop = self._loop("agent issued", self._issued.look)

@@ -46,7 +46,7 @@ class IssuedSource:
         self._prefix = keys.tasks_of_host(settings.host)
         self._clock = clock
         self._watched = 0
-        self._listed = 0
+        self._status_index = 0
         self._went_back_at: float | None = None
         self._definitions: dict[str, TaskDefinition | Unusable] = {}
         self.view = IssuedView()
@@ -67,25 +67,25 @@ class IssuedSource:
         """Block until something may have been issued or taken back."""
         before = self._watched
         self._watched = self._store.wait(self._prefix, before, timeout_s)
-        if self._watched < before:
-            self._went_back_at = self._clock.monotonic()
         return self._watched != before
+
+    def note_status(self, index: int) -> None:
+        """The status of this host was written at this index. Any thread."""
+        self._status_index = max(self._status_index, index)
 
     def _read(self) -> IssuedView:
         began = self._clock.monotonic()
         if not self.view.known:
             self.published = self._read_status()
         listing = self._store.list(self._prefix)
-        if listing.index < self._listed:
-            self._went_back_at = self._clock.monotonic()
-        self._listed = listing.index
         tasks = {task.id: task for entry in listing.entries if (task := _task(entry)) and task.host == self._host}
         findings = {
             key: self._find(key) for key in self.held if key.id not in tasks or tasks[key.id].issue != key.issue
         }
         records = [*tasks.values(), *(finding.record for finding in findings.values() if finding.record)]
         definitions = self._read_definitions(records)
-        # last, so that a store that was wiped meanwhile makes nothing of the above count
+        # last, so that a store that was wiped or restored meanwhile makes nothing of the above count
+        self._look_for_a_restore()
         found = sentinel.read(self._store)
         if found != self._owner.store_id:
             raise StoreNotOurs(
@@ -100,6 +100,20 @@ class IssuedSource:
             definitions=definitions,
             findings=findings,
         )
+
+    def _look_for_a_restore(self) -> None:
+        """A store that was restored has an older status of this host than we have seen, or none.
+
+        The listing's own index proves nothing: Consul's goes back whenever it forgets deletions (after 15 minutes).
+        """
+        known = self._status_index
+        entry = self._store.get(keys.status(self._host))
+        index = entry.index if entry is not None else 0
+        if index < known:
+            self._went_back_at = self._clock.monotonic()
+            self._status_index = index
+        else:
+            self.note_status(index)
 
     def _read_status(self) -> HostStatus | None:
         entry = self._store.get(keys.status(self._host))

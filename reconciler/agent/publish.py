@@ -39,9 +39,10 @@ class Publisher:
         executors: Callable[[], Sequence[str] | None],
         trusted: Callable[[], bool],
         on_session: Callable[[], None],
+        on_written: Callable[[int], None],
     ) -> None:
         """``executors`` names those that can start something now, None until all were looked at; ``trusted`` says
-        whether the store is certainly ours.
+        whether the store is certainly ours. ``on_written`` is told the index of each status that is there.
         """
         self._store = store
         self._settings = settings
@@ -50,6 +51,7 @@ class Publisher:
         self._executors = executors
         self._trusted = trusted
         self._on_session = on_session
+        self._on_written = on_written
         self._machine = identity.machine(settings.runtime_dir)
         self._keeper: SessionKeeper | None = None
         self._noted: str | None = None
@@ -141,6 +143,9 @@ class Publisher:
                 # the host or the key may not be what they were: look before the next write
                 self._held_by = None
                 return self._settings.publish_interval_s
+            entry = self._store.get(key)
+        if entry is not None:
+            self._on_written(entry.index)
         self._status, self.published, self._differs_since = value, status, None
         return None
 

@@ -215,9 +215,9 @@ def test_rule_05_a_restored_store_stops_nothing_before_its_doubt_is_over(world: 
 def test_a_store_that_is_nasty_in_every_allowed_way_changes_nothing_in_the_end(tmp_path: Path, seed: int) -> None:
     space = MemorySpace()
     world = AgentWorld(MemoryStore(space), tmp_path)
-    world.with_settings(doubt_s=0.5, publish_interval_s=0.05)
+    world.with_settings(publish_interval_s=0.05)
     with contextlib.closing(world):
-        world.start_agent(store=MemoryStore(space, nasty=Nasty(seed=seed, lost_answer=0.3)))
+        world.start_agent(store=MemoryStore(space, nasty=Nasty(seed=seed, lost_answer=0.3, index_back=0.3)))
         marking = f'echo x >> "{tmp_path}/$RECONCILER_TASK_ID.starts"; ' + SLEEP
         tasks = [world.issue(bash_definition(marking), instance=each) for each in range(6)]
         for task in tasks:

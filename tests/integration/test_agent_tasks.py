@@ -210,6 +210,30 @@ def test_rule_05_processes_of_another_store_are_left_alone(agent_world: AgentWor
         stranger.close()
 
 
+def test_two_hosts_on_one_machine_leave_each_others_tasks_alone(agent_world: AgentWorld, tmp_path: Path) -> None:
+    definition = bash_definition(noting_pid(tmp_path))
+    agent_world.start_agent()
+    first = agent_world.issue(definition, instance=1)
+    agent_world.await_health(first, Health.PASSING)
+    before = pids_of(tmp_path)
+    neighbour = AgentWorld(agent_world.store, agent_world.folder, host="h2")
+    try:
+        neighbour.start_agent()
+        second = agent_world.issue(definition, instance=2, host="h2")
+        neighbour.await_health(second, Health.PASSING)
+        agent_world.take_back(first)
+        agent_world.await_gone(first)
+        assert neighbour.published()[second.id].healthy
+        assert not is_alive(before[0])
+        strangers = agent_world.agents[0]._status_page()["strangers"]
+        assert all(agent_world.store_id not in each for each in strangers), "a neighbour is no stranger"
+        moved = agent_world.issue(definition, instance=3)
+        agent_world.await_health(moved, Health.PASSING)
+    finally:
+        neighbour.agents[0].stop_everything(20.0)
+    assert agent_world.published()[moved.id].healthy
+
+
 def test_a_script_check_runs_in_the_environment_of_its_task(agent_world: AgentWorld) -> None:
     agent_world.start_agent()
     check = Check(script='test "$GREETING" = hello && echo "$RECONCILER_TASK_ID is fine" && exit 1', interval="100ms")
