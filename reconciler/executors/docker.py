@@ -10,7 +10,7 @@ import math
 import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,15 +50,24 @@ class Docker:
         return None
 
     def observe(self) -> Sequence[Observed]:
+        changed = self._news.take_changed()
+        try:
+            self._seen = self._look_at_all(changed)
+        except ExecutorError:
+            self._seen = {}  # what changed must not be forgotten over this
+            raise
+        return [observed for _, observed in self._seen.values()]
+
+    def _look_at_all(self, changed: Collection[str]) -> dict[str, tuple[str, Observed]]:
         seen: dict[str, tuple[str, Observed]] = {}
         for container_id, state in self._engine.containers([docker_config.TASK]):
             known = self._seen.get(container_id)
-            if known is None or known[0] != state:  # what did not change since the last look is not asked for again
+            # what did not change since the last look is not asked for again
+            if known is None or known[0] != state or container_id in changed:
                 known = self._look(container_id)
             if known is not None:
                 seen[container_id] = known
-        self._seen = seen
-        return [observed for _, observed in seen.values()]
+        return seen
 
     def _look(self, container_id: str) -> tuple[str, Observed] | None:
         found = self._engine.inspect(container_id)

@@ -219,7 +219,7 @@ class Engine:
         return None if time.monotonic() > deadline and code == 137 else code
 
     def events(self, filters: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
-        """Pieces of the stream of events as they come, the first (empty) when it is open; ends when all is silent.
+        """Events as lines of JSON as they come, the first (empty) when the stream is open; ends when all is silent.
 
         One stream at a time: ``close`` ends it.
         """
@@ -231,7 +231,7 @@ class Engine:
             with self._stream as stream:
                 stream.raise_for_status()
                 yield b""
-                yield from stream.iter_content(None)
+                yield from stream.iter_lines(None)
 
     def close(self) -> None:
         """Let go of all connections."""

@@ -1,9 +1,9 @@
 """Knows at once when a container starts or dies: the engine's events, and plain looking where they can't be had."""
 
 import contextlib
+import json
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,8 +13,6 @@ from reconciler.executors.docker_engine import Engine
 log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 2.0
-_AFTER_S: Final = (0.3, 1.5)
-"""The engine tells of a death before its own list shows it, so one looks again a little later."""
 
 
 class News:
@@ -28,7 +26,7 @@ class News:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._again_at: list[float] = []
+        self._changed: set[str] = set()
 
     def wait(self, timeout_s: float) -> bool:
         """Block until something may have happened (True), or the time is over (False)."""
@@ -36,16 +34,19 @@ class News:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._follow, name="docker-events", daemon=True)
                 self._thread.start()
-        now = time.monotonic()
-        if self._news.wait(min([timeout_s, *(at - now for at in self._again_at[:1])])):
-            self._news.clear()
-            now = time.monotonic()
-            self._again_at = [now + after for after in _AFTER_S]
-            return not self._closed.is_set()
-        if self._again_at and time.monotonic() >= self._again_at[0]:
-            del self._again_at[0]
-            return True
-        return False
+        if not self._news.wait(timeout_s):
+            return False
+        self._news.clear()
+        return not self._closed.is_set()
+
+    def take_changed(self) -> set[str]:
+        """Ids of containers that events came about since the last call.
+
+        The engine tells of a death before its list shows it, so these are to be looked at one by one.
+        """
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        return changed
 
     def close(self) -> None:
         """End the thread; a ``wait`` returns. The engine is to be closed before."""
@@ -58,9 +59,12 @@ class News:
         failures, before = 0, self._states()
         while not self._closed.is_set():
             try:
-                for _ in self._engine.events(self._filters):
+                for line in self._engine.events(self._filters):
                     failures = 0
-                    # The first one says that the stream is open: whatever happened before, nobody listened.
+                    if line:
+                        with self._lock:
+                            self._changed.add(json.loads(line)["Actor"]["ID"])
+                    # An empty one says that the stream is open: whatever happened before, nobody listened.
                     self._news.set()
             except ExecutorError as error:
                 failures += 1

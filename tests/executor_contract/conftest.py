@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,14 @@ from tests.support.ports import port_block
 from tests.support.wait import wait_until
 
 _ports = itertools.cycle(range(port_block()[0], port_block()[1] + 1))
+
+
+def free_port() -> int:
+    """A port of this process's block that really nobody has, as some demo on this machine might."""
+    for port in _ports:
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise AssertionError("no free port is left")
 
 
 class Stage:
@@ -39,7 +48,7 @@ class Stage:
     ) -> Spec:
         ref = Ref(task, issue, container.name)
         self._refs.add((self.owner, ref))
-        port = next(_ports)
+        port = free_port()
         return Spec(
             ref=ref,
             container=container,

@@ -6,6 +6,7 @@ from reconciler.errors import ExecutorError
 from reconciler.executors.interface import Owner, Ref
 from tests.executor_contract.conftest import Stage
 from tests.executor_contract.kits import POLITE, STUBBORN
+from tests.support.wait import wait_until
 
 
 def test_a_stop_lets_it_finish_what_it_does(stage: Stage) -> None:
@@ -85,8 +86,7 @@ def test_a_death_of_what_another_agent_started_is_news_at_once(stage: Stage) -> 
 def test_waiting_ends_when_nothing_happens(stage: Stage) -> None:
     stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
     stage.executor.observe()
-    stage.settle(stage.executor)
-    assert not stage.executor.wait(0.2)
+    wait_until(lambda: not stage.executor.wait(0.2), what="a wait that ends without news")
 
 
 def test_removing_leaves_nothing(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """What is special to docker, on a real engine; what all executors share is in ``tests/executor_contract``."""
 
+import contextlib
 import gc
 import json
 import shutil
@@ -98,6 +99,14 @@ def host(docker_engine: DockerEngine) -> Iterator[Host]:
     host.close()
 
 
+def free_port() -> int:
+    """A port of this process's block that really nobody has, as some demo on this machine might."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise AssertionError("no free port is left")
+
+
 def answer(address: str, port: int) -> str:
     try:
         with urllib.request.urlopen(f"http://{address}:{port}/", timeout=5) as response:
@@ -117,7 +126,7 @@ def own_address() -> str:
 
 
 def test_the_port_is_published_on_the_hosts_address_and_on_loopback(host: Host) -> None:
-    address, port = own_address(), next(PORTS)
+    address, port = own_address(), free_port()
     shown = host.start(address=address, port=port, container_port=8080)
     bindings = shown["HostConfig"]["PortBindings"]["8080/tcp"]
     assert [binding["HostIp"] for binding in bindings] == [address, "127.0.0.1"]
@@ -126,14 +135,14 @@ def test_the_port_is_published_on_the_hosts_address_and_on_loopback(host: Host) 
 
 
 def test_an_address_that_the_host_does_not_have_leaves_all_interfaces(host: Host) -> None:
-    port = next(PORTS)
+    port = free_port()
     shown = host.start(address="203.0.113.77", port=port, container_port=8080)
     assert [binding["HostIp"] for binding in shown["HostConfig"]["PortBindings"]["8080/tcp"]] == [""]
     assert wait_until(lambda: answer("127.0.0.1", port), what="an answer") == "1"
 
 
 def test_inside_port_is_where_to_listen_and_a_definitions_own_port_stays(host: Host) -> None:
-    port = next(PORTS)
+    port = free_port()
     environment = {"RECONCILER_PORT": str(port)}
     shown = host.start(port=port, container_port=8080, environment=environment)
     assert {"PORT=8080", f"RECONCILER_PORT={port}"} <= set(shown["Config"]["Env"])
@@ -142,7 +151,7 @@ def test_inside_port_is_where_to_listen_and_a_definitions_own_port_stays(host: H
 
 
 def test_in_the_hosts_network_nothing_is_mapped(host: Host) -> None:
-    port = next(PORTS)
+    port = free_port()
     shown = host.start(
         port=port, container_port=8080, ports=("5000:5000",), flags=("--net=host",), environment={"LISTEN": str(port)}
     )
@@ -152,7 +161,7 @@ def test_in_the_hosts_network_nothing_is_mapped(host: Host) -> None:
 
 
 def test_every_field_of_the_definition_is_carried_out(host: Host, tmp_path: Path) -> None:
-    extra = next(PORTS)
+    extra = free_port()
     shown = host.start(
         cmd=("-c", "pwd; echo $A; cat /host/file; exec /serve"),
         entry="/bin/sh -e",
@@ -232,7 +241,7 @@ def test_a_container_that_was_made_but_never_started_is_seen_as_ended_and_done_a
 
 
 def test_the_port_of_another_is_named_and_may_be_free_later(host: Host) -> None:
-    port = next(PORTS)
+    port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         with pytest.raises(ExecutorError, match=f"port is taken.*{port}") as caught:
             host.start(port=port, container_port=8080)
@@ -405,9 +414,23 @@ def test_deaths_are_news_without_a_stream_of_events_too(docker_engine: DockerEng
         host.close()
 
 
+def test_with_the_news_of_a_death_comes_the_sight_of_it(host: Host) -> None:
+    assert host.executor.wait(30), "it says when it begins to listen"
+    for attempt in range(1, 11):
+        host.start(cmd=SLEEP, attempt=attempt)
+        host.executor.observe()
+        wait_until(lambda: not host.executor.wait(0.3), what="no more news")
+        host.engine.client.kill(host.name)
+        assert host.executor.wait(30)
+        seen = host.seen()
+        assert seen is not None
+        assert (seen.running, seen.attempt) == (False, attempt)
+
+
 def test_what_others_do_on_the_engine_is_no_news(docker_engine: DockerEngine) -> None:
     host, other = Host(docker_engine), Host(docker_engine)
     try:
+        assert host.executor.wait(30), "it says when it begins to listen"
         wait_until(lambda: not host.executor.wait(0.5), what="no more news")
         other.start(cmd=SLEEP)
         assert not host.executor.wait(1)
