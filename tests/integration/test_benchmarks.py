@@ -16,7 +16,7 @@ def test_the_benchmark_of_validate_runs(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(validate, "OBJECTS", 6)
     # the peer is installed for `make bench` only
     monkeypatch.setattr(validate, "install_peer", lambda: None)
-    monkeypatch.setattr(validate, "run_peer", lambda folder: validate.bundled(folder))
+    monkeypatch.setattr(validate, "run_peer", validate.bundled)
     validate.main()
     shown = capsys.readouterr().out
     assert "again, unchanged" in shown

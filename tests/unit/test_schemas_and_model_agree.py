@@ -56,6 +56,44 @@ def part(name: str) -> dict[str, Any]:
     return dict(schemas()["task_definition.json"]["$defs"][name])
 
 
+KNOWN_KEYWORDS = {
+    *CONSTRAINTS,
+    *(
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "propertyNames",
+        "items",
+        "prefixItems",
+        "$ref",
+        "$defs",
+    ),
+    *("oneOf", "not", "allOf", "if", "then", "const", "default"),
+    *("$schema", "title", "description", "examples", "patternErrorMessage"),
+}
+"""Those that the tests here hold against the model: what validate accepts by the model alone rests on it."""
+
+
+def keywords(schema: Any) -> set[str]:
+    """The keywords that a schema uses, at any depth; names of fields are none."""
+    if not isinstance(schema, dict):
+        return set()
+    found = set(schema)
+    for name, part_of_it in schema.items():
+        if name in {"properties", "$defs"}:
+            found |= set().union(*map(keywords, part_of_it.values()))
+        elif name not in {"default", "examples", "enum", "const"}:
+            parts = part_of_it if isinstance(part_of_it, list) else [part_of_it]
+            found |= set().union(*map(keywords, parts))
+    return found
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_uses_no_keyword_that_is_not_compared_with_the_model(name: str) -> None:
+    assert keywords(schemas()[f"{name}.json"]) <= KNOWN_KEYWORDS
+
+
 def schema_takes(name: str, value: Any) -> bool:
     return bool(_validator(name).is_valid(value))
 
