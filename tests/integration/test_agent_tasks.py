@@ -120,24 +120,20 @@ def test_rule_04_an_old_issue_is_gone_before_the_new_one_starts(agent_world: Age
 
 
 def test_a_task_is_held_to_the_definition_it_was_issued_with(agent_world: AgentWorld) -> None:
-    agent_world.start_agent()
-    task = agent_world.issue(bash_definition())
-    agent_world.await_health(task, Health.PASSING)
-    changed = bash_definition("echo changed; " + SLEEP, name="other")
-    other = agent_world.issue(bash_definition(name="other"), instance=1)
-    agent_world.await_health(other, Health.PASSING)
+    agent = agent_world.start_agent()
+    known = agent_world.issue(bash_definition(name="known"))
+    agent_world.await_health(known, Health.PASSING)
+    agent.stop()
     late = bash_definition(name="late")
-    agent_world.put(keys.config(changed), codec.encode(changed))
-    agent_world.await_health(other, Health.PASSING)
-    for agent in agent_world.agents:
-        agent.stop()
-    agent_world.put(keys.config(late), codec.encode(bash_definition("echo not what was issued", name="late")))
-    wrong = agent_world.issue(late)
-    agent_world.put(keys.config(late), codec.encode(bash_definition("echo not what was issued", name="late")))
+    unknown = agent_world.issue(late)
+    for name in ("known", "late"):
+        changed = bash_definition("echo not what was issued", name=name)
+        agent_world.put(keys.config(changed), codec.encode(changed))
     agent_world.start_agent()
-    status = agent_world.await_phase(wrong, Phase.REJECTED)
+    status = agent_world.await_phase(unknown, Phase.REJECTED)
     assert "has been changed since the task was issued" in status.reason
-    assert agent_world.await_health(task, Health.PASSING).attempt == 1
+    assert agent_world.published()[known.id].phase is Phase.RUNNING, "what runs is what was issued"
+    assert agent_world.published()[known.id].attempt == 1
 
 
 def test_rule_05_a_task_whose_record_only_the_listing_lost_goes_on(agent_world: AgentWorld, tmp_path: Path) -> None:

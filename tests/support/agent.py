@@ -18,6 +18,7 @@ from reconciler.agent import identity
 from reconciler.agent.loop import AgentDaemon
 from reconciler.agent.scripts import script_runner
 from reconciler.agent.settings import AgentSettings
+from reconciler.errors import UsageError
 from reconciler.executors.bash import Bash
 from reconciler.executors.interface import Executor
 from reconciler.health.interface import HealthProvider, ScriptRunner
@@ -226,7 +227,10 @@ class AgentWorld:
         self.settings = msgspec.structs.replace(self.settings, **changes)
 
     def close(self) -> None:
-        """Stop every agent with all its tasks."""
+        """Stop every agent with all its tasks; where none runs, one more to stop what the last one left running."""
+        if not any(agent._started for agent in self.agents):
+            with contextlib.suppress(UsageError):
+                self.start_agent()
         for agent in self.agents:
             assert agent.stop_everything(30.0), "the agent could not stop its tasks"
         self.store.close()
