@@ -25,6 +25,8 @@ def run_blocks() -> list[object]:
     for block in BLOCKS:
         if block.mark and block.mark.startswith("run"):
             marks = [getattr(pytest.mark, name) for name in ("consul", "docker") if name in block.mark]
+            if "docker" in block.mark:  # one process at a time may give the example's image a meaning
+                marks.append(pytest.mark.xdist_group("example-image"))
             params.append(pytest.param(block, marks=marks, id=f"line-{block.line}"))
     return params
 

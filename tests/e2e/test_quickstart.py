@@ -11,6 +11,7 @@ pytestmark = pytest.mark.consul
 
 
 @pytest.mark.docker
+@pytest.mark.xdist_group("example-image")  # one process at a time may give the example's image a meaning
 def test_the_quickstart_runs_the_example_in_docker(
     program: Program, start_consul: StartConsul, docker_engine: DockerEngine
 ) -> None:

@@ -71,7 +71,10 @@ class DockerEngine:
         return tag
 
     def import_for(self, manifest: Path) -> list[str]:
-        """Images under the tags that a manifest names, each serving on its container's port."""
+        """Images under the tags that a manifest names, each serving on its container's port.
+
+        Such tags are everybody's: tests that use them belong into one ``xdist_group``.
+        """
         tags = []
         for document in yaml.safe_load_all(manifest.read_text(encoding="utf-8")):
             for definition in (document or {}).get("task_definitions", []):
@@ -92,7 +95,8 @@ class DockerEngine:
         for tag, before in self._were.items():
             if before:
                 repository, _, version_tag = tag.rpartition(":")
-                self.client.tag(before, repository, version_tag)
+                with contextlib.suppress(docker.errors.ImageNotFound):  # it was another test process's own
+                    self.client.tag(before, repository, version_tag)
         self._made.clear()
 
     def _remove(self, ours: Any) -> None:
