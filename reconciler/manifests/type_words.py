@@ -81,6 +81,8 @@ def _list_hint(at: Where) -> str | None:
     if isinstance(node.value, dict):
         return 'write a list of "NAME=value"' if at.field == "env" else "begin each item of the list with '- '"
     text = node.text or str(node.value)
+    if "\n" in text:
+        return "begin each item of the list with '- '"
     return f"write a list: [{', '.join(text.split()) if at.field in _WORDS else text}]"
 
 
