@@ -114,6 +114,7 @@ def test_rule_06_a_stopped_agent_leaves_its_tasks_and_its_session_to_the_next(
     assert world.holder() == holder
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_killed_while_it_stops_a_task_is_followed_by_one_that_ends_it(
     world: ProcessWorld, tmp_path: Path
 ) -> None:
