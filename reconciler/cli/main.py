@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "plan": "reconciler.cli.plan:plan",
     "snapshot": "reconciler.cli.snapshot:snapshot",
     "rules": "reconciler.cli.rules:rules",
+    "bump": "reconciler.cli.bump:bump",
+    "init": "reconciler.cli.init:init",
     "approve": "reconciler.cli.approve:approve",
     "apply": "reconciler.cli.apply:apply",
     "dev": "reconciler.cli.dev:dev",
