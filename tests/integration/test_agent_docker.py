@@ -56,9 +56,11 @@ class DockerWorld(AgentWorld):
 
 @pytest.fixture
 def world(docker_engine: DockerEngine, tmp_path: Path) -> Generator[DockerWorld]:
+    before = {each["Id"] for each in docker_engine.containers()}  # of other tests, whose agents left theirs running
     with contextlib.closing(DockerWorld(docker_engine, tmp_path)) as made:
         yield made
-    assert made.engine.containers() == [], "the agent leaves nothing behind"
+    left = [each for each in docker_engine.containers() if each["Id"] not in before]
+    assert left == [], "the agent leaves nothing behind"
 
 
 def test_a_container_is_served_on_the_port_it_was_given(world: DockerWorld) -> None:
