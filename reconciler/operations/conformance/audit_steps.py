@@ -67,7 +67,7 @@ class StepAudit:
                 for host, at in listed
                 if at is not None
                 and at.issue != task.issue
-                and self._was_known(before.picture, host, task.id, at.issue)
+                and self._was_known(before.picture, after.picture, host, task.id, at.issue)
             ),
             None,
         )
@@ -102,18 +102,21 @@ class StepAudit:
                 for task_id, task in (status.tasks if status else {}).items()
                 if task_id not in here
                 and task.phase not in ENDED
-                and self._was_known(before, host, task_id, task.issue)
+                and self._was_known(before, after.picture, host, task_id, task.issue)
             ]
             self._sums(host, [*held, *leaving])
             self._ports(host, [*held, *leaving])
 
-    def _was_known(self, before: Picture, host: str, task_id: str, issue: int) -> bool:
-        """Whether who wrote after ``before`` certainly knew that the host has a task: it was issued then, or the host
-        has listed it since before something was written, after which one reads anew. (A host may publish what it took
-        up just before that was withdrawn.)
+    def _was_known(self, before: Picture, after: Picture, host: str, task_id: str, issue: int) -> bool:
+        """Whether who wrote last certainly knew that the host has a task.
+
+        The host has listed it since before something was written, after which one reads anew; or it was issued until
+        this very transaction. (A host may publish what it took up just before that was withdrawn.)
         """
         listed = self._listed.get((host, task_id, issue))
-        return (task_id, issue) in before.records or (listed is not None and listed < before.written)
+        was_one_step = before.head is not None and after.head is not None and after.head.seq == before.head.seq + 1
+        is_old = listed is not None and listed < before.written
+        return is_old or (was_one_step and (task_id, issue) in before.records)
 
     def _sums(self, host: str, held: Sequence[tuple[str, TaskStatus]]) -> None:
         state = self._states[host]
