@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from reconciler.model import keys
+from reconciler.model.task import RolloutPhase
 from reconciler.store.interface import Store
 from tests.support.consul import ConsulAgent
 from tests.support.program import Daemon, Program
-from tests.support.scheduler_store import PretendAgents, declare_web, head, make_ours, tasks
+from tests.support.scheduler_store import PretendAgents, declare_web, head, make_ours, rollout, tasks
 from tests.support.tcp_proxy import TcpProxy, Trap
 from tests.support.wait import wait_until
 
@@ -33,6 +34,11 @@ def started(store: Store) -> list[str]:
 def is_shown_by(daemon: Daemon, store: Store) -> bool:
     entry = store.get(keys.scheduler_lock("main"))
     return entry is not None and entry.holder is not None and f":{daemon.pid}".encode() in entry.value
+
+
+def is_completed(store: Store) -> bool:
+    found = rollout(store)
+    return found is not None and found.phase is RolloutPhase.COMPLETED
 
 
 @pytest.mark.parametrize("how", ["reset", "lose_answer"])
@@ -75,6 +81,7 @@ def test_rule_01_a_transaction_that_arrives_after_its_sender_was_replaced_is_ref
         other = program.start("scheduler", "--http", "127.0.0.1:0", name="other")
         wait_until(lambda: is_shown_by(other, store), timeout_s=WAIT_S, what="the other one to take over")
         wait_until(lambda: agents.healthy("web", 1, 2), timeout_s=WAIT_S, what="two tasks")
+        wait_until(lambda: is_completed(store), timeout_s=WAIT_S, what="it to have nothing more to write")
         issued, seq, answers = tasks(store), head(store).seq, len(proxy.answered)
 
         proxy.release()
