@@ -69,7 +69,7 @@ def _names(path: str) -> Iterator[str]:
 
 def _content(name: str) -> bytes:
     try:
-        with Path(name).open("rb") as file:
+        with open(name, "rb") as file:  # noqa: PTH123 - as above
             content = file.read(_USUAL_BYTES)
             if len(content) == _USUAL_BYTES:  # one more than allowed is enough to see that it is too large
                 content += file.read(MAX_FILE_BYTES + 1 - _USUAL_BYTES)

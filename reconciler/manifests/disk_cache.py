@@ -9,7 +9,6 @@ not used. A few files are checked faster than a cache is read, so they never tou
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -97,6 +96,8 @@ def _read(place: Path) -> _Remembered | None:
 
 def _write(place: Path, remembered: _Remembered) -> None:
     """Keep it if that is possible; nothing depends on it."""
+    import tempfile
+
     with contextlib.suppress(OSError):
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".", delete=False) as draft:

@@ -5,7 +5,7 @@ Symbolic links to folders are followed only as long as they stay inside the root
 """
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from reconciler.manifests.settings import SETTINGS_NAME, is_settings_path
@@ -15,15 +15,16 @@ SUFFIXES: Final = (".yml", ".yaml", ".json")
 
 def is_manifest_path(relative_path: str) -> bool:
     """Whether the file at this path under a root, written with slashes, is a manifest."""
-    path = PurePosixPath(relative_path)
-    hidden = any(part.startswith(".") and part not in {".", ".."} for part in path.parts)
-    return not hidden and path.suffix.lower() in SUFFIXES and path.name != SETTINGS_NAME
+    parts = relative_path.split("/")
+    hidden = any(part.startswith(".") and part not in {".", ".."} for part in parts)
+    return not hidden and parts[-1].lower().endswith(SUFFIXES) and parts[-1] != SETTINGS_NAME
 
 
 def is_read_path(relative_path: str) -> bool:
     """Whether ``load`` wants the file at this path: a manifest, or the settings that stand beside some."""
-    hidden = any(part.startswith(".") for part in PurePosixPath(relative_path).parts)
-    return is_manifest_path(relative_path) or (is_settings_path(relative_path) and not hidden)
+    if is_settings_path(relative_path):
+        return not any(part.startswith(".") for part in relative_path.split("/"))
+    return is_manifest_path(relative_path)
 
 
 def find_manifests(root: Path) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 
 from reconciler.manifests import rules
-from reconciler.manifests.field_names import closest
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rules import RULES
 
@@ -95,6 +94,8 @@ def _refusal(code: str) -> tuple[str, str] | None:
     """Why a rule can't be ignored, and what to do; None: it can. Names of policies are not known here."""
     rule = RULES.get(code)
     if rule is None and _OUR_CODE.match(code):
+        from reconciler.manifests.field_names import closest
+
         guess = closest(code, RULES)
         return f"there is no rule {code}", f"did you mean {guess}?" if guess else "see `reconciler rules`"
     if rule is not None and not rule.ignorable:

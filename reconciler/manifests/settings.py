@@ -6,7 +6,6 @@ folders below the one that the settings stand in.
 
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
@@ -24,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def is_settings_path(path: str) -> bool:
     """Whether the file holds settings."""
-    return PurePosixPath(path).name == SETTINGS_NAME
+    return path.rpartition("/")[2] == SETTINGS_NAME
 
 
 def ignored_names(names: Iterable[str], folder: str, patterns: Sequence[str]) -> Iterator[str]:

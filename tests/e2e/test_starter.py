@@ -78,7 +78,7 @@ def test_nothing_of_the_users_is_overwritten(program: Program, starter: Path) ->
 
 
 def test_the_starter_runs_and_a_bump_rolls_it_over(program: Program, starter: Path) -> None:
-    program.start("dev", "fleet/manifests", "--http", "127.0.0.1:0")
+    program.start("dev", "fleet/manifests", "--http", "127.0.0.1:0", "--executor", "bash")
     wait_until(lambda: list(program.folder.rglob("dev.db")), what="the store of dev")
     (database,) = program.folder.rglob("dev.db")
     program.use(f"sqlite://{database}")

@@ -56,3 +56,9 @@ def test_an_installed_program_validates_without_a_checkout(unpacked: Path, tmp_p
     bad = run(unpacked, tmp_path, "validate", "broken.yml")
     assert bad.returncode == 1, bad.stdout + bad.stderr
     assert "broken.yml:2" in bad.stdout
+
+
+def test_an_installed_program_makes_a_starter_repository(unpacked: Path, tmp_path: Path) -> None:
+    made = run(unpacked, tmp_path, "init", "fleet")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert run(unpacked, tmp_path, "validate", "fleet", "--strict", "--policy", "fleet/policies").returncode == 0

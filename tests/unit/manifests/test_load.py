@@ -1,5 +1,6 @@
 """The one way in which manifests are read: everything wrong in one pass, the same content never parsed twice."""
 
+import os
 import random
 from pathlib import Path
 
@@ -169,7 +170,12 @@ def is_sound(problem: Problem, content: bytes) -> bool:
     )
 
 
-FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+FUZZ = settings(
+    max_examples=int(os.environ.get("FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+)
 PIECES = [
     *(b": ", b"- ", b"[", b"]", b"{", b"}", b"\n", b"\r", b"\t", b" ", b",", b"#", b"? ", b'"', b"'", b"|\n"),
     *(b"&a ", b"*a", b"!x ", b"<<: ", b"---\n", b"%TAG", b"\0", b"\xff", b"\xef\xbb\xbf"),
