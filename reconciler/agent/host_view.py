@@ -116,6 +116,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``hold`` says why nothing may be started (the host's record is not ours), ``ending`` that everything is to be
     stopped because a person asked for it. ``published`` is what ``state/status/<host>`` says.
+    ``settled``: published tasks that this process itself has seen to their end.
     """
 
     owner: Owner
@@ -126,6 +127,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     lives: Mapping[TaskKey, Life] = {}
     outcomes: tuple[Progress | Outcome, ...] = ()
     published: HostStatus | None = None
+    settled: frozenset[TaskKey] = frozenset()
     hold: str | None = None
     ending: bool = False
     jitter: float = 0.0

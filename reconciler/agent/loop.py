@@ -65,6 +65,7 @@ class AgentDaemon:
         self._emit = emit
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._lives: Mapping[TaskKey, Life] = {}
+        self._settled: frozenset[TaskKey] = frozenset()
         self._ending = False
         self._started = False
         self._strangers: frozenset[Owner] = frozenset()
@@ -217,7 +218,12 @@ class AgentDaemon:
     def _pass(self) -> float | None:
         with self._changed:
             reports = tuple(self._reports)
-        made = plan(self._view(reports, hold=self._publisher.hold), self._now())
+        view = self._view(reports, hold=self._publisher.hold)
+        made = plan(view, self._now())
+        if view.published is not None:
+            shown = {TaskKey(task_id, task.issue) for task_id, task in view.published.tasks.items()}
+            ended = (self._settled | self._lives.keys()) - made.lives.keys()
+            self._settled = frozenset(ended & shown)
         self._lives = made.lives
         with self._changed:
             del self._reports[: len(reports)]
@@ -262,6 +268,7 @@ class AgentDaemon:
             lives=self._lives,
             outcomes=reports,
             published=self._publisher.published or self._issued.published,
+            settled=self._settled,
             hold=hold,
             ending=self._ending,
             jitter=self._rng.random(),

@@ -166,7 +166,7 @@ def _may_be_hidden(
 ) -> bool:
     """Whether a task that was published, and of which nothing is known now, may be where nobody can look."""
     blind = any(executor.problem is not None for executor in view.executors.values())
-    return blind and key not in lives and key not in seen
+    return blind and key not in lives and key not in seen and key not in view.settled
 
 
 def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, Task | None]) -> Plan:
