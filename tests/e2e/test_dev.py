@@ -20,7 +20,10 @@ def hello(version: int = 1, desired: int = 2, **fields: Any) -> dict[str, Any]:
     )
 
 
-def test_saving_a_file_changes_what_runs_and_ctrl_c_stops_it(program: Program) -> None:
+@pytest.mark.parametrize("docker", ["as it is", "unix:///nowhere/docker.sock"])
+def test_saving_a_file_changes_what_runs_and_ctrl_c_stops_it(program: Program, docker: str) -> None:
+    if docker.startswith("unix:"):
+        program.environ["DOCKER_HOST"] = docker
     folder = program.folder / "manifests"
     folder.mkdir()
     write(folder / "hello.json", hello())
