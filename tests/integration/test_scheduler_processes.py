@@ -1,6 +1,9 @@
 """``reconciler scheduler`` as processes of their own: ended, killed, frozen, relieved."""
 
+import contextlib
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,13 +23,13 @@ TAKEOVER_S = 40.0
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FREEZES_BEFORE_ITS_FIRST_WRITE = """
+WAITS_BEFORE_ITS_FIRST_WRITE = """
 import os, signal, sys, threading
 from reconciler.scheduler.loop import SchedulerDaemon
 from reconciler.store.connect import open_store
 from reconciler.store.interface import PutIf
 
-class Freezes:
+class Waits:
     def __init__(self, store):
         self.store, self.is_first = store, True
 
@@ -36,14 +39,14 @@ class Freezes:
     def commit(self, operations):
         if self.is_first and any(isinstance(each, PutIf) for each in operations):
             self.is_first = False
-            print("frozen", flush=True)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            print("about to write", flush=True)
+            sys.stdin.readline()
             outcome = self.store.commit(operations)
             print(type(outcome).__name__, outcome.why, flush=True)
             return outcome
         return self.store.commit(operations)
 
-store = Freezes(open_store(sys.argv[1], environ=os.environ))
+store = Waits(open_store(sys.argv[1], environ=os.environ))
 daemon = SchedulerDaemon(store, emit=lambda event: None, identity="frozen")
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -68,6 +71,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, program: Program) -> I
 def holder(store: Store) -> str | None:
     entry = store.get(keys.scheduler_lock("main"))
     return entry.holder if entry else None
+
+
+def freeze(pid: int, url: str) -> None:
+    """Stop a process, but not while one of its threads has a SQLite file locked: nobody else could write then."""
+    scheme, _, path = url.partition("://")
+    with contextlib.closing(sqlite3.connect(path if scheme == "sqlite" else ":memory:", timeout=20)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: ") T " in Path(f"/proc/{pid}/stat").read_text(), what="it to be stopped")
 
 
 def test_after_kill_9_another_one_takes_over_and_goes_on(store: Store, program: Program) -> None:
@@ -103,14 +115,17 @@ def test_one_that_is_frozen_past_its_session_and_woken_writes_nothing(
     log = tmp_path / "frozen.log"
     with log.open("wb") as output:
         frozen = subprocess.Popen(
-            [sys.executable, "-c", FREEZES_BEFORE_ITS_FIRST_WRITE, program.environ["RECONCILER_STORE"]],
+            [sys.executable, "-c", WAITS_BEFORE_ITS_FIRST_WRITE, program.environ["RECONCILER_STORE"]],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=program.environ,
             cwd=ROOT,
         )
+    assert frozen.stdin is not None
     try:
-        wait_until(lambda: b"frozen" in log.read_bytes(), timeout_s=TAKEOVER_S, what="it to decide something")
+        wait_until(lambda: b"about to write" in log.read_bytes(), timeout_s=TAKEOVER_S, what="it to decide something")
+        freeze(frozen.pid, program.environ["RECONCILER_STORE"])
         before = holder(store)
         assert before is not None
         assert tasks(store) == []
@@ -120,6 +135,8 @@ def test_one_that_is_frozen_past_its_session_and_woken_writes_nothing(
         issued, seq = tasks(store), head(store).seq
 
         frozen.send_signal(signal.SIGCONT)
+        frozen.stdin.write(b"\n")
+        frozen.stdin.flush()
         wait_until(lambda: b"Conflict" in log.read_bytes(), timeout_s=TAKEOVER_S, what="its write to be refused")
         assert f"{keys.scheduler_lock('main')}" in log.read_text()
         wait_until(lambda: agents.healthy("web", 1, 3), what="the same three tasks")
@@ -128,5 +145,6 @@ def test_one_that_is_frozen_past_its_session_and_woken_writes_nothing(
     finally:
         frozen.send_signal(signal.SIGCONT)
         frozen.terminate()
+        frozen.stdin.close()
         frozen.wait(20)
     assert b"stopped" in log.read_bytes()

@@ -241,15 +241,16 @@ def test_an_agent_that_restarts_with_its_data_keeps_sessions_and_keys(start_cons
 
 
 def test_a_frozen_agent_does_not_hang_its_callers(start_consul: StartConsul, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.store.consul_transport.READ_TIMEOUT_S", 0.5)
     agent = start_consul()
     store = agent.store()
     store.commit([Put("state/a", b"1")])
     agent.pause()
 
-    with pytest.raises(StoreUnreachable, match="did not answer"):
-        store.get("state/a")
-    assert isinstance(store.commit([PutIf("state/late", b"", 0)]), Unknown)
+    with monkeypatch.context() as patched:
+        patched.setattr("reconciler.store.consul_transport.READ_TIMEOUT_S", 0.5)
+        with pytest.raises(StoreUnreachable, match="did not answer"):
+            store.get("state/a")
+        assert isinstance(store.commit([PutIf("state/late", b"", 0)]), Unknown)
 
     agent.resume()
     wait_until(lambda: store.get("state/late"), what="the write that was unknown to happen late")

@@ -166,7 +166,7 @@ class PretendAgents:
         )
 
     def healthy(self, service: str, version: int, count: int, cluster: str = "main") -> bool:
-        """After one more tick: whether exactly ``count`` tasks of the service exist, all of that version."""
-        self.tick()
+        """Whether exactly ``count`` tasks of the service exist, all of that version; those have been published then."""
         mine = [task for task in tasks(self._store, cluster) if task.service == service]
+        self.tick()
         return len(mine) == count and all(task.task_version == version for task in mine)
