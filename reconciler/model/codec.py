@@ -37,9 +37,22 @@ def decode(raw: bytes, kind: type[T], key: str = "") -> T:
 
 
 def digest(definition: TaskDefinition) -> str:
-    """What a definition's content comes to, whoever manages it: 32 hexadecimal digits of SHA-256."""
-    content = msgspec.structs.replace(definition, managed_by=None)
-    return hashlib.sha256(encode(content)).hexdigest()[:32]
+    """What a definition's content comes to, whoever manages it: 32 hexadecimal digits of SHA-256.
+
+    Members that say nothing (null, false, 0, and what is empty) are left out, so that a field added later changes the
+    digest, and with it running tasks, of those definitions only that use it.
+    """
+    content = _said(msgspec.to_builtins(msgspec.structs.replace(definition, managed_by=None)))
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:32]
+
+
+def _said(value: Any) -> Any:
+    """A JSON value without the members of its objects that say nothing; those of lists all stay."""
+    if isinstance(value, dict):
+        return {name: said for name, each in value.items() if (said := _said(each))}
+    if isinstance(value, list | tuple):
+        return [_said(each) for each in value]
+    return value
 
 
 def to_builtins(value: Any) -> Any:

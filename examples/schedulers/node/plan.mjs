@@ -7,7 +7,7 @@ const PORT_RANGE = [20000, 29999];
 const ENDED = new Set(['failed', 'rejected', 'complete', 'stopped']);
 const MAYBE_HEALTHY = new Set(['healthy', 'unknown', 'missing']);
 
-// Canonical JSON: no spaces, keys sorted by code point. The digest is that of a definition whoever manages it.
+// Canonical JSON: no spaces, keys sorted by code point.
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
@@ -15,8 +15,18 @@ export function canonical(value) {
   return `{${keys.map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(',')}}`;
 }
 
+// Without the members that say nothing: null, false, 0, "", [] and {}.
+function said(value) {
+  if (Array.isArray(value)) return value.map(said);
+  if (value === null || typeof value !== 'object') return value;
+  const members = Object.entries(value).map(([name, each]) => [name, said(each)]);
+  const empty = (each) => each !== null && typeof each === 'object' && Object.keys(each).length === 0;
+  return Object.fromEntries(members.filter(([, each]) => each && !empty(each)));
+}
+
+// The digest is that of a definition's content, whoever manages it.
 export function digest(definition) {
-  return createHash('sha256').update(canonical({ ...definition, managed_by: null })).digest('hex').slice(0, 32);
+  return createHash('sha256').update(canonical(said({ ...definition, managed_by: null }))).digest('hex').slice(0, 32);
 }
 
 // world: see read.mjs. now: { wall (s), missing(host) → s, failed(task) → s, patience (s) }, measured by the caller.
