@@ -50,8 +50,8 @@ def test_a_field_that_is_added_one_day_changes_no_digest() -> None:
         for field in msgspec.structs.fields(struct):
             assert field.default is msgspec.NODEFAULT or not field.default, f"{struct.__name__}.{field.name}"
     said = (
-        b'{"checks":[{"http":"http://127.0.0.1/","interval":"1s"}],"containers":[{"executor":{"start":["exec sleep 60"]}'
-        b',"name":"web","type":"bash"}],"name":"web","version":1}'
+        b'{"checks":[{"http":"http://127.0.0.1/","interval":"1s"}],"containers":[{"executor":'
+        b'{"start":["exec sleep 60"]},"name":"web","type":"bash"}],"name":"web","version":1}'
     )
     assert codec.digest(DEFINITION) == hashlib.sha256(said).hexdigest()[:32]
 
