@@ -24,6 +24,7 @@ IMPURE_EXCEPTIONS = {
     "reconciler/agent/identity.py": "reads the machine's id and takes the lock file",
     "reconciler/agent/publish.py": "the second half of the agent's apply: what it writes to the store",
     "reconciler/agent/scripts.py": "runs script checks for the health provider",
+    "reconciler/sync/provenance_record.py": "the last step of a pass: asks git for commits, writes where objects stand",
     "reconciler/sync/passes.py": "one observe, plan, apply, which the daemon, sync --once and apply -f share",
 }
 INTERFACES = ("reconciler.executors.interface", "reconciler.health.interface")

@@ -4,8 +4,6 @@ A family of options reaches the command as one value: ``@agent_options`` gives i
 """
 
 import functools
-import getpass
-import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+
+from reconciler.runtime.whoami import whoami
 
 if TYPE_CHECKING:
     from reconciler.agent.loop import AgentDaemon
@@ -128,7 +128,7 @@ def by_option(function: F) -> F:
     return click.option(
         "--by",
         metavar="NAME",
-        default=lambda: f"{getpass.getuser()}@{socket.gethostname()}",
+        default=whoami,
         show_default="you, on this machine",
         help="Who wants it so; for people to read.",
     )(function)

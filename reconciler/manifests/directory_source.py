@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ import msgspec
 
 from reconciler.errors import SourceError
 from reconciler.manifests.find import is_read_path
-from reconciler.manifests.source import MAX_FILE_BYTES, Revision, shown
+from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, shown
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -89,6 +90,9 @@ class DirectorySource:
 
     def follows(self, revision: str, earlier: str) -> bool | None:  # noqa: ARG002 - what is there now comes after all
         return True
+
+    def last_changes(self, revision: str, files: Collection[str], timeout_s: float) -> Mapping[str, Commit]:  # noqa: ARG002 - there are none
+        return {}
 
     def wait(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s

@@ -14,7 +14,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -127,8 +128,7 @@ class GitMirror:
         self._closed = True
         running = self._running
         if running is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGTERM)
+            _end(running)
 
     def follows(self, commit: str, earlier: str) -> bool | None:
         """Whether ``commit`` is ``earlier`` or has it among its ancestors; None: nobody here knows ``earlier``."""
@@ -161,6 +161,21 @@ class GitMirror:
             return None
         said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
         return said[-1] if said else "it has no ssh signature"
+
+    def read(self, *arguments: str, take: Callable[[bytes], bool], timeout_s: float) -> None:
+        """Hand the output of a git command to ``take`` as it comes, until that says True or the time is over."""
+        with self._start(self.path, *arguments) as process:
+            self._running = process
+            timer = threading.Timer(timeout_s, _end, [process])
+            timer.start()
+            try:
+                assert process.stdout is not None
+                while (output := os.read(process.stdout.fileno(), 1 << 16)) and not take(output):
+                    pass
+            finally:
+                timer.cancel()
+                self._running = None
+                _end(process)
 
     def _fetch_commit(self, commit: str) -> bool:
         """Ask the server for a commit that no branch needs to contain; False if it does not have it."""
@@ -227,17 +242,7 @@ class GitMirror:
     def _run(
         self, path: Path, *arguments: str, timeout_s: float = _LOCAL_TIMEOUT_S
     ) -> subprocess.CompletedProcess[str]:
-        command = ["git", f"--git-dir={path}", *self._settings, *arguments]
-        if self._closed:
-            raise SourceError(f"git {arguments[0]}: stopping")
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env=self._environment, start_new_session=True, encoding="utf-8", errors="replace",
-            )  # fmt: skip
-        except FileNotFoundError as error:
-            raise SourceError("there is no git on this machine", hint="Install git; it has to be on PATH.") from error
-        with process:
+        with self._start(path, *arguments) as process:
             self._running = process
             try:
                 stdout, stderr = process.communicate(timeout=timeout_s)
@@ -251,7 +256,19 @@ class GitMirror:
                 raise
             finally:
                 self._running = None
-        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+    def _start(self, path: Path, *arguments: str) -> "subprocess.Popen[str]":
+        if self._closed:
+            raise SourceError(f"git {arguments[0]}: stopping")
+        try:
+            return subprocess.Popen(
+                ["git", f"--git-dir={path}", *self._settings, *arguments],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=self._environment, start_new_session=True, encoding="utf-8", errors="replace",
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise SourceError("there is no git on this machine", hint="Install git; it has to be on PATH.") from error
 
     def _explained(self, failure: GitFailed) -> SourceError:
         """What a failed fetch means, in words that stay the same while its cause does."""
@@ -302,6 +319,13 @@ def _last_words(stderr: str) -> str:
         if line.startswith(("fatal: ", "error: ", "ERROR: ", "remote: ERROR")):
             return _VARYING.sub("", line)
     return lines[-1] if lines else ""
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Tell git and the helpers that it started to end, if they have not."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def _end_group(process: "subprocess.Popen[str]") -> None:

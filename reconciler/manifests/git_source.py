@@ -7,17 +7,19 @@ tree) are not read again, so that the cost of a commit is that of its changes.
 
 import configparser
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from reconciler.errors import SourceError, UsageError
+from reconciler.manifests import git_log
 from reconciler.manifests.find import is_read_path
+from reconciler.manifests.git_log import LastChanges
 from reconciler.manifests.git_mirror import GitMirror
 from reconciler.manifests.git_remote import GitRemote, redact
-from reconciler.manifests.source import MAX_FILE_BYTES, Revision, shown
+from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, shown
 
 if TYPE_CHECKING:
     import git
@@ -26,6 +28,8 @@ MAX_DEPTH: Final = 100
 MAX_ENTRIES: Final = 1_000_000
 """A tree may hold the same tree many times over, so a small repository can name more files than anybody could read."""
 FETCH_TIMEOUT_S: Final = 120.0
+MOST_NAMED: Final = 50
+"""So many files are named to git when it looks for their commits; for more it walks through all of the path."""
 
 _TREE: Final = 0o040000
 _LINK: Final = 0o120000
@@ -132,6 +136,14 @@ class GitSource:
 
     def follows(self, revision: str, earlier: str) -> bool | None:
         return self._mirror.follows(revision, earlier)
+
+    def last_changes(self, revision: str, files: Collection[str], timeout_s: float) -> Mapping[str, Commit]:
+        changes = LastChanges(files)
+        # names that had to be escaped for printing can't be given to git, and it takes only so many of them
+        is_few = len(files) <= MOST_NAMED and not any("\\" in name for name in files)
+        paths = sorted(files) if is_few else [self._path] if self._path else []
+        self._mirror.read(*git_log.ARGUMENTS, revision, "--", *paths, take=changes.take, timeout_s=timeout_s)
+        return changes.found
 
     def wait(self, timeout_s: float) -> bool:
         woken = self._woken.wait(timeout_s)

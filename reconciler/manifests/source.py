@@ -4,7 +4,7 @@ A source hands out revisions: everything that is declared at one moment, or an e
 what is missing from a revision gets deleted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -31,6 +31,15 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     """The branch or tag was moved to something that does not follow from what it named when last looked at."""
     passed_over: tuple[str, ...] = ()
     """Links and submodules that are never followed, although manifests could stand behind them."""
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """The commit that changed a file last, its author and first line, and when it was made by the author's clock."""
+
+    id: str
+    author: str
+    subject: str
+    at: float
 
 
 class Source(Protocol):
@@ -62,6 +71,9 @@ class Source(Protocol):
 
         Where revisions have no order (a folder), what is there now always comes after.
         """
+
+    def last_changes(self, revision: str, files: Collection[str], timeout_s: float) -> Mapping[str, Commit]:
+        """The commits that made files of a revision what they are; those that can't be found in time are left out."""
 
     def wait(self, timeout_s: float) -> bool:
         """Block until there may be a new revision (True), or the time is over (False)."""

@@ -22,6 +22,7 @@ STATUSES: Final = "state/status/"
 SOURCES: Final = "state/sync/"
 WAKES: Final = "state/wake/"
 SOURCE_INTENTS: Final = "state/overrides/sources/"
+PROVENANCE: Final = "state/provenance/"
 
 SCHEDULER_LOCKS: Final = "schedulers/"
 SYNC_LOCKS: Final = "sync/"
@@ -106,6 +107,11 @@ def wake(source_name: str) -> str:
 def source_intent(source_name: str) -> str:
     """What operators said about a source."""
     return SOURCE_INTENTS + source_name
+
+
+def provenance_of_source(source_name: str) -> str:
+    """The prefix of what is known of where a source's objects are written."""
+    return f"{PROVENANCE}{source_name}/"
 
 
 def scheduler_lock(cluster_name: str) -> str:

@@ -12,18 +12,20 @@ from reconciler.manifests.load import ParseCache, load
 from reconciler.model import keys
 from reconciler.model.events import Event
 from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Store
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
 from reconciler.sync.outcome import Decision, events_of
 from reconciler.sync.passes import APPLY, reconcile
-from reconciler.sync.plan import Create, Goal, Update, plan, revision_of, wanted_of
+from reconciler.sync.plan import Create, Goal, Update, Wanted, plan, revision_of, wanted_of
+from reconciler.sync.provenance_record import Applied, ProvenanceRecord
 from reconciler.sync.source_state import Identity, Report, Target
 
 _IDENTITY = Identity(source=APPLY, kind="apply", location="reconciler apply -f")
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Written(msgspec.Struct, frozen=True):
     """An object that was written: ``action`` is ``created`` or ``updated``; ``fields`` are those that changed."""
 
     key: str
@@ -39,7 +41,7 @@ class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     updated: int
     unchanged: int
-    applied: tuple[Applied, ...]
+    applied: tuple[Written, ...]
     warnings: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -73,13 +75,17 @@ def apply(
     clock = clock or SystemClock()
     cache = ParseCache()
     warnings: list[str] = []
+    mine: set[str] = set()
+    wanted: dict[str, Wanted] = {}
 
     def decide(view: View) -> Decision:
         known = [thing for key, stored in view.config.items() if (thing := object_at(key, stored.value)) is not None]
         loaded = load(files, cache=cache, known=known)
         loaded.raise_if_invalid()
         warnings[:] = map(str, loaded.warnings)
-        wanted = wanted_of(APPLY, [(each.object, each.origin) for each in loaded.objects])
+        wanted.clear()
+        wanted.update(wanted_of(APPLY, [(each.object, each.origin) for each in loaded.objects]))
+        mine.update(view.mine())
         revision = revision_of(wanted)
         _refuse_beside_unfinished(view, revision, abandon=abandon_unfinished)
         goal = Goal(revision=revision, wanted=wanted, prunes=False, mutable_versions=mutable_versions)
@@ -90,6 +96,9 @@ def apply(
 
     with holding(store, APPLY, wait_s=lock_wait_s, clock=clock) as fence:
         outcome = reconcile(store, fence, _IDENTITY, decide, store_id=None, clock=clock)
+        record = ProvenanceRecord(store, APPLY, by=whoami(), last_changes=None, say=warnings.append)
+        applied = Applied(revision_of(wanted), wanted, dict(files))
+        record.update(fence, applied, mine - wanted.keys(), clock.wall(), is_whole=False)
     if emit is not None:
         for event in events_of(APPLY, outcome):
             emit(event)
@@ -106,12 +115,12 @@ def apply(
     )
 
 
-def _created(change: Create) -> Applied:
-    return Applied(change.key, label(change.key), "created")
+def _created(change: Create) -> Written:
+    return Written(change.key, label(change.key), "created")
 
 
-def _updated(change: Update) -> Applied:
-    return Applied(change.key, label(change.key), "updated", change.fields)
+def _updated(change: Update) -> Written:
+    return Written(change.key, label(change.key), "updated", change.fields)
 
 
 def _refuse_beside_unfinished(view: View, revision: str, *, abandon: bool) -> None:

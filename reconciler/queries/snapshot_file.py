@@ -64,7 +64,7 @@ def document(store: FrozenStore, now: float) -> Document:
         _kept(entry)
         for prefix in (keys.CONFIG, keys.STATE, keys.SCHEDULER_LOCKS)
         for entry in store.list(prefix).entries
-        if not entry.key.startswith(keys.WAKES)
+        if not entry.key.startswith((keys.WAKES, keys.PROVENANCE))
     ]
     return Document(version=VERSION, taken_at=now, store_id=sentinel.read(store), entries=tuple(entries))
 

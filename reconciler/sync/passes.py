@@ -4,7 +4,7 @@ Each pass looks at everything anew and writes only what differs, so it may be ki
 done by the next one, of this process or another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from reconciler.model.intents import Rollback, SourceIntent
 from reconciler.model.names import is_name
 from reconciler.model.task import SourceState
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Held, Store
 from reconciler.sync import apply, observe
 from reconciler.sync.brake import DeletionLimit, braked
@@ -25,6 +26,7 @@ from reconciler.sync.config_view import View
 from reconciler.sync.late import is_due, late_plan
 from reconciler.sync.outcome import Decision, Outcome, described, events_of, short
 from reconciler.sync.plan import Create, Goal, Plan, Wanted, plan, wanted_of
+from reconciler.sync.provenance_record import Applied, ProvenanceRecord
 from reconciler.sync.source_state import Identity, Report, Target, refused, settled
 
 Emit: TypeAlias = Callable[[Event], None]
@@ -82,6 +84,14 @@ def _carry_out(
     return apply.carry_out(store, fence, view, made.changes, goal)
 
 
+class _Readable(msgspec.Struct, frozen=True):
+    """A revision without errors: what it declares, and the contents of its files."""
+
+    target: Target
+    wanted: dict[str, Wanted]
+    contents: Mapping[str, bytes]
+
+
 class SourceSync:
     """Takes a source's revisions to the store, and remembers what it read and parsed, to do no work twice."""
 
@@ -116,7 +126,14 @@ class SourceSync:
         self._cache = ParseCache()
         self._store_id: str | None = None
         self._loaded: tuple[str, Loaded, dict[str, Wanted]] | None = None
-        self._earlier: tuple[Target, dict[str, Wanted]] | None = None
+        self._earlier: _Readable | None = None
+        self._provenance = ProvenanceRecord(
+            store,
+            source.name,
+            by=whoami(),
+            last_changes=source.last_changes if source.kind == "git" else None,
+            say=self._say,
+        )
         self._told: tuple[str | None, tuple[str, ...]] | None = None
 
     @property
@@ -154,6 +171,7 @@ class SourceSync:
         self._tell(revision, outcome)
         if outcome.decision.plan is not None and is_due(outcome.decision.plan.retired, self._clock.wall()):
             self._delete_late(fence)
+        self._record_provenance(fence, outcome.decision)
         return outcome
 
     def _decide(
@@ -170,16 +188,15 @@ class SourceSync:
                 made = self._plan(view, revision.id, wanted, is_related=relation is not None)
                 problems += made.problems
                 if not made.problems:
-                    self._earlier = (_target(revision), wanted)
+                    self._earlier = _Readable(_target(revision), wanted, revision.files)
                     return self._decision(view, _target(revision), made, _report(revision, problems))
         own = problems[1:] if failure else problems
         report = _report(revision, problems, refusal=own[0] if own else "")
         earlier = self._applied(view.own)
         if earlier is not None:
-            target, wanted = earlier
-            made = self._plan(view, target.revision, wanted)
+            made = self._plan(view, earlier.target.revision, earlier.wanted)
             if not made.problems:
-                return self._decision(view, target, made, report)
+                return self._decision(view, earlier.target, made, report)
         return Decision(report=report)
 
     def _roll_back(
@@ -193,12 +210,11 @@ class SourceSync:
                 f"{rollback.by} rolled back to revision {short(rollback.revision)}, which can't be had here"
             )
             return Decision(report=_report(revision, problems))
-        target, wanted = earlier
-        made = self._plan(view, target.revision, wanted)
+        made = self._plan(view, earlier.target.revision, earlier.wanted)
         if made.problems:
             return Decision(report=_report(revision, [*problems, *made.problems]))
         reason = f"by {rollback.by}: {rollback.reason}" if rollback.reason else f"by {rollback.by}"
-        back = msgspec.structs.replace(target, result="rolled back", detail=reason)
+        back = msgspec.structs.replace(earlier.target, result="rolled back", detail=reason)
         return self._decision(view, back, made, _report(revision, problems))
 
     def _decision(self, view: View, target: Target, made: Plan, report: Report) -> Decision:
@@ -223,14 +239,14 @@ class SourceSync:
         applied = _applied_id(own)
         return True if not applied or applied == revision.id else self._source.follows(revision.id, applied)
 
-    def _applied(self, own: SourceState | None) -> tuple[Target, dict[str, Wanted]] | None:
+    def _applied(self, own: SourceState | None) -> "_Readable | None":
         """What is applied now, or on its way; None if it can't be had any more."""
         applied = _applied_id(own)
         return self._at(applied) if applied else None
 
-    def _at(self, revision_id: str) -> tuple[Target, dict[str, Wanted]] | None:
+    def _at(self, revision_id: str) -> "_Readable | None":
         """What an earlier revision declares; None if it can't be had any more."""
-        if self._earlier is not None and self._earlier[0].revision == revision_id:
+        if self._earlier is not None and self._earlier.target.revision == revision_id:
             return self._earlier
         revision = self._source.at(revision_id)
         if revision is None:
@@ -238,7 +254,7 @@ class SourceSync:
         loaded, wanted = self._read(revision)
         if not loaded.valid:
             return None
-        self._earlier = (_target(revision), wanted)
+        self._earlier = _Readable(_target(revision), wanted, revision.files)
         return self._earlier
 
     def _load(self, revision: Revision) -> tuple[Loaded, dict[str, Wanted]]:
@@ -274,6 +290,15 @@ class SourceSync:
                     f"never followed, whatever is behind them: {', '.join(revision.passed_over[:_MOST_WARNINGS])}"
                 )
         self._told = told
+
+    def _record_provenance(self, fence: Held, decision: Decision) -> None:
+        """Say where the objects of what is applied now are written."""
+        now, target, made = self._earlier, decision.target, decision.plan
+        if now is None or target is None or made is None or now.target.revision != target.revision:
+            return
+        applied = Applied(target.revision, now.wanted, now.contents)
+        kept = {keys.TASK_DEFINITIONS + name for name in made.retired}
+        self._provenance.update(fence, applied, kept, self._clock.wall(), is_whole=True)
 
     def _say(self, message: str, level: Level = Level.WARNING) -> None:
         name = self._source.name

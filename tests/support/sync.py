@@ -2,15 +2,16 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from reconciler.errors import SourceError, StoreUnreachable
-from reconciler.manifests.source import Revision
+from reconciler.manifests.source import Commit, Revision
 from reconciler.model import keys
 from reconciler.model.codec import decode
+from reconciler.model.provenance import ProvenanceShard
 from reconciler.model.task import SourceState
 from reconciler.store import lease, sentinel
 from reconciler.store.interface import CommitResult, Entry, Held, Limits, Listing, Operation, Session, Store
@@ -64,6 +65,8 @@ class ListedSource:
         self.dropped: list[str] = []
         self.failure: SourceError | None = None
         self.reads = 0
+        self.asked: list[frozenset[str]] = []
+        """The files whose commits were asked for, by call."""
         self._woken = threading.Event()
 
     def read(self) -> Revision:
@@ -82,6 +85,16 @@ class ListedSource:
         if earlier not in ids or revision not in ids:
             return None
         return ids.index(revision) >= ids.index(earlier)
+
+    def last_changes(self, revision: str, files: Collection[str], timeout_s: float) -> Mapping[str, Commit]:
+        upto = [each.id for each in self.revisions].index(revision)
+        self.asked.append(frozenset(files))
+        found = {}
+        for before, each in zip([None, *self.revisions], self.revisions[: upto + 1], strict=False):
+            for name in files:
+                if before is None or before.files.get(name) != each.files.get(name):
+                    found[name] = Commit(id=each.id, author=each.author, subject=each.subject, at=7.0)
+        return found
 
     def wait(self, timeout_s: float) -> bool:
         woken = self._woken.wait(timeout_s)
@@ -147,6 +160,11 @@ class WatchedStore:
             return self.inner.commit(operations)
         return self.on_commit(len(self.commits), operations, lambda: self.inner.commit(operations))
 
+    @property
+    def decisive(self) -> "list[tuple[Operation, ...]]":
+        """The commits on which anything rests: not those that say where objects are written."""
+        return [each for each in self.commits if not is_provenance(each)]
+
     def wait(self, prefix: str, after: int, timeout_s: float) -> int:
         self._reach()
         return self.inner.wait(prefix, after, timeout_s)
@@ -184,6 +202,11 @@ class WatchedSession:
             self._inner.close()
 
 
+def is_provenance(operations: Sequence[Operation]) -> bool:
+    """Whether a commit only says where objects are written."""
+    return all(isinstance(each, Held) or each.key.startswith(keys.PROVENANCE) for each in operations)
+
+
 def make_ours(store: Store) -> Store:
     """An empty store with its sentinels."""
     sentinel.ensure(store, STORE_ID)
@@ -213,6 +236,17 @@ def state(store: Store, source: str) -> SourceState:
     entry = store.get(keys.source(source))
     assert entry is not None, f"nothing is recorded of {source}"
     return decode(entry.value, SourceState, entry.key)
+
+
+def declared_in(store: Store, source: str) -> dict[str, tuple[str, int, str, str]]:
+    """What is recorded of where a source's declared objects stand: file, line, commit, author, by key."""
+    return {
+        f"{keys.CONFIG}{key}": (record.file, line, record.commit, record.author)
+        for entry in store.list(keys.provenance_of_source(source)).entries
+        for record in decode(entry.value, ProvenanceShard, entry.key).files
+        for key, line in record.objects.items()
+        if record.declared
+    }
 
 
 def values(store: Store, *prefixes: str) -> dict[str, bytes]:
