@@ -6,12 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.model import codec
+from reconciler.queries.fleet import read
+from reconciler.queries.tasks import tasks
+from reconciler.store.connect import open_store
 from tests.support.ports import port_block
 from tests.support.wait import wait_until
 
@@ -127,7 +132,7 @@ class Program:
         """Wait until exactly ``count`` tasks of a service exist and all are healthy (and of ``version``)."""
 
         def look() -> list[dict[str, Any]]:
-            rows = [row for row in self.tasks() if row["service"] == service]
+            rows = [row for row in self._tasks_seen() if row["service"] == service]
             good = [
                 row
                 for row in rows
@@ -135,7 +140,21 @@ class Program:
             ]
             return good if len(good) == len(rows) == count else []
 
-        return wait_until(look, timeout_s=timeout_s, what=f"{count} healthy tasks of {service}", every_s=0.2)
+        wait_until(look, timeout_s=timeout_s, what=f"{count} healthy tasks of {service}", every_s=0.1)
+        return wait_until(
+            lambda: [row for row in self.tasks() if row["service"] == service],
+            what="the command to show them",
+            every_s=0.2,
+        )
+
+    def _tasks_seen(self) -> list[dict[str, Any]]:
+        """What ``reconciler tasks`` would show, without a process for each look."""
+        store = open_store(self.environ["RECONCILER_STORE"], environ=self.environ)
+        try:
+            found: list[dict[str, Any]] = codec.to_builtins(tasks(read(store, time.time())))
+        finally:
+            store.close()
+        return found
 
 
 @pytest.fixture
