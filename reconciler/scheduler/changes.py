@@ -128,16 +128,17 @@ class Changes:
 
     def cannot_place(self, defined: Defined, count: int) -> None:
         """Say which tasks should run and find no host, and why."""
-        definition = defined.definition
+        definition, demand = defined.definition, Demand.of(defined.definition)
         found = Pending(
             service=self._service,
             task_name=definition.name,
             task_version=definition.version,
             count=count,
-            reason=self._placer.why_nowhere(Demand.of(definition)),
+            reason=self._placer.why_nowhere(demand),
+            hosts=self._placer.refusals(demand) if self._placer.explains else (),
         )
         last = self.pending[-1] if self.pending else None
-        if last and msgspec.structs.replace(last, count=count) == found:
+        if last and msgspec.structs.replace(last, count=count, hosts=found.hosts) == found:
             self.pending[-1] = msgspec.structs.replace(last, count=last.count + count)
         else:
             self.pending.append(found)

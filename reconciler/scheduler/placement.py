@@ -17,6 +17,7 @@ from reconciler.model.task import Task
 from reconciler.scheduler.cluster_view import HostView, Use
 from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, refusal
 from reconciler.scheduler.scores import spread
+from reconciler.scheduler.steps import Refusal
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -29,8 +30,16 @@ class Place(msgspec.Struct, frozen=True):
 class Placer:
     """What is free on all hosts while a plan is made."""
 
-    def __init__(self, hosts: Mapping[str, HostView], seq: int = 0, score: Callable[[Room], float] = spread) -> None:
-        """``seq``: the cluster's, which no two plans that are carried out share."""
+    def __init__(
+        self,
+        hosts: Mapping[str, HostView],
+        seq: int = 0,
+        score: Callable[[Room], float] = spread,
+        *,
+        explains: bool = False,
+    ) -> None:
+        """``seq``: the cluster's, which no two plans that are carried out share. ``explains``: host by host, too."""
+        self.explains = explains
         self._seq = seq
         self._score = score
         self._rooms = {name: Room.of(host) for name, host in hosts.items()}
@@ -110,6 +119,14 @@ class Placer:
                 text = f"{nearest.name}: {each.explain(nearest, demand)}"
                 parts.append(text if len(rooms) == 1 else f"{len(rooms)} hosts {each.summary}, such as {text}")
         return "; ".join(parts)
+
+    def refusals(self, demand: Demand) -> tuple[Refusal, ...]:
+        """Each host that does not fit now, and why."""
+        return tuple(
+            Refusal(host=name, filter=found.name, reason=found.explain(room, demand))
+            for name, room in sorted(self._rooms.items())
+            if (found := refusal(room, demand))
+        )
 
     def is_nowhere(self, demand: Demand) -> bool:
         """Whether no host was found for this demand before (and so none will be in this plan)."""

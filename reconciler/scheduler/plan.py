@@ -13,15 +13,19 @@ from reconciler.scheduler.steps import Plan, RemoveHead, Step
 __all__ = ["Plan", "plan"]
 
 
-def plan(view: ClusterView, now: float) -> Plan:
-    """All that may be done at once, in legal steps, and why the rest is not. ``now`` is wall time, for display."""
+def plan(view: ClusterView, now: float, *, explains: bool = False) -> Plan:
+    """All that may be done at once, in legal steps, and why the rest is not. ``now`` is wall time, for display.
+
+    ``explains``: what finds no place says so of each host (``Pending.hosts``).
+    """
     if view.hold is not None:
         return Plan(cluster=view.name, hold=view.hold)
     named = view.declared.scheduler if view.declared else view.head.scheduler if view.head else view.scheduler
     if named != view.scheduler:
         return Plan(cluster=view.name, release=True)
     found = outage.judge(view)
-    placer, numbering = Placer(view.hosts, view.head.seq if view.head else 0), Numbering(view)
+    placer = Placer(view.hosts, view.head.seq if view.head else 0, explains=explains)
+    numbering = Numbering(view)
     parts = [_service(view, name, found, placer, numbering, now) for name in _most_urgent_first(view, found)]
     waits = [part.look_again_s for part in parts if part.look_again_s is not None]
     if found.next_s is not None:

@@ -52,14 +52,23 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     needs_fresh_health: bool = False
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a host does not take a task: the filter that says no, and its explanation with the numbers."""
+
+    host: str
+    filter: str
+    reason: str
+
+
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks that should run and have no record, because no host fits."""
+    """Tasks that should run and have no record, because no host fits. ``hosts``: why each does not, if asked for."""
 
     service: str
     task_name: str
     task_version: int
     count: int
     reason: str
+    hosts: tuple[Refusal, ...] = ()
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):

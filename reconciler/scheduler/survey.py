@@ -1,0 +1,11 @@
+"""Which hosts would take one more task now, and why the others would not, by the planner's filters. For ``explain``."""
+
+from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.filters import Demand
+from reconciler.scheduler.placement import Placer
+from reconciler.scheduler.steps import Refusal
+
+
+def survey(view: ClusterView, defined: Defined) -> tuple[Refusal, ...]:
+    """The hosts that would not take a task of this definition as they are now."""
+    return Placer(view.hosts).refusals(Demand.of(defined.definition))
