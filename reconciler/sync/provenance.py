@@ -110,10 +110,14 @@ def _record(name: str, digest: str, objects: dict[str, int], made: Made) -> Decl
         digest=digest,
         objects=objects,
         commit=made.commit,
-        author=made.author[:MOST_CHARACTERS],
-        subject=made.subject[:MOST_CHARACTERS],
+        author=_cut(made.author),
+        subject=_cut(made.subject),
         at=made.at,
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 def _made(record: DeclaredIn | None) -> Made:
