@@ -242,7 +242,7 @@ class Bash:
 
     def wait(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0:
+        while (left_s := deadline - time.monotonic()) > 0 and not self._deaths.closed:
             if self._deaths.wait(min(left_s, _LOG_LOOK_S)):
                 reap()
                 return True

@@ -74,6 +74,11 @@ class Deaths:
             if self._closed.is_set() or time.monotonic() >= deadline:
                 return False
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is watched any more; ``wait`` returns at once then."""
+        return self._closed.is_set()
+
     def close(self) -> None:
         """Let go of all descriptors; ``wait`` returns."""
         with self._lock:

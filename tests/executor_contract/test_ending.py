@@ -1,5 +1,7 @@
 """Ending: asked, killed or by itself; the exit code is known, the news comes at once, and nothing is left behind."""
 
+import threading
+
 import pytest
 
 from reconciler.errors import ExecutorError
@@ -87,6 +89,15 @@ def test_waiting_ends_when_nothing_happens(stage: Stage) -> None:
     stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
     stage.executor.observe()
     wait_until(lambda: not stage.executor.wait(0.2), what="a wait that ends without news")
+
+
+def test_waiting_ends_when_the_executor_is_closed(stage: Stage) -> None:
+    stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    waiting = threading.Thread(target=stage.executor.wait, args=(60.0,), daemon=True)
+    waiting.start()
+    stage.executor.close()
+    waiting.join(20.0)
+    assert not waiting.is_alive()
 
 
 def test_removing_leaves_nothing(stage: Stage) -> None:
