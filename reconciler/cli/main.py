@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "tasks": "reconciler.cli.tasks:tasks",
     "status": "reconciler.cli.status:status",
     "hosts": "reconciler.cli.hosts:hosts",
+    "explain": "reconciler.cli.explain:explain",
+    "events": "reconciler.cli.events:events",
     "store": "reconciler.cli.store:store",
     "conformance": "reconciler.cli.conformance:conformance",
     "demo": "reconciler.cli.demo:demo",

@@ -38,7 +38,7 @@ def command_of(block: Block, number: int, repository: GitRepository) -> list[str
 def test_every_block_is_run_here() -> None:
     assert set(BLOCKS) == {
         *("run sync", "run once", "run apply", "run plan", "run gate", "run snapshot", "run wait"),
-        *("run webhook", "run history", "run rollback", "run suspend"),
+        *("run webhook", "run history", "run rollback", "run suspend", "run explain"),
     }
 
 
@@ -58,6 +58,8 @@ def test_once_ends_and_status_shows_the_source(program: Program, fleet: GitRepos
     shown = program.run(*command_of(block, 1, fleet), "--format", "json")
     (source,) = json.loads(shown.stdout)["sources"]
     assert (source["source"], source["ok"], source["objects"]) == ("fleet", True, 3)
+    shown_text = program.ok(*command_of(BLOCKS["run explain"], 0, fleet))
+    assert f"service web: deploy/web.json:1\n    commit {fleet.head[:12]} by Ann Author, " in shown_text
 
 
 def test_once_exits_with_1_when_refused_and_2_when_it_could_not(program: Program, fleet: GitRepository) -> None:

@@ -1,0 +1,155 @@
+"""What there is to say about a host: asked by ``explain``."""
+
+import msgspec
+
+from reconciler.model import keys
+from reconciler.model.task import Phase
+from reconciler.queries.explain_service import explained_plan, trouble
+from reconciler.queries.fleet import Fleet
+from reconciler.queries.provenance import Origin, Provenance
+from reconciler.queries.status import status
+from reconciler.queries.tasks import TaskRow, tasks
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """``total`` is what the host has, ``reserved`` is kept from tasks, ``used`` is promised to them.
+
+    ``used`` counts tasks that are still leaving; ``free`` is below 0 where more is promised than there is.
+    """
+
+    total: int
+    reserved: int
+    used: int
+    free: int
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that find no place anywhere, and why not here."""
+
+    cluster: str
+    service: str
+    task_name: str
+    task_version: int
+    count: int
+    filter: str
+    reason: str
+
+
+class Leaving(msgspec.Struct, frozen=True, kw_only=True):
+    """A task without a record that still holds its place."""
+
+    id: str
+    phase: Phase
+    reason: str
+    since: float
+
+
+class HostAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="host"):
+    """A host. Memory in MiB; 1024 cpu units per core. ``waits_for``: why it is not as it should be.
+
+    ``refused`` is what finds no place anywhere, with the reason on this host; ``notes`` is what its agent says.
+    """
+
+    name: str
+    origins: tuple[Origin, ...]
+    sources: tuple[str, ...]
+    reported: bool
+    present: bool
+    draining: bool
+    address: str
+    agent_version: str
+    executors: tuple[str, ...]
+    tags: dict[str, str]
+    attributes: dict[str, str]
+    port_range: tuple[int, int]
+    memory: Resource
+    cpu_units: Resource
+    tasks: tuple[TaskRow, ...]
+    leaving: tuple[Leaving, ...]
+    refused: tuple[Refused, ...]
+    waits_for: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def explain_host(fleet: Fleet, provenance: Provenance, name: str) -> HostAnswer:
+    """Everything about the host ``name``."""
+    snapshot, host = fleet.snapshot, fleet.scene.hosts[name]
+    declared = snapshot.host_configs.get(name)
+    origin = provenance.origin(fleet, keys.host(name), declared)
+    if declared is None:
+        origin = msgspec.structs.replace(origin, note="not declared: it reports itself")
+    said = snapshot.statuses.get(name)
+    return HostAnswer(
+        name=name,
+        origins=(origin,),
+        sources=trouble(status(fleet).sources, (origin,)),
+        reported=host.state is not None,
+        present=host.present,
+        draining=host.config.draining,
+        address=host.state.address if host.state else "",
+        agent_version=host.state.agent_version if host.state else "",
+        executors=host.executors,
+        tags=host.config.tags,
+        attributes=host.state.attributes if host.state else {},
+        port_range=host.port_range,
+        memory=_resource(host.state.memory if host.state else 0, host.memory, host.issued.memory + host.leaving.memory),
+        cpu_units=_resource(
+            host.state.cpu_units if host.state else 0, host.cpu_units, host.issued.cpu_units + host.leaving.cpu_units
+        ),
+        tasks=tuple(row for row in tasks(fleet) if row.host == name),
+        leaving=tuple(
+            Leaving(id=task_id, phase=each.phase, reason=each.reason, since=each.since)
+            for task_id, each in sorted(said.tasks.items())
+            if task_id in fleet.scene.leaving_ids
+        )
+        if said
+        else (),
+        refused=_refused(fleet, name),
+        waits_for=_waits_for(fleet, name),
+        notes=said.notes if said else (),
+    )
+
+
+def _resource(total: int, usable: int, used: int) -> Resource:
+    return Resource(total=total, reserved=total - usable, used=used, free=usable - used)
+
+
+def _refused(fleet: Fleet, name: str) -> tuple[Refused, ...]:
+    found = []
+    for cluster in sorted(fleet.plans):
+        made = explained_plan(fleet, cluster)
+        for pending in made.pending if made else ():
+            found += [
+                Refused(
+                    cluster=cluster,
+                    service=pending.service,
+                    task_name=pending.task_name,
+                    task_version=pending.task_version,
+                    count=pending.count,
+                    filter=each.filter,
+                    reason=each.reason,
+                )
+                for each in pending.hosts
+                if each.host == name
+            ]
+    return tuple(found)
+
+
+def _waits_for(fleet: Fleet, name: str) -> tuple[str, ...]:
+    host, reasons = fleet.scene.hosts[name], []
+    if host.state is None:
+        reasons.append("its agent never reported itself: start one with `reconciler agent`")
+    elif not host.present:
+        reasons.append("its agent is gone: what runs there is not known, and replaced once it is gone for too long")
+    if host.config.draining and host.issued.tasks:
+        reasons.append(f"draining: {host.issued.tasks} tasks go once each has a healthy replacement elsewhere")
+        services = {(task.cluster, task.service) for task in fleet.snapshot.tasks if task.host == name}
+        for cluster, plan in sorted(fleet.plans.items()):
+            reasons += [
+                f"{note.service} in cluster {cluster}: {note.reason}"
+                for note in plan.notes
+                if (cluster, note.service) in services
+            ]
+    if not host.present:
+        reasons += [f"cluster {cluster}: {plan.brake}" for cluster, plan in sorted(fleet.plans.items()) if plan.brake]
+    return tuple(dict.fromkeys(reasons))
