@@ -2,7 +2,8 @@
 
 The order of the reads matters: heads and the placement sequence come before the tasks, so that a transaction that lands
 in between makes ours fail; health comes last, so that it is never older than our own last transaction (rule 8); the
-marks of the sources come first and once more at the end, so that a mix of revisions is noticed (rule 2).
+marks of the sources come first and once more at the end, so that a mix of revisions is noticed (rule 2). The sentinels
+come last of all, so that whatever was deleted together with them is not taken for what people want.
 """
 
 from collections.abc import Callable, Iterable
@@ -68,11 +69,6 @@ class Observer:
 
     def _read(self) -> Reading | None:
         store = self._store
-        doubt = None
-        try:
-            sentinel.read(store)
-        except StoreNotOurs as error:
-            doubt = error.message
         marks = store.list(keys.SOURCES).entries
         heads = store.list(keys.CLUSTER_HEADS).entries
         placement = store.get(keys.PLACEMENT)
@@ -84,6 +80,11 @@ class Observer:
         indexes = {entry.key: entry.index for entry in marks}
         if indexes != {entry.key: entry.index for entry in store.list(keys.SOURCES).entries}:
             return None
+        doubt = None
+        try:
+            sentinel.read(store)
+        except StoreNotOurs as error:
+            doubt = error.message
         read = self._decoded
         placed = next(
             iter(read.all([placement] if placement else [], keys.PLACEMENT, PlacementSeq)), PlacementSeq(seq=0)
