@@ -54,6 +54,18 @@ class SourceError(ReconcilerError):
     """A git repository or folder could not be read in full; nothing may be concluded from what was read."""
 
 
+class UntrustedRevision(SourceError):
+    """A revision that was read, and is not signed as it must be."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str, revision: str, author: str, subject: str) -> None:
+        super().__init__(message, hint=hint)
+        self.revision = revision
+        self.author = author
+        self.subject = subject
+
+
 class ExecutorError(ReconcilerError):
     """A container or process could not be started, stopped or looked at.
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.manifests.source import Source
     from reconciler.scheduler.loop import SchedulerDaemon
     from reconciler.sync.brake import DeletionLimit
+    from reconciler.sync.gate import Gate
     from reconciler.sync.loop import SyncDaemon
 
 log = logging.getLogger(__name__)
@@ -216,6 +217,7 @@ def sync(
     mutable_versions: bool = False,
     heals: bool = True,
     limit: "DeletionLimit | None" = None,
+    health_gate: "Gate | None" = None,
     emit: Emit = event_log.emit,
 ) -> "SyncDaemon":
     """Keeps the store's config equal to ``source``; ``heals``: also against changes by hand."""
@@ -223,5 +225,23 @@ def sync(
 
     ready(store)
     return SyncDaemon(
-        store, source, poll_s=poll_s, mutable_versions=mutable_versions, heals=heals, limit=limit, emit=emit
+        store,
+        source,
+        poll_s=poll_s,
+        mutable_versions=mutable_versions,
+        heals=heals,
+        limit=limit,
+        health_gate=health_gate,
+        emit=emit,
     )
+
+
+def health_gate(store: Store, limit_s: float | None) -> "Gate":
+    """How sync sees whether services are healthy: as ``reconciler status`` does.
+
+    ``limit_s``: how long a revision has to make them so; None: new revisions are not tried.
+    """
+    from reconciler.queries import fleet, settling
+    from reconciler.sync.gate import Gate
+
+    return Gate(judge=lambda pairs: settling.look(fleet.read(store, time.time()), pairs), limit_s=limit_s)

@@ -25,7 +25,11 @@ IMPURE_EXCEPTIONS = {
     "reconciler/agent/publish.py": "the second half of the agent's apply: what it writes to the store",
     "reconciler/agent/scripts.py": "runs script checks for the health provider",
     "reconciler/sync/provenance_record.py": "the last step of a pass: asks git for commits, writes where objects stand",
-    "reconciler/sync/passes.py": "one observe, plan, apply, which the daemon, sync --once and apply -f share",
+    "reconciler/sync/passes.py": "one pass: observe, plan, apply, which the daemon and sync --once share",
+    "reconciler/sync/once.py": "the loop of sync --once, which ends",
+    "reconciler/sync/reconcile.py": "observe, decide, write until all is there, which passes and apply -f share",
+    "reconciler/sync/revisions.py": "what passes reads of a source, each revision once",
+    "reconciler/sync/trials.py": "how passes looks at services; what it sees is judged in gate.py",
 }
 INTERFACES = ("reconciler.executors.interface", "reconciler.health.interface")
 """Where the values stand that planners hand to executors and health providers."""

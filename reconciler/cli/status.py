@@ -56,7 +56,7 @@ def status(store_url: str | None, output_format: str) -> None:
                     row.revision[:12],
                     row.objects,
                     output.ago(row.applied_at),
-                    "suspended" if row.suspended else "rolled back" if row.rollback else "ok" if row.ok else "not ok",
+                    _state(row),
                     row.location,
                 )
                 for row in answer.sources
@@ -72,6 +72,18 @@ def status(store_url: str | None, output_format: str) -> None:
     sys.exit(0 if answer.ok else 1)
 
 
+def _state(row: "SourceRow") -> str:
+    if row.suspended:
+        return "suspended"
+    if row.rollback:
+        return "rolled back"
+    if row.quarantine:
+        return "quarantined"
+    if row.ok:
+        return "on trial" if row.trial else "ok"
+    return "not ok"
+
+
 def _about(row: "SourceRow") -> "Iterator[str]":
     """What there is to say about a source that is not ok."""
     if row.suspended is not None:
@@ -80,6 +92,17 @@ def _about(row: "SourceRow") -> "Iterator[str]":
     if row.rollback is not None:
         why = f": {row.rollback.reason}" if row.rollback.reason else ""
         yield f"rolled back by {row.rollback.by} to {row.rollback.revision[:12]}{why}; the next commit resumes"
+    if row.quarantine is not None:
+        yield f"{row.quarantine.revision[:12]} is applied instead; the next commit resumes"
+    if row.trial is not None and row.trial.failed:
+        yield (
+            f"revision {row.trial.revision[:12]} does not become healthy, and there is no way back: "
+            + "; ".join(row.trial.failed)
+        )
+    elif row.trial is not None:
+        left_s = row.trial.limit_s - row.trial.spent_s
+        back = f"goes back to {row.trial.good[:12]}" if row.trial.good else "fails"
+        yield f"revision {row.trial.revision[:12]} is on trial: {back} unless healthy within some {left_s:.0f} s"
     yield from row.problems
     for each in row.drift:
         yield f"changed by hand and left so; the revision wants to {each}"

@@ -46,6 +46,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to do about objects that somebody changed by hand: put them right, or only show them in `status`.",
 )
+@click.option(
+    "--gate",
+    is_flag=True,
+    envvar="RECONCILER_GATE",
+    help="Take a commit back as a whole when the services that it changes do not become healthy.",
+)
+@click.option(
+    "--gate-timeout",
+    "gate_timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=300.0,
+    show_default=True,
+    envvar="RECONCILER_GATE_TIMEOUT",
+    help="How long they have with --gate. Time in which nobody can know, or no host has room, does not count.",
+)
 @wait_options
 @max_deletions_option
 @click.option(
@@ -70,6 +86,8 @@ def sync(
     once: bool,
     allowed_signers: Path | None,
     drift: str,
+    gate: bool,
+    gate_timeout_s: float,
     wait: bool,
     timeout_s: float,
     limit: "DeletionLimit",
@@ -88,10 +106,12 @@ def sync(
     from reconciler import wiring
     from reconciler.runtime import log, webhook
     from reconciler.runtime.process import serve
-    from reconciler.sync import loop
+    from reconciler.sync import once as one_pass
 
     if wait and not once:
         raise UsageError("--wait goes with --once")
+    if gate and directory is not None:
+        raise UsageError("--gate goes with --git: a folder has no earlier revision to go back to")
     daemon_options.set_up_log()
     source = wiring.source(
         git_url=git_url,
@@ -104,14 +124,23 @@ def sync(
         allowed_signers=allowed_signers,
     )
     with wiring.open_store(store_url) as store:
+        health_gate = wiring.health_gate(store, gate_timeout_s if gate else None)
         if once:
             wiring.ready(store)
-            outcome = loop.sync_once(store, source, emit=log.emit, heals=drift == "heal", limit=limit)
+            outcome = one_pass.sync_once(
+                store,
+                source,
+                emit=log.emit,
+                heals=drift == "heal",
+                limit=limit,
+                health_gate=health_gate,
+                wait_s=timeout_s,
+            )
             click.echo(outcome)
             if wait:
                 wait_healthy(store, [change.key for change in outcome.changes], source.name, timeout_s)
             return
         secret = webhook.secret(webhook_secret_file, os.environ)
-        daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal", limit=limit)
+        daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal", limit=limit, health_gate=health_gate)
         routes = [webhook.Webhook(secret, daemon.notify, now=time.time).route] if secret else []
         serve([daemon], bind=daemon_options.bind, routes=routes)

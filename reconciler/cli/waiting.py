@@ -24,7 +24,7 @@ def wait_options(function: F) -> F:
         type=click.FloatRange(min=0.1),
         default=600.0,
         show_default=True,
-        help="How long --wait waits at most.",
+        help="How long --wait (and sync --once --gate) waits at most.",
     )
     wait = click.option("--wait", is_flag=True, help="End when all that changed is healthy; 1 with the reasons if not.")
     return wait(timeout(function))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from reconciler.errors import SourceError, UsageError
+from reconciler.errors import SourceError, UntrustedRevision, UsageError
 from reconciler.manifests import git_log
 from reconciler.manifests.find import is_read_path
 from reconciler.manifests.git_log import LastChanges
@@ -108,9 +108,13 @@ class GitSource:
             raise self._refused[1]
         refusal = self._refusal(commit)
         if refusal is not None:
-            raise SourceError(
+            author, subject = self._author_and_subject(commit)
+            raise UntrustedRevision(
                 f"{self.location}: commit {commit[:12]} is not signed as it must be: {refusal}",
                 hint=f"Sign it with an ssh key that is in {self._allowed_signers}, or add its signer there.",
+                revision=commit,
+                author=author,
+                subject=subject,
             )
         rewritten = before is not None and before != commit and not self._mirror.follows(commit, before)
         try:
@@ -178,41 +182,42 @@ class GitSource:
             self._forget()
             raise SourceError(f"{self.location}: commit {commit[:12]} cannot be read: {error}") from error
 
-    def _revision(self, commit_id: str, *, rewritten: bool) -> Revision:
+    def _commit(self, commit_id: str) -> "git.Commit":
         import git
 
+        if self._repo is None:
+            self._repo = git.Repo(self._mirror.path, odbt=git.GitCmdObjectDB)
+            self._repo.git.update_environment(
+                GIT_DIR=str(self._mirror.path),
+                GIT_OBJECT_DIRECTORY=str(self._mirror.path / "objects"),
+                GIT_ALTERNATE_OBJECT_DIRECTORIES="",
+            )
+        return git.Commit(self._repo, bytes.fromhex(commit_id))
+
+    def _author_and_subject(self, commit_id: str) -> tuple[str, str]:
+        """Of a commit that nobody vouches for; empty if it is not well formed."""
         try:
-            if self._repo is None:
-                self._repo = git.Repo(self._mirror.path, odbt=git.GitCmdObjectDB)
-                self._repo.git.update_environment(
-                    GIT_DIR=str(self._mirror.path),
-                    GIT_OBJECT_DIRECTORY=str(self._mirror.path / "objects"),
-                    GIT_ALTERNATE_OBJECT_DIRECTORIES="",
-                )
+            return _author_and_subject(self._commit(commit_id))
+        except _git_failures():
+            return "", ""
+
+    def _revision(self, commit_id: str, *, rewritten: bool) -> Revision:
+        try:
             self._looked_at = 0
-            commit = git.Commit(self._repo, bytes.fromhex(commit_id))
+            commit = self._commit(commit_id)
             root = self._folder(self._tree(commit), "", self._root)
-            message = commit.message if isinstance(commit.message, str) else commit.message.decode("utf-8", "replace")
+            author, subject = _author_and_subject(commit)
             revision = Revision(
                 id=commit_id,
                 content=root.tree.hex(),
                 files=dict(_flat(root, f"{self._path}/" if self._path else "")),
-                author=shown(commit.author.name or ""),
-                subject=shown(message.strip().partition("\n")[0]),
+                author=author,
+                subject=subject,
                 committed_at=float(commit.committed_date),
                 rewritten=rewritten,
                 passed_over=tuple(_all_passed_over(root, f"{self._path}/" if self._path else "")),
             )
-        except (
-            ValueError,
-            OSError,
-            AttributeError,
-            IndexError,
-            configparser.Error,
-            git.GitError,
-            git.ODBError,
-        ) as error:
-            # in these ways GitPython says that an object is missing, cut short or of another kind
+        except _git_failures() as error:
             raise _Broken(redact(str(error)) or type(error).__name__) from error
         self._root = root
         return revision
@@ -290,6 +295,18 @@ class GitSource:
         if len(content) != stream.size or stream.type not in {kind, kind.decode()}:
             raise _Broken(f"object {sha.hex()} was cut short or is no {kind.decode()}")
         return content
+
+
+def _git_failures() -> tuple[type[Exception], ...]:
+    """In which ways GitPython says that an object is missing, cut short or of another kind."""
+    import git
+
+    return ValueError, OSError, AttributeError, IndexError, configparser.Error, git.GitError, git.ODBError
+
+
+def _author_and_subject(commit: "git.Commit") -> tuple[str, str]:
+    message = commit.message if isinstance(commit.message, str) else commit.message.decode("utf-8", "replace")
+    return shown(commit.author.name or ""), shown(message.strip().partition("\n")[0])
 
 
 def _flat(folder: _Folder, path: str) -> Iterator[tuple[str, bytes]]:

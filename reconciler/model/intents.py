@@ -20,7 +20,10 @@ class Suspension(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
-    """``revision`` is applied in the place of each of ``skips``; the first other one ends it."""
+    """``revision`` is applied in the place of each of ``skips``; the first other one ends it.
+
+    An operator's stands in the intent; the gate's (of revisions that made services sick) in sync's own record.
+    """
 
     revision: str
     skips: tuple[str, ...]
@@ -37,6 +40,8 @@ class SourceIntent(msgspec.Struct, frozen=True, kw_only=True):
     rollback: Rollback | None = None
     approved: str = ""
     """The hash of the one plan that may delete more than sync's limit."""
+    released: float = 0.0
+    """The ``since`` of the one quarantine that is lifted, so that its revision is tried again."""
 
     def suspension(self, now: float) -> Suspension | None:
         """The suspension, if it is still in force."""

@@ -8,6 +8,7 @@ import enum
 
 import msgspec
 
+from reconciler.model.intents import Rollback
 from reconciler.model.manifests import PORT_RANGE
 
 
@@ -203,10 +204,11 @@ class SyncMark(_Record, frozen=True, kw_only=True):
 
 
 class PastRevision(_Record, frozen=True, kw_only=True):
-    """One thing that happened to a source: a revision was applied, rolled back to, repaired, or refused.
+    """One thing that happened to a source: a revision was applied, rolled back to, repaired, refused, or found sick.
 
-    ``result`` is ``applied``, ``rolled back``, ``repaired`` or ``refused``; ``detail`` says why or what. ``at`` is wall
-    time, for display.
+    ``result`` is ``applied``, ``rolled back``, ``repaired``, ``refused``, ``quarantined`` (its services did not become
+    healthy, and another took its place) or ``unhealthy`` (the same, and it stays for want of another); ``detail`` says
+    why or what. ``at`` is wall time, for display.
     """
 
     revision: str
@@ -220,6 +222,20 @@ class PastRevision(_Record, frozen=True, kw_only=True):
     deleted: int = 0
 
 
+class Trial(_Record, frozen=True, kw_only=True):
+    """A revision that has yet to show that the services which it changed become healthy.
+
+    ``good`` is the last revision before it that did, empty if there is none. ``spent_s`` of ``limit_s`` have passed, by
+    the clocks of those who watched; ``failed`` says why there is no hope, when there is nothing to go back to.
+    """
+
+    revision: str
+    good: str = ""
+    limit_s: float
+    spent_s: float = 0.0
+    failed: tuple[str, ...] = ()
+
+
 class SourceState(_Record, frozen=True, kw_only=True):
     """``state/sync/<source>``: the mark, and how the last passes went.
 
@@ -227,7 +243,8 @@ class SourceState(_Record, frozen=True, kw_only=True):
     ``problem_count`` may exceed the number of ``problems`` kept. ``applied_at`` is wall time, for display; ``author``
     and ``subject`` are those of ``mark.revision``. ``retired`` are definitions that the source no longer declares but
     that are still stored, as ``<name>/<version>``, and since when nobody is known to want them (seconds since 1970).
-    ``drift`` is what was changed by hand and left so. ``history`` is bounded, the newest last.
+    ``drift`` is what was changed by hand and left so. ``history`` is bounded, the newest last. ``trial`` is that of
+    the revision applied, ``quarantine`` which revisions failed theirs, what takes their place, and why.
     """
 
     source: str
@@ -243,6 +260,8 @@ class SourceState(_Record, frozen=True, kw_only=True):
     applied_at: float = 0.0
     drift: tuple[str, ...] = ()
     history: tuple[PastRevision, ...] = ()
+    trial: Trial | None = None
+    quarantine: Rollback | None = None
 
 
 class StoreId(_Record, frozen=True, kw_only=True):

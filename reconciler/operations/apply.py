@@ -17,9 +17,10 @@ from reconciler.store.interface import Store
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
 from reconciler.sync.outcome import Decision, events_of
-from reconciler.sync.passes import APPLY, reconcile
+from reconciler.sync.passes import APPLY
 from reconciler.sync.plan import Create, Goal, Update, Wanted, plan, revision_of, wanted_of
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord
+from reconciler.sync.reconcile import reconcile
 from reconciler.sync.source_state import Identity, Report, Target
 
 _IDENTITY = Identity(source=APPLY, kind="apply", location="reconciler apply -f")

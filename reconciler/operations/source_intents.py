@@ -15,6 +15,7 @@ from reconciler.model.intents import Rollback, SourceIntent, Suspension
 from reconciler.model.task import SourceState
 from reconciler.runtime.ids import new_id
 from reconciler.store.interface import Committed, Put, PutIf, Store
+from reconciler.sync.gate import in_force
 
 ATTEMPTS: Final = 10
 _FULL: Final = 40
@@ -31,12 +32,12 @@ def suspend(store: Store, source: str, suspension: Suspension) -> None:
 
 
 def resume(store: Store, source: str, now: float) -> str:
-    """End the suspension of a source; if there is none, its rollback. Returns which, for people.
+    """End the suspension of a source; if there is none, its rollback, or its quarantine. Returns which, for people.
 
     Raises:
-        RevisionRefused: there is neither.
+        RevisionRefused: there is none.
     """
-    read_state(store, source)
+    state = read_state(store, source)
     done = ""
 
     def change(intent: SourceIntent) -> SourceIntent:
@@ -47,6 +48,10 @@ def resume(store: Store, source: str, now: float) -> str:
         if intent.rollback is not None:
             done = "follows its newest revision again"
             return msgspec.structs.replace(intent, suspended=None, rollback=None)
+        quarantine = in_force(state, intent, state.seen)
+        if quarantine is not None:
+            done = "tries its newest revision again"
+            return msgspec.structs.replace(intent, suspended=None, released=quarantine.since)
         raise RevisionRefused(f"source {source} is neither suspended nor rolled back")
 
     _change(store, source, change)

@@ -1,13 +1,17 @@
-"""``--wait``: has all that changed become healthy? Pure, over one reading of the store; the command asks again."""
+"""Has all that changed become healthy? Asked by ``--wait`` and by the gate of sync, again and again.
+
+Pure, over one reading of the store.
+"""
 
 from collections.abc import Iterable
 
 import msgspec
 
 from reconciler.model import keys
-from reconciler.model.task import RolloutPhase
+from reconciler.model.task import Health, Phase, RolloutPhase, Task
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.status import ServiceRow, status
+from reconciler.sync.gate import Look, Pair
 
 
 class Settling(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +25,44 @@ class Settling(msgspec.Struct, frozen=True, kw_only=True):
 def settling(fleet: Fleet, changed: Iterable[str], source: str) -> Settling:
     """Look at the services behind the ``changed`` keys; if there are none, at all of the ``source``."""
     names = _services(fleet, frozenset(changed), source)
-    rows = [row for row in status(fleet).services if row.service in names]
+    return _settling(fleet, [row for row in status(fleet).services if row.service in names])
+
+
+def look(fleet: Fleet, pairs: frozenset[Pair]) -> Look:
+    """How the services that a revision changed are, and whether it can be blamed for those that are not healthy."""
+    rows = [row for row in status(fleet).services if (row.cluster, row.service) in pairs]
+    unknown = sorted(pairs - {(row.cluster, row.service) for row in rows})
+    sick = [row for row in rows if not row.ok]
+    return Look(
+        failed=_settling(fleet, rows).failed,
+        waiting=(
+            *(_line(row) for row in sick),
+            *(f"{cluster}/{service}: is not declared" for cluster, service in unknown),
+        ),
+        is_running=not fleet.scene.doubt and any(_is_running(fleet, row) for row in sick),
+    )
+
+
+def _is_running(fleet: Fleet, row: ServiceRow) -> bool:
+    """Whether a task of what is wanted is on its way, sick or failed, so that time shows something.
+
+    Rule 13: not when nobody knows how it is, when there is no place for it, or when it must leave its host.
+    """
+    wanted = fleet.snapshot.definitions.get((row.task_name, row.task_version))
+    mine = fleet.scene.tasks.get(row.cluster, {}).get(row.service, ())
+    return wanted is not None and any(wanted.is_of(task) and _shows_something(fleet, task) for task in mine)
+
+
+def _shows_something(fleet: Fleet, task: Task) -> bool:
+    said, host = fleet.status_of(task), fleet.snapshot.host_configs.get(task.host)
+    if said is None or task.host not in fleet.snapshot.present or (host is not None and host.draining):
+        return False
+    if said.phase is Phase.RUNNING:
+        return said.health is Health.CRITICAL
+    return said.phase not in (Phase.STOPPING, Phase.STOPPED)
+
+
+def _settling(fleet: Fleet, rows: list[ServiceRow]) -> Settling:
     return Settling(
         lines=tuple(_line(row) for row in rows),
         failed=tuple(reason for row in rows if not row.ok and (reason := _failure(fleet, row))),

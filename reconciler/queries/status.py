@@ -6,9 +6,10 @@ import msgspec
 
 from reconciler.model.intents import Rollback, Suspension
 from reconciler.model.manifests import Service
-from reconciler.model.task import SourceState
+from reconciler.model.task import SourceState, Trial
 from reconciler.queries.fleet import OUR_SCHEDULER, Fleet
 from reconciler.queries.tasks import TaskRow, tasks
+from reconciler.sync.gate import in_force
 
 REASONS_SHOWN = 5
 
@@ -48,6 +49,9 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     suspended: Suspension | None = None
     rollback: Rollback | None = None
     """What operators said, as long as it is in force; a source with one of them is not ok."""
+    trial: Trial | None = None
+    quarantine: Rollback | None = None
+    """What the gate says of the revision that is applied, and of the one that was seen last."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,19 +153,23 @@ def _source(fleet: Fleet, state: SourceState) -> SourceRow:
     intent = fleet.intents.get(state.source)
     suspended = intent.suspension(fleet.now) if intent else None
     rollback = intent.rollback_of(state.seen) if intent else None
+    quarantine = in_force(state, intent, state.seen) if rollback is None else None
+    is_sick = quarantine is not None or bool(state.trial and state.trial.failed)
     return SourceRow(
         source=state.source,
         kind=state.kind,
         location=state.location,
         revision=state.mark.revision,
         seen=state.seen,
-        ok=state.mark.settled and not (state.problem_count or state.drift or suspended or rollback),
+        ok=state.mark.settled and not (state.problem_count or state.drift or suspended or rollback or is_sick),
         objects=state.mark.counts.total,
         problems=state.problems,
         applied_at=state.applied_at,
         drift=state.drift,
         suspended=suspended,
         rollback=rollback,
+        trial=state.trial,
+        quarantine=quarantine,
     )
 
 

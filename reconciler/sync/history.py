@@ -22,10 +22,29 @@ def with_entry(history: tuple[PastRevision, ...], entry: PastRevision) -> tuple[
     return (*history, entry)[-MOST:]
 
 
-def is_known_refused(history: tuple[PastRevision, ...], revision: str) -> bool:
-    """Whether the last that happened to a revision is that it was refused."""
-    results = [each.result for each in history if each.revision == revision]
-    return bool(results) and results[-1] == "refused"
+def last_of(history: tuple[PastRevision, ...], revision: str) -> PastRevision | None:
+    """The last that happened to a revision."""
+    return next((each for each in reversed(history) if each.revision == revision), None)
+
+
+def with_verdict(
+    history: tuple[PastRevision, ...], revision: str, result: str, detail: str, at: float
+) -> tuple[PastRevision, ...]:
+    """The history with one entry more about a revision that has some, unless its last one says that already."""
+    last = last_of(history, revision)
+    if last is not None and last.result == result:
+        return history
+    author, subject = (last.author, last.subject) if last else ("", "")
+    entry = PastRevision(revision=revision, result=result, at=at, author=author, subject=subject, detail=detail)
+    return with_entry(history, entry)
+
+
+def with_detail(history: tuple[PastRevision, ...], revision: str, detail: str) -> tuple[PastRevision, ...]:
+    """The history with something more to say about how a revision was applied."""
+    return tuple(
+        msgspec.structs.replace(each, detail=detail) if (each.revision, each.result) == (revision, "applied") else each
+        for each in history
+    )
 
 
 def _cut(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from reconciler.errors import RevisionRefused, SourceError, StoreError, StoreUnreachable
+from reconciler.errors import ReconcilerError, SourceError, StoreError, StoreUnreachable
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.events import Event, Level
@@ -27,7 +27,7 @@ from reconciler.store import lease, sentinel
 from reconciler.store.interface import Held, Put, PutIf, Store
 from reconciler.sync import observe
 from reconciler.sync.brake import DeletionLimit
-from reconciler.sync.outcome import Outcome
+from reconciler.sync.gate import LOOK_S, Gate
 from reconciler.sync.passes import Emit, SourceSync
 
 POLL_S: Final = 30.0
@@ -54,12 +54,13 @@ class SyncDaemon:
         mutable_versions: bool = False,
         heals: bool = True,
         limit: DeletionLimit | None = None,
+        health_gate: Gate | None = None,
         session_ttl_s: float = lease.TTL_S,
     ) -> None:
         """``mutable_versions``: a task definition may change under one version (during development).
 
         ``heals``: what was changed by hand is put right; otherwise it is only reported. ``limit``: how much one
-        revision may delete.
+        revision may delete. ``health_gate``: what a revision must make healthy, or it is taken back.
 
         Raises:
             UsageError: the source's name can't be one.
@@ -83,6 +84,7 @@ class SyncDaemon:
             mutable_versions=mutable_versions,
             heals=heals,
             limit=limit,
+            health_gate=health_gate,
         )
         self._compares = Compares(source.name)
         self._loop = Loop(self._name, self._step, clock=self._clock, resync_s=RESYNC_S, on_stop=self._let_go)
@@ -155,10 +157,11 @@ class SyncDaemon:
         failure = self._read()
         if failure is not None and self._loop.stopping:
             return None  # that is why it failed: nothing to record
+        is_decided, trouble = self._look()
         conclusion = (self._revision.id if self._revision else "", failure.message if failure else "", said)
         now = self._clock.monotonic()
         is_news = self._config_changed.is_set() or conclusion != self._concluded or now - self._looked_at >= RESYNC_S
-        if is_news:
+        if is_news or is_decided:
             self._config_changed.clear()
             self._concluded = None  # until the pass has come to its end
             outcome = self._sync.run(fence, self._revision, failure, is_confirmed=self._reads > 1, intent=intent)
@@ -166,10 +169,18 @@ class SyncDaemon:
                 self._concluded, self._looked_at = conclusion, now
             else:
                 self._read_at = min(self._read_at, self._clock.monotonic() + min(self._poll_s, LOOK_AGAIN_S))
-        if failure is not None:
-            raise failure
+        if failure is not None or trouble is not None:
+            raise failure or trouble or AssertionError
         self._compares.succeeded()
-        return max(0.0, self._read_at - self._clock.monotonic())
+        due_s = max(0.0, self._read_at - self._clock.monotonic())
+        return min(due_s, LOOK_S) if self._sync.trials.is_on else due_s
+
+    def _look(self) -> tuple[bool, ReconcilerError | None]:
+        """Whether the trial of what is applied needs a pass; and why nobody can say, which holds up nothing else."""
+        try:
+            return self._sync.trials.look(), None
+        except ReconcilerError as error:
+            return False, error
 
     def _hold(self) -> Held | None:
         """The fence if this process holds the source's lock, or could take it; None: another one works."""
@@ -188,6 +199,7 @@ class SyncDaemon:
         if self._held_by != session:
             self._held_by, self._stood_by_for = session, None
             self._revision, self._concluded, self._reads, self._read_at = None, None, 0, 0.0
+            self._sync.trials.forget()
             if self._store.get(self._wake_key) is None:
                 # Consul wakes whoever watches a key that does not exist at every change of any other
                 self._store.commit([PutIf(self._wake_key, b"{}", 0)])
@@ -200,6 +212,7 @@ class SyncDaemon:
             message = f"suspended by {suspension.by}: {suspension.reason or 'no reason given'}; nothing is written"
             self._emit(Event(loop=self._name, subject=self._source.name, message=message, level=Level.WARNING))
         self._compares.suspended()
+        self._sync.trials.forget()
         self._concluded, self._read_at = None, 0.0
         return max(0.0, suspension.until - self._clock.wall()) if suspension.until else None
 
@@ -264,46 +277,6 @@ class _Watch:
         if is_news and self._moved is not None:
             self._moved()
         return is_news
-
-
-def sync_once(
-    store: Store,
-    source: Source,
-    *,
-    clock: Clock | None = None,
-    emit: Emit,
-    mutable_versions: bool = False,
-    heals: bool = True,
-    limit: DeletionLimit | None = None,
-    lock_wait_s: float = LOCK_WAIT_S,
-) -> Outcome:
-    """One pass, for ``sync --once``.
-
-    Raises:
-        RevisionRefused: what is declared is not applied, and why; or the source is suspended.
-        SourceError, StoreError: it could not be done.
-    """
-    clock = clock or SystemClock()
-    sync = SourceSync(
-        store, source, clock=clock, emit=emit, mutable_versions=mutable_versions, heals=heals, limit=limit
-    )
-    with holding(store, source.name, wait_s=lock_wait_s, clock=clock) as fence:
-        intent, _ = observe.intent_of(store, source.name)
-        suspension = intent.suspension(clock.wall()) if intent else None
-        if suspension is not None:
-            raise RevisionRefused(
-                f"source {source.name} is suspended by {suspension.by}: {suspension.reason or 'no reason given'}",
-                hint=f"`reconciler resume {source.name}` ends that.",
-            )
-        try:
-            revision = source.read()
-        except SourceError as failure:
-            sync.run(fence, None, failure, is_confirmed=True, intent=intent)
-            raise
-        outcome = sync.run(fence, revision, is_confirmed=True, intent=intent)
-    if outcome.problems:
-        raise RevisionRefused("\n".join([f"revision {revision.id} is not applied:", *outcome.problems]))
-    return outcome
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from reconciler.model.events import Event, Level
+from reconciler.model.task import Trial
 from reconciler.sync.config_view import label
 from reconciler.sync.plan import Change, Create, Delete, Plan, Update
 from reconciler.sync.source_state import Report, Target
@@ -44,6 +45,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def drift(self) -> tuple[str, ...]:
         """What was changed by hand and is left so."""
         return tuple(self.decision.report.drift) if self.decision.report else ()
+
+    @property
+    def sick(self) -> tuple[str, ...]:
+        """Why what is applied does not become healthy, when there is nothing to go back to."""
+        trial = self.trial
+        return trial.failed if trial else ()
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of what is applied."""
+        return self.decision.report.trial if self.decision.report else None
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -103,3 +115,16 @@ def events_of(source: str, outcome: Outcome) -> Iterator[Event]:
         seen = decision.report.seen if decision.report else None
         message = f"revision {short(seen)} is not applied: {problems[0]}{more}" if seen else problems[0]
         yield Event(loop=loop, subject=source, message=message, level=Level.ERROR)
+
+
+def trial_event(source: str, before: Trial | None, now: Trial | None, applied: str) -> Event | None:
+    """What there is to tell about the trial of a revision, from one pass to the next."""
+    level, message = Level.INFO, ""
+    if now is not None and now.failed and not (before and before.failed):
+        level = Level.ERROR
+        message = f"revision {short(now.revision)} does not become healthy, and stays: {'; '.join(now.failed)}"
+    elif now is not None and (before is None or before.revision != now.revision):
+        message = f"revision {short(now.revision)} has {now.limit_s - now.spent_s:g} s to make its services healthy"
+    elif before is not None and now is None and applied == before.revision:
+        message = f"revision {short(applied)} has made its services healthy"
+    return Event(loop=f"sync {source}", subject=source, message=message, level=level) if message else None

@@ -1,95 +1,38 @@
-"""One pass over a source: observe, decide, write. Shared by the daemon, ``sync --once`` and ``apply -f``.
+"""One pass over a source: what its newest revision means for the store. Shared by the daemon and ``sync --once``."""
 
-Each pass looks at everything anew and writes only what differs, so it may be killed at any line; whatever is left is
-done by the next one, of this process or another.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import msgspec
 
-from reconciler.errors import SourceError, StoreError, UsageError
-from reconciler.manifests.load import Loaded, ParseCache, load
+from reconciler.errors import SourceError, UntrustedRevision, UsageError
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.events import Event, Level
 from reconciler.model.intents import Rollback, SourceIntent
 from reconciler.model.names import is_name
-from reconciler.model.task import SourceState
+from reconciler.model.task import SourceState, Trial
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Held, Store
-from reconciler.sync import apply, observe
+from reconciler.sync import apply, gate, observe
 from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View
+from reconciler.sync.gate import Gate, Pair
 from reconciler.sync.late import is_due, late_plan
-from reconciler.sync.outcome import Decision, Outcome, described, events_of, short
-from reconciler.sync.plan import Create, Goal, Plan, Wanted, plan, wanted_of
+from reconciler.sync.outcome import Decision, Outcome, described, events_of, short, trial_event
+from reconciler.sync.plan import Goal, Plan, Wanted, plan
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord
-from reconciler.sync.source_state import Identity, Report, Target, refused, settled
+from reconciler.sync.reconcile import reconcile
+from reconciler.sync.revisions import Revisions
+from reconciler.sync.source_state import Identity, Report, Target
+from reconciler.sync.trials import Trials
 
 Emit: TypeAlias = Callable[[Event], None]
-Decide: TypeAlias = Callable[[View], Decision]
 
-ATTEMPTS: Final = 8
-"""How often a pass plans anew without coming further, before it is left to the next one."""
 APPLY: Final = "apply"
 """The source that ``apply -f`` writes as; no other may be called that."""
 _MOST_WARNINGS: Final = 20
-_CONFIRMED: Final = 64
-"""How many keys that seem to be gone are looked at one by one."""
-
-
-def reconcile(
-    store: Store, fence: Held, identity: Identity, decide: Decide, *, store_id: str | None, clock: Clock
-) -> Outcome:
-    """Observe, decide, write; anew whenever something moved meanwhile or nobody can say whether it was written.
-
-    Raises:
-        StoreError: it can't be done now, or the lock is lost. What ``decide`` raises passes through.
-    """
-    first: Decision | None = None
-    attempts, chunk = 0, -1
-    while True:
-        view = observe.observe(store, identity.source, store_id)
-        decision = decide(view)
-        first = first or decision
-        result = _carry_out(store, fence, identity, view, decision, clock)
-        if isinstance(result, apply.Done):
-            return Outcome(decision=first)
-        lock = store.get(fence.key)
-        if lock is None or lock.holder != fence.session:
-            raise StoreError(f"the lock {fence.key} is lost; whoever holds it now goes on")
-        reached = view.own.mark.chunk if view.own else 0
-        attempts = 1 if reached != chunk else attempts + 1
-        chunk = reached
-        if attempts >= ATTEMPTS:
-            raise StoreError(f"source {identity.source} could not be written: {result.why}")
-
-
-def _carry_out(
-    store: Store, fence: Held, identity: Identity, view: View, decision: Decision, clock: Clock
-) -> apply.Result:
-    target, made, report = decision.target, decision.plan, decision.report
-    if report is None:
-        return apply.Done(0)
-    if target is None or made is None:
-        return apply.carry_out(store, fence, view, (), refused(view.own, identity, report, clock.wall()))
-    if view.own is not None and made.before.total < view.own.mark.counts.total:
-        # somebody deleted objects by hand, or we are not shown all of them
-        gone = [each.key for each in (*made.changes, *decision.left) if isinstance(each, Create)]
-        observe.confirm_missing(store, gone[:_CONFIRMED])
-    goal = settled(view.own, identity, target, made, report, clock.wall())
-    return apply.carry_out(store, fence, view, made.changes, goal)
-
-
-class _Readable(msgspec.Struct, frozen=True):
-    """A revision without errors: what it declares, and the contents of its files."""
-
-    target: Target
-    wanted: dict[str, Wanted]
-    contents: Mapping[str, bytes]
 
 
 class SourceSync:
@@ -105,10 +48,12 @@ class SourceSync:
         mutable_versions: bool = False,
         heals: bool = True,
         limit: DeletionLimit | None = None,
+        health_gate: Gate | None = None,
     ) -> None:
         """``heals``: what was changed by hand is put right; otherwise it is only reported.
 
-        ``limit``: how much one revision may delete. Raises UsageError when the source's name can't be one.
+        ``limit``: how much one revision may delete. ``health_gate``: what a revision must make healthy, or it is taken
+        back. Raises UsageError when the source's name can't be one.
         """
         if not is_name(source.name) or source.name == APPLY:
             raise UsageError(
@@ -123,10 +68,11 @@ class SourceSync:
         self._heals = heals
         self._limit = limit
         self._approved = ""
-        self._cache = ParseCache()
         self._store_id: str | None = None
-        self._loaded: tuple[str, Loaded, dict[str, Wanted]] | None = None
-        self._earlier: _Readable | None = None
+        self._revisions = Revisions(source)
+        self.trials = Trials(health_gate, clock)
+        """How the services of what is applied are watched."""
+        self._trial: Trial | None = None
         self._provenance = ProvenanceRecord(
             store,
             source.name,
@@ -139,7 +85,7 @@ class SourceSync:
     @property
     def parsed_files(self) -> int:
         """How many files were parsed so far."""
-        return self._cache.parsed_files
+        return self._revisions.parsed_files
 
     def run(
         self,
@@ -158,68 +104,113 @@ class SourceSync:
         """
         identity = Identity(self._source.name, self._source.kind, self._source.location)
         self._approved = intent.approved if intent else ""
+        last = Decision()
 
         def decide(view: View) -> Decision:
+            nonlocal last
             self._store_id = view.store_id
-            newest = revision.id if revision else view.own.seen if view.own else ""
-            rollback = intent.rollback_of(newest) if intent else None
-            if rollback is not None:
-                return self._roll_back(view, rollback, revision, failure)
-            return self._decide(view, revision, failure, is_confirmed=is_confirmed)
+            last = self._decide(view, revision, failure, intent, is_confirmed=is_confirmed)
+            return last
 
         outcome = reconcile(self._store, fence, identity, decide, store_id=self._store_id, clock=self._clock)
         self._tell(revision, outcome)
+        if last.report is not None:
+            self._tell_trial(last)
+            self.trials.follow(last.report.trial, self._gated)
         if outcome.decision.plan is not None and is_due(outcome.decision.plan.retired, self._clock.wall()):
             self._delete_late(fence)
         self._record_provenance(fence, outcome.decision)
         return outcome
 
     def _decide(
-        self, view: View, revision: Revision | None, failure: SourceError | None, *, is_confirmed: bool
+        self,
+        view: View,
+        revision: Revision | None,
+        failure: SourceError | None,
+        intent: SourceIntent | None,
+        *,
+        is_confirmed: bool,
     ) -> Decision:
-        problems: list[str] = [] if failure is None else [failure.message]
+        """What to go back to, if operators or the gate say so about the newest revision; else that one."""
+        own = view.own
+        newest = revision.id if revision else own.seen if own else ""
+        base = _report(revision, failure, own)
+        if intent is not None and (rollback := intent.rollback_of(newest)) is not None:
+            return self._roll_back(view, rollback, base, by=f"by {rollback.by}")
+        failing = self.trials.failing(own)
+        back: Rollback | None = None
+        if own is not None and failing is not None and failing.trial.good:
+            back = gate.quarantined(own, failing, self._clock.wall())
+        quarantine = back if back is not None and newest in back.skips else gate.in_force(own, intent, newest)
+        if quarantine is not None:
+            return self._quarantine(view, quarantine, base, newest)
+        return self._go_on(view, revision, base, back, is_confirmed=is_confirmed)
+
+    def _go_on(
+        self, view: View, revision: Revision | None, base: Report, back: Rollback | None, *, is_confirmed: bool
+    ) -> Decision:
+        """The newest revision; if that may not be, what is applied, or ``back`` in the place of that."""
+        problems: list[str] = []
         if revision is not None:
             relation = self._relation(view.own, revision)
             if relation is False and not is_confirmed:
                 return Decision()
-            loaded, wanted = self._load(revision)
+            loaded, wanted = self._revisions.newest(revision)
             problems += map(str, loaded.errors)
             if loaded.valid:
                 made = self._plan(view, revision.id, wanted, is_related=relation is not None)
                 problems += made.problems
                 if not made.problems:
-                    self._earlier = _Readable(_target(revision), wanted, revision.files)
-                    return self._decision(view, _target(revision), made, _report(revision, problems))
-        own = problems[1:] if failure else problems
-        report = _report(revision, problems, refusal=own[0] if own else "")
-        earlier = self._applied(view.own)
+                    return self._decision(view, self._revisions.accept(revision, wanted), made, base)
+        report = _with_problems(base, *problems)
+        if problems:
+            report = msgspec.structs.replace(report, refusal=problems[0])
+        if back is not None:
+            return self._quarantine(view, back, report, back.skips[-1])
+        applied = _applied_id(view.own)
+        earlier = self._revisions.at(applied) if applied else None
         if earlier is not None:
             made = self._plan(view, earlier.target.revision, earlier.wanted)
             if not made.problems:
                 return self._decision(view, earlier.target, made, report)
         return Decision(report=report)
 
-    def _roll_back(
-        self, view: View, rollback: Rollback, revision: Revision | None, failure: SourceError | None
-    ) -> Decision:
-        """What an operator went back to, in the place of the newest revision, which they said is bad."""
-        problems = [] if failure is None else [failure.message]
-        earlier = self._at(rollback.revision)
+    def _quarantine(self, view: View, quarantine: Rollback, report: Report, bad: str) -> Decision:
+        """What is applied in the place of a revision that made services sick."""
+        why = f"revision {short(bad)} is quarantined, since its services did not become healthy: {quarantine.reason}"
+        report = _with_problems(msgspec.structs.replace(report, quarantine=quarantine), why)
+        return self._roll_back(view, quarantine, report, by="by the gate", instead_of=bad)
+
+    def _roll_back(self, view: View, rollback: Rollback, report: Report, *, by: str, instead_of: str = "") -> Decision:
+        """What somebody went back to, in the place of the newest revision, which they said is bad."""
+        earlier = self._revisions.at(rollback.revision)
         if earlier is None:
-            problems.append(
-                f"{rollback.by} rolled back to revision {short(rollback.revision)}, which can't be had here"
-            )
-            return Decision(report=_report(revision, problems))
-        made = self._plan(view, earlier.target.revision, earlier.wanted)
+            why = f"{rollback.by} rolled back to revision {short(rollback.revision)}, which can't be had here"
+            return self._stuck(view, _with_problems(report, why))
+        # what a quarantined revision created may go, however much that is
+        made = self._plan(view, earlier.target.revision, earlier.wanted, is_limited=not instead_of)
         if made.problems:
-            return Decision(report=_report(revision, [*problems, *made.problems]))
-        reason = f"by {rollback.by}: {rollback.reason}" if rollback.reason else f"by {rollback.by}"
-        back = msgspec.structs.replace(earlier.target, result="rolled back", detail=reason)
-        return self._decision(view, back, made, _report(revision, problems))
+            return self._stuck(view, _with_problems(report, *made.problems))
+        reason = f"{by}: {rollback.reason}" if rollback.reason else by
+        back = msgspec.structs.replace(earlier.target, result="rolled back", detail=reason, instead_of=instead_of)
+        return self._decision(view, back, made, report)
+
+    def _stuck(self, view: View, report: Report) -> Decision:
+        """There is no way back now: what is applied stays, and so does what the gate says of it."""
+        own = view.own
+        trial, quarantine = (self.trials.standing(own.trial), own.quarantine) if own else (None, None)
+        return Decision(report=msgspec.structs.replace(report, trial=trial, quarantine=quarantine))
 
     def _decision(self, view: View, target: Target, made: Plan, report: Report) -> Decision:
-        mark = view.own.mark if view.own else None
-        is_repair = mark is not None and mark.settled and mark.revision == target.revision
+        own = view.own
+        is_repair = own is not None and own.mark.settled and own.mark.revision == target.revision
+        if target.result != "rolled back":
+            begun = gate.on_trial(own, target.revision, self.trials.limit_s, is_change=bool(made.changes))
+            trial = self.trials.standing(begun)
+            # something newer that is well, or need not show it, ends a quarantine
+            is_over = trial is None and report.quarantine and target.revision != report.quarantine.revision
+            quarantine = None if is_over else report.quarantine
+            report = msgspec.structs.replace(report, trial=trial, quarantine=quarantine)
         if is_repair and made.changes and not self._heals:
             drift = tuple(map(described, made.changes))
             return Decision(
@@ -230,43 +221,23 @@ class SourceSync:
             )
         return Decision(target=target, plan=made, report=report, is_repair=is_repair)
 
-    def _plan(self, view: View, revision: str, wanted: dict[str, Wanted], *, is_related: bool = True) -> Plan:
+    def _plan(
+        self, view: View, revision: str, wanted: dict[str, Wanted], *, is_related: bool = True, is_limited: bool = True
+    ) -> Plan:
         goal = Goal(revision=revision, wanted=wanted, is_related=is_related, mutable_versions=self._mutable_versions)
-        return braked(plan(view, goal, self._clock.wall()), view, revision, self._limit, self._approved)
+        limit = self._limit if is_limited else None
+        return braked(plan(view, goal, self._clock.wall()), view, revision, limit, self._approved)
 
     def _relation(self, own: SourceState | None, revision: Revision) -> bool | None:
         """Whether the revision comes after the one that is applied, or on its way; None: nobody knows."""
         applied = _applied_id(own)
         return True if not applied or applied == revision.id else self._source.follows(revision.id, applied)
 
-    def _applied(self, own: SourceState | None) -> "_Readable | None":
-        """What is applied now, or on its way; None if it can't be had any more."""
-        applied = _applied_id(own)
-        return self._at(applied) if applied else None
-
-    def _at(self, revision_id: str) -> "_Readable | None":
-        """What an earlier revision declares; None if it can't be had any more."""
-        if self._earlier is not None and self._earlier.target.revision == revision_id:
-            return self._earlier
-        revision = self._source.at(revision_id)
-        if revision is None:
-            return None
-        loaded, wanted = self._read(revision)
-        if not loaded.valid:
-            return None
-        self._earlier = _Readable(_target(revision), wanted, revision.files)
-        return self._earlier
-
-    def _load(self, revision: Revision) -> tuple[Loaded, dict[str, Wanted]]:
-        """What the newest revision declares; nothing is done again while its files are the same."""
-        if self._loaded is None or self._loaded[0] != revision.content:
-            self._loaded = (revision.content, *self._read(revision))
-        return self._loaded[1:]
-
-    def _read(self, revision: Revision) -> tuple[Loaded, dict[str, Wanted]]:
-        loaded = load(revision.files.items(), cache=self._cache)
-        before = self._loaded[2] if self._loaded else None
-        return loaded, wanted_of(self._source.name, [(each.object, each.origin) for each in loaded.objects], before)
+    def _gated(self, trial: Trial) -> frozenset[Pair] | None:
+        """The services whose health shows whether a revision is good; None if that can't be said."""
+        now = self._revisions.look_up(trial.revision)
+        before = self._revisions.look_up(trial.good) if trial.good else None
+        return gate.gated(before.wanted if before else {}, now.wanted) if now else None
 
     def _tell(self, revision: Revision | None, outcome: Outcome) -> None:
         """Emit what is new; a pass like the one before says nothing."""
@@ -283,7 +254,7 @@ class SourceSync:
         if self._told is not None and self._told[1] and not told[1]:
             self._say("the problems are over", Level.INFO)
         if is_new and revision is not None:
-            for problem in self._loaded[1].warnings[:_MOST_WARNINGS] if self._loaded else ():
+            for problem in self._revisions.warnings[:_MOST_WARNINGS]:
                 self._say(str(problem))
             if revision.passed_over:
                 self._say(
@@ -291,9 +262,16 @@ class SourceSync:
                 )
         self._told = told
 
+    def _tell_trial(self, decision: Decision) -> None:
+        before, self._trial = self._trial, decision.report.trial if decision.report else None
+        applied = decision.target.revision if decision.target else ""
+        event = trial_event(self._source.name, before, self._trial, applied)
+        if event is not None:
+            self._emit(event)
+
     def _record_provenance(self, fence: Held, decision: Decision) -> None:
         """Say where the objects of what is applied now are written."""
-        now, target, made = self._earlier, decision.target, decision.plan
+        now, target, made = self._revisions.good, decision.target, decision.plan
         if now is None or target is None or made is None or now.target.revision != target.revision:
             return
         applied = Applied(target.revision, now.wanted, now.contents)
@@ -324,11 +302,18 @@ def _applied_id(own: SourceState | None) -> str:
     return own.mark.revision if own.mark.settled else own.mark.to or ""
 
 
-def _target(revision: Revision) -> Target:
-    return Target(revision.id, revision.author, revision.subject)
-
-
-def _report(revision: Revision | None, problems: list[str], *, refusal: str = "") -> Report:
+def _report(revision: Revision | None, failure: SourceError | None, own: SourceState | None) -> Report:
+    """What there is to say before anything is decided."""
+    problems = [] if failure is None else [failure.message]
+    quarantine = own.quarantine if own else None
+    if isinstance(failure, UntrustedRevision):
+        return Report(
+            failure.revision, problems, failure.author, failure.subject, refusal=failure.message, quarantine=quarantine
+        )
     if revision is None:
-        return Report(None, problems)
-    return Report(revision.id, problems, revision.author, revision.subject, refusal=refusal)
+        return Report(None, problems, quarantine=quarantine)
+    return Report(revision.id, problems, revision.author, revision.subject, quarantine=quarantine)
+
+
+def _with_problems(report: Report, *problems: str) -> Report:
+    return msgspec.structs.replace(report, problems=(*report.problems, *problems))

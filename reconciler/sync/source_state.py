@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from reconciler.model.task import PastRevision, SourceCounts, SourceState, SyncMark
+from reconciler.model.intents import Rollback
+from reconciler.model.task import PastRevision, SourceCounts, SourceState, SyncMark, Trial
 from reconciler.sync import history
 from reconciler.sync.plan import Plan
 
@@ -26,20 +27,25 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The revision that is applied; ``result`` and ``detail`` are what its history says then."""
+    """The revision that is applied; ``result`` and ``detail`` are what its history says then.
+
+    ``instead_of`` is the one that is quarantined, and in whose place it is applied.
+    """
 
     revision: str
     author: str = ""
     subject: str = ""
     result: str = "applied"
     detail: str = ""
+    instead_of: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):
     """What was seen of the source last, and why it is not applied, if it is not. ``seen`` None: nothing new.
 
     ``author`` and ``subject`` are those of ``seen``; ``drift`` is what was changed by hand and is left so.
-    ``refusal`` is the first problem of ``seen`` itself, not of reaching it.
+    ``refusal`` is the first problem of ``seen`` itself, not of reaching it. ``trial`` and ``quarantine`` are what the
+    gate has to say.
     """
 
     seen: str | None
@@ -48,6 +54,8 @@ class Report(msgspec.Struct, frozen=True):
     subject: str = ""
     drift: Sequence[str] = ()
     refusal: str = ""
+    trial: Trial | None = None
+    quarantine: Rollback | None = None
 
 
 def settled(
@@ -67,7 +75,7 @@ def settled(
             subject=_cut(target.subject),
             retired=dict(plan.retired),
             applied_at=now if is_new or old is None else old.applied_at,
-            history=_applied(old, target, plan, now) if is_new else old.history if old else (),
+            history=_past(old, target, plan, report, now, is_new=is_new),
         ),
         report,
         now,
@@ -100,9 +108,20 @@ def refused(old: SourceState | None, identity: Identity, report: Report, now: fl
     return _reported(named, report, now)
 
 
-def _applied(old: SourceState | None, target: Target, plan: Plan, now: float) -> tuple[PastRevision, ...]:
+def _past(
+    old: SourceState | None, target: Target, plan: Plan, report: Report, now: float, *, is_new: bool
+) -> tuple[PastRevision, ...]:
+    past = old.history if old else ()
+    if old is not None and old.trial is not None and old.trial.revision == target.revision and report.trial is None:
+        past = history.with_detail(past, target.revision, "became healthy")
+    if target.instead_of:
+        past = history.with_verdict(past, target.instead_of, "quarantined", target.detail, now)
+    return history.with_entry(past, _applied(old, target, plan, now)) if is_new else past
+
+
+def _applied(old: SourceState | None, target: Target, plan: Plan, now: float) -> PastRevision:
     is_repair = old is not None and old.mark.settled and old.mark.revision == target.revision and bool(plan.changes)
-    entry = PastRevision(
+    return PastRevision(
         revision=target.revision,
         result="repaired" if is_repair else target.result,
         at=now,
@@ -113,12 +132,14 @@ def _applied(old: SourceState | None, target: Target, plan: Plan, now: float) ->
         updated=len(plan.updates),
         deleted=len(plan.deletes),
     )
-    return history.with_entry(old.history if old else (), entry)
 
 
 def _reported(state: SourceState, report: Report, now: float) -> SourceState:
     past = state.history
-    if report.seen and report.refusal and not history.is_known_refused(past, report.seen):
+    if report.trial is not None and report.trial.failed and state.mark.settled:
+        past = history.with_verdict(past, report.trial.revision, "unhealthy", "; ".join(report.trial.failed), now)
+    last = history.last_of(past, report.seen) if report.seen else None
+    if report.seen and report.refusal and (last is None or last.result != "refused"):
         entry = PastRevision(
             revision=report.seen,
             result="refused",
@@ -135,6 +156,8 @@ def _reported(state: SourceState, report: Report, now: float) -> SourceState:
         problem_count=len(report.problems),
         drift=tuple(_cut(each) for each in report.drift[:MOST_PROBLEMS]),
         history=past,
+        trial=report.trial,
+        quarantine=report.quarantine,
     )
 
 

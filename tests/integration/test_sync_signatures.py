@@ -52,12 +52,16 @@ def test_unsigned_and_foreign_commits_are_refused_and_the_last_good_one_stays(
     for number, key in ((2, None), (3, theirs)):
         bad = commit(repository, number, key)
         refused = program.run(*words)
-        assert refused.returncode == 2
+        assert refused.returncode == 1
         assert f"commit {bad[:12]} is not signed as it must be" in refused.stderr
         assert desired() == 1
         (row,) = json.loads(program.run("status", "--format", "json").stdout)["sources"]
         assert not row["ok"]
         assert "is not signed" in row["problems"][0]
+        past = json.loads(program.ok("history", "fleet", "--format", "json"))[0]
+        assert (past["revision"], past["result"]) == (bad, "refused")
+        assert (past["author"], past["subject"]) == ("Ann Author", f"Want {number}")
+        assert "is not signed" in past["detail"]
 
     signers.write_text(signers.read_text() + f"eve@example.org {theirs.with_suffix('.pub').read_text()}")
     program.ok(*words)

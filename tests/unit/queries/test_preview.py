@@ -12,7 +12,7 @@ from reconciler.queries.preview import Preview, preview
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.interface import Acquire, Committed, Put, Store
 from reconciler.store.memory import MemoryStore
-from reconciler.sync.loop import sync_once
+from reconciler.sync.once import sync_once
 from tests.support.sync import ListedSource, definition, make_ours, manifest, revision, service
 
 NOW = 1_700_000_000.0

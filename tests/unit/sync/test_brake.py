@@ -9,7 +9,7 @@ from reconciler.operations import source_intents
 from reconciler.store.interface import Store
 from reconciler.store.memory import MemoryStore
 from reconciler.sync.brake import DEFAULT, DeletionLimit, parse
-from reconciler.sync.loop import sync_once
+from reconciler.sync.once import sync_once
 from tests.support.sync import ListedSource, WatchedStore, config, make_ours, manifest, revision, state
 
 ALL = [f"s{number:02}" for number in range(20)]

@@ -25,7 +25,8 @@ from reconciler.store.interface import (
     Unknown,
 )
 from reconciler.sync.late import GRACE_S
-from reconciler.sync.passes import ATTEMPTS, SourceSync
+from reconciler.sync.passes import SourceSync
+from reconciler.sync.reconcile import ATTEMPTS
 from tests.support.sync import (
     ListedSource,
     WatchedStore,
