@@ -78,9 +78,11 @@ def _task(answer: TaskAnswer) -> Iterator[str]:
         yield from _text(f"{answer.retries} before it failed in a row, last on {', '.join(answer.failed_on)}")
     none = f"the last decisions of cluster {answer.cluster} do not reach back to it" if answer.issued else ""
     yield from _decisions(answer.decisions, title="Why there" if answer.issued else "Decisions", none=none)
-    if answer.other_hosts:
-        yield from _section("Hosts that would not take it now", [])
-        yield from _refusals(answer.other_hosts)
+    if answer.other_hosts or answer.with_room:
+        yield from _section("Other hosts, as they are now", [])
+    if answer.with_room:
+        yield from _text(f"{', '.join(answer.with_room)}: has room", "    ")
+    yield from _refusals(answer.other_hosts)
 
 
 def _host(answer: HostAnswer) -> Iterator[str]:

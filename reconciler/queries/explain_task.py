@@ -18,7 +18,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 
     ``is_wanted``: it has the content that its service wants now. ``reason`` is what its agent says last: a failing
     check's output, or how it ended. ``decisions`` are those of the transaction that issued it; ``other_hosts`` are
-    those that would not take such a task now. Stamps are seconds since 1970.
+    those that would not take such a task now, ``with_room`` those that would. Stamps are seconds since 1970.
     """
 
     id: str
@@ -45,6 +45,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     sources: tuple[str, ...]
     decisions: tuple[Decision, ...]
     other_hosts: tuple[Refusal, ...]
+    with_room: tuple[str, ...]
 
 
 def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnswer:
@@ -60,6 +61,7 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
     service = snapshot.services.get(task.service)
     wanted = snapshot.definitions.get((service.task_name, service.task_version)) if service else None
     own = view.definition_of(task)
+    refusals = [each for each in survey(view, own) if each.host != task.host] if own else []
     origins = (
         provenance.origin(fleet, keys.cluster(task.cluster), snapshot.clusters.get(task.cluster)),
         provenance.origin(fleet, keys.service(task.service), service),
@@ -92,7 +94,8 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
         origins=origins,
         sources=trouble(status(fleet).sources, origins),
         decisions=_why(fleet, task),
-        other_hosts=tuple(each for each in survey(view, own) if each.host != task.host) if own else (),
+        other_hosts=tuple(refusals),
+        with_room=tuple(sorted(view.hosts.keys() - {task.host, *(each.host for each in refusals)})) if own else (),
     )
 
 
@@ -134,6 +137,7 @@ def _leaving(fleet: Fleet, task_id: str) -> TaskAnswer:
         sources=(),
         decisions=why,
         other_hosts=(),
+        with_room=(),
     )
 
 

@@ -51,6 +51,7 @@ class Placer:
         heapq.heapify(self._heap)
         self._nowhere: set[Demand] = set()
         self._explained: dict[Demand, str] = {}
+        self._refused: dict[Demand, tuple[Refusal, ...]] = {}
 
     def room(self, host: str) -> Room:
         """What is free on a host now."""
@@ -121,12 +122,14 @@ class Placer:
         return "; ".join(parts)
 
     def refusals(self, demand: Demand) -> tuple[Refusal, ...]:
-        """Each host that does not fit now, and why."""
-        return tuple(
-            Refusal(host=name, filter=found.name, reason=found.explain(room, demand))
-            for name, room in sorted(self._rooms.items())
-            if (found := refusal(room, demand))
-        )
+        """Each host that does not fit, and why, when that was asked first."""
+        if demand not in self._refused:
+            self._refused[demand] = tuple(
+                Refusal(host=name, filter=found.name, reason=found.explain(room, demand))
+                for name, room in sorted(self._rooms.items())
+                if (found := refusal(room, demand))
+            )
+        return self._refused[demand]
 
     def is_nowhere(self, demand: Demand) -> bool:
         """Whether no host was found for this demand before (and so none will be in this plan)."""

@@ -180,6 +180,7 @@ def test_a_rollout_says_what_it_waits_for(store: Store, schedule: Schedule, agen
 
 
 def test_a_task_says_why_it_is_there_and_what_its_check_said(store: Store, agents: PretendAgents) -> None:
+    PretendAgents(store, "h3", memory=2000)
     said = "GET http://10.0.0.1:20001/ answered 500\nno database"
     agents.sick["main-web-1-0"] = TaskStatus(
         phase=Phase.RUNNING, issue=1, health=Health.CRITICAL, reason=said, attempt=3, since=NOW
@@ -192,7 +193,7 @@ def test_a_task_says_why_it_is_there_and_what_its_check_said(store: Store, agent
     )  # fmt: skip
     assert (answer.is_wanted, answer.memory, answer.port > 0) == (True, 300, True)
     assert any("first placement" in decision.why for decision in answer.decisions)
-    assert [each.host for each in answer.other_hosts] == ["h2"]
+    assert ([each.host for each in answer.other_hosts], answer.with_room) == (["h2"], ("h3",))
     assert [each.object for each in answer.origins][-1] == "host h1"
     assert "    no database" in list(explain_text.lines(answer)), "lines of a program's output stay lines"
 
