@@ -35,6 +35,7 @@ KEYS = (
     "state/status/host-1",
     "state/overrides/sources/demo",
     "state/sync/demo",
+    "state/provenance/demo/7f",
     "state/wake/demo",
     "schedulers/default",
     "sync/demo",
@@ -43,7 +44,7 @@ KEYS = (
 MAY_WRITE = {
     "sync": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/sync/demo", "state/wake/demo",
-        "sync/demo",
+        "sync/demo", "state/provenance/demo/7f",
     },
     "scheduler": {
         keys.CONFIG_SENTINEL, keys.STATE_SENTINEL, "state/tasks/_/web-1", "state/tasks/host-1/web-1",
@@ -53,6 +54,7 @@ MAY_WRITE = {
     "operator": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/overrides/services/web",
         "state/overrides/sources/demo", "state/wake/demo", "state/hosts/host-1", "state/sync/demo", "sync/demo",
+        "state/provenance/demo/7f",
     },
     "reader": set(),
 }  # fmt: skip
