@@ -225,5 +225,5 @@ def forget_and_restore(world: ConsulWorld, folder: Path) -> None:
         return status.notes == () and task.id in status.tasks and status.tasks[task.id].healthy
 
     wait_until(settled, timeout_s=40, what="the agent goes on")
+    wait_until(lambda: set(world.services()) == {task.id}, timeout_s=40, what="it is registered as before")
     assert is_alive(pid)
-    assert set(world.services()) == {task.id}
