@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from reconciler.cli import output
+from reconciler.cli.status import about_source
 from reconciler.model.task import Decision, Rollout
 from reconciler.queries.explain import Answer
 from reconciler.queries.explain_host import HostAnswer, Resource
 from reconciler.queries.explain_service import ServiceAnswer, ServiceInCluster, Unplaced
 from reconciler.queries.explain_task import TaskAnswer
 from reconciler.queries.provenance import Origin
+from reconciler.queries.status import SourceRow
 from reconciler.queries.tasks import TaskRow
 from reconciler.scheduler.steps import Refusal
 
@@ -116,7 +118,7 @@ def _host(answer: HostAnswer) -> Iterator[str]:
         yield from _text(f"{_tasks(each.count)} of {what}: {each.reason}", "    ")
 
 
-def _origins(origins: Sequence[Origin], sources: Sequence[str]) -> Iterator[str]:
+def _origins(origins: Sequence[Origin], sources: Sequence[SourceRow]) -> Iterator[str]:
     yield from _section("Declared in", [])
     for each in origins:
         yield from _text(
@@ -130,10 +132,12 @@ def _origins(origins: Sequence[Origin], sources: Sequence[str]) -> Iterator[str]
             yield from _text(f"applied by {each.author}{_ago(each.at)}", indent="    ")
         if each.line and each.note:
             yield from _text(each.note, indent="    ")
-    for source, location in dict.fromkeys((each.source, each.location) for each in origins if each.location):
-        yield from _text(f"source {source}: {location}", "    ")
-    for said in sources:
-        yield from _text(f"! {said}", "    ")
+    for row in sources:
+        yield from _text(f"source {row.source}: {row.location}", "    ")
+        if row.seen != row.revision and not row.ok:
+            yield from _text(f"! revision {row.seen[:12]} is not applied, but {row.revision[:12]}", indent="    ")
+        for said in about_source(row):
+            yield from _text(f"! {said}", indent="    ")
 
 
 def _rollout(rollout: Rollout) -> str:

@@ -64,7 +64,7 @@ def status(store_url: str | None, output_format: str) -> None:
             empty="",
         )
         for source in answer.sources:
-            for line in _about(source):
+            for line in about_source(source):
                 click.echo(f"{source.source}: {line}")
     click.echo(f"\n{answer.hosts_present} of {answer.hosts} hosts present")
     for warning in answer.warnings:
@@ -84,7 +84,7 @@ def _state(row: "SourceRow") -> str:
     return "not ok"
 
 
-def _about(row: "SourceRow") -> "Iterator[str]":
+def about_source(row: "SourceRow") -> "Iterator[str]":
     """What there is to say about a source that is not ok."""
     if row.suspended is not None:
         until = f" until {output.when(row.suspended.until)}" if row.suspended.until else ""

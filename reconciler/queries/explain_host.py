@@ -4,10 +4,10 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.task import Phase
-from reconciler.queries.explain_service import explained_plan, trouble
+from reconciler.queries.explain_service import explained_plan, sources_of
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.provenance import Origin, Provenance
-from reconciler.queries.status import status
+from reconciler.queries.status import SourceRow, status
 from reconciler.queries.tasks import TaskRow, tasks
 
 
@@ -52,7 +52,7 @@ class HostAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 
     name: str
     origins: tuple[Origin, ...]
-    sources: tuple[str, ...]
+    sources: tuple[SourceRow, ...]
     reported: bool
     present: bool
     draining: bool
@@ -82,7 +82,7 @@ def explain_host(fleet: Fleet, provenance: Provenance, name: str) -> HostAnswer:
     return HostAnswer(
         name=name,
         origins=(origin,),
-        sources=trouble(status(fleet).sources, (origin,)),
+        sources=sources_of(status(fleet).sources, (origin,)),
         reported=host.state is not None,
         present=host.present,
         draining=host.config.draining,

@@ -45,14 +45,14 @@ class ServiceInCluster(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="service"):
     """``origins``: where the clusters, the service and the definitions that it wants and runs are declared.
 
-    ``sources``: what is the matter with the sources of these.
+    ``sources`` are those of these, as ``status`` shows them.
     """
 
     name: str
     task_name: str
     task_version: int
     origins: tuple[Origin, ...]
-    sources: tuple[str, ...]
+    sources: tuple[SourceRow, ...]
     clusters: tuple[ServiceInCluster, ...]
 
 
@@ -74,7 +74,7 @@ def explain_service(fleet: Fleet, provenance: Provenance, name: str) -> ServiceA
         task_name=service.task_name if service else "",
         task_version=service.task_version if service else 0,
         origins=origins,
-        sources=trouble(picture.sources, origins),
+        sources=sources_of(picture.sources, origins),
         clusters=tuple(
             _in_cluster(fleet, row, [each for each in members if each.cluster == row.cluster]) for row in rows
         ),
@@ -142,19 +142,7 @@ def definition_origin(fleet: Fleet, provenance: Provenance, name: str, version: 
     return provenance.origin(fleet, keys.task_definition(name, version), defined.definition if defined else None)
 
 
-def trouble(sources: tuple[SourceRow, ...], origins: tuple[Origin, ...]) -> tuple[str, ...]:
-    """What is the matter with the sources of some objects: what is declared there may not be what is stored."""
+def sources_of(sources: tuple[SourceRow, ...], origins: tuple[Origin, ...]) -> tuple[SourceRow, ...]:
+    """The sources of some objects."""
     names = {origin.source for origin in origins}
-    said = []
-    for row in sources:
-        if row.ok or row.source not in names:
-            continue
-        about = [*row.problems[:1], *(f"changed by hand and left so: {each}" for each in row.drift[:1])]
-        if row.suspended:
-            about.append(f"suspended by {row.suspended.by}: {row.suspended.reason or 'no reason given'}")
-        if row.rollback:
-            about.append(f"rolled back by {row.rollback.by}: {row.rollback.reason or 'no reason given'}")
-        if row.seen and row.seen != row.revision and not row.rollback:
-            about.insert(0, f"revision {row.seen[:12]} is not applied")
-        said.append(f"source {row.source}: {'; '.join(about) or 'a revision is being applied'}")
-    return tuple(said)
+    return tuple(row for row in sources if row.source in names)

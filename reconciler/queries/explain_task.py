@@ -4,10 +4,10 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.task import Decision, Health, Phase, Task, TaskStatus
-from reconciler.queries.explain_service import definition_origin, trouble
+from reconciler.queries.explain_service import definition_origin, sources_of
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.provenance import Origin, Provenance
-from reconciler.queries.status import status
+from reconciler.queries.status import SourceRow, status
 from reconciler.scheduler.snapshot import view_of
 from reconciler.scheduler.steps import Refusal
 from reconciler.scheduler.survey import survey
@@ -42,7 +42,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     retries: int
     failed_on: tuple[str, ...]
     origins: tuple[Origin, ...]
-    sources: tuple[str, ...]
+    sources: tuple[SourceRow, ...]
     decisions: tuple[Decision, ...]
     other_hosts: tuple[Refusal, ...]
     with_room: tuple[str, ...]
@@ -92,7 +92,7 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
         retries=task.retries,
         failed_on=task.failed_on,
         origins=origins,
-        sources=trouble(status(fleet).sources, origins),
+        sources=sources_of(status(fleet).sources, origins),
         decisions=_why(fleet, task),
         other_hosts=tuple(refusals),
         with_room=tuple(sorted(view.hosts.keys() - {task.host, *(each.host for each in refusals)})) if own else (),

@@ -271,4 +271,6 @@ def test_a_source_with_a_refused_revision_is_named(store: Store, agents: Pretend
     source = ListedSource("fleet", revision("bad", {"main.yml": "services: 7"}))
     sync(store, source)
     answer = ask(store, "web")
-    assert "! source fleet: revision bad is not applied; main.yml:1:11:" in text(answer)
+    assert "! revision bad is not applied, but r1 ! main.yml:1:11: error" in text(answer)
+    assert isinstance(answer, ServiceAnswer)
+    assert [(row.source, row.ok, row.seen) for row in answer.sources] == [("fleet", False, "bad")]
