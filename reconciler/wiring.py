@@ -241,7 +241,11 @@ def health_gate(store: Store, limit_s: float | None) -> "Gate":
 
     ``limit_s``: how long a revision has to make them so; None: new revisions are not tried.
     """
-    from reconciler.queries import fleet, settling
-    from reconciler.sync.gate import Gate
+    from reconciler.sync.gate import Gate, Look, Pair
 
-    return Gate(judge=lambda pairs: settling.look(fleet.read(store, time.time()), pairs), limit_s=limit_s)
+    def judge(pairs: frozenset[Pair]) -> Look:
+        from reconciler.queries import fleet, settling  # much code, which sync needs for this only
+
+        return settling.look(fleet.read(store, time.time()), pairs)
+
+    return Gate(judge, limit_s)

@@ -42,7 +42,7 @@ def suspend(source: str, reason: str, until: str | None, by: str, store_url: str
 @click.argument("source")
 @store_option
 def resume(source: str, store_url: str | None) -> None:
-    """End the suspension of SOURCE; if it is not suspended, end its rollback."""
+    """End the suspension of SOURCE; if it is not suspended, end its rollback, or try again what is quarantined."""
     from reconciler import wiring
     from reconciler.operations import source_intents
 

@@ -38,7 +38,8 @@ def command_of(block: Block, number: int, repository: GitRepository) -> list[str
 def test_every_block_is_run_here() -> None:
     assert set(BLOCKS) == {
         *("run sync", "run once", "run apply", "run plan", "run gate", "run snapshot", "run wait"),
-        *("run webhook", "run history", "run rollback", "run suspend", "run explain"),
+        *("run webhook", "run history", "run rollback", "run suspend", "run explain", "run health-gate"),
+        "run signatures",
     }
 
 
@@ -104,6 +105,13 @@ def test_wait_fails_with_the_reasons_when_nothing_becomes_healthy(program: Progr
     assert "there is no host" in done.stderr
 
 
+def test_what_nobody_signed_is_refused(program: Program, fleet: GitRepository) -> None:
+    (program.folder / "signers").write_text("ann@example.org ssh-ed25519 AAAA\n")
+    refused = program.run(*command_of(BLOCKS["run signatures"], 0, fleet), "--once")
+    assert refused.returncode == 1
+    assert "it has no ssh signature" in refused.stderr
+
+
 def test_apply_by_hand(program: Program, fleet: GitRepository) -> None:
     shutil.copytree(ROOT / "examples", program.folder / "examples")
     assert "created" in program.ok(*command_of(BLOCKS["run apply"], 0, fleet))
@@ -129,6 +137,16 @@ def test_history_rollback_and_suspend(program: Program, fleet: GitRepository) ->
     shown = program.run("status")
     assert shown.returncode == 1
     assert "checkout is slow since; the next commit resumes" in shown.stdout
+
+
+def test_a_commit_is_on_trial_and_status_says_so(program: Program, fleet: GitRepository) -> None:
+    words = command_of(BLOCKS["run health-gate"], 0, fleet)
+    daemon = program.start(*words, "--name", "fleet", "--http", "127.0.0.1:0")
+    wait_until(lambda: "has 300 s to make its services healthy" in daemon.output(), what="the trial")
+    shown = program.run("status")
+    assert shown.returncode == 1
+    assert f"fleet: revision {fleet.head[:12]} is on trial: fails unless healthy within some 300 s" in shown.stdout
+    assert daemon.stop() == 0
 
 
 def test_the_webhook_is_served(program: Program, fleet: GitRepository) -> None:

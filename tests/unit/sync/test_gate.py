@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from reconciler.errors import RevisionRefused
+from reconciler.errors import RevisionRefused, StoreUnreachable
 from reconciler.manifests.source import Revision
 from reconciler.model import keys
 from reconciler.model.codec import encode
@@ -15,9 +15,10 @@ from reconciler.model.task import SourceState, Trial
 from reconciler.operations import source_intents
 from reconciler.store.interface import Put, Store
 from reconciler.store.memory import MemorySpace, MemoryStore
-from reconciler.sync import gate, once
+from reconciler.sync import gate, loop, once
 from reconciler.sync.brake import DeletionLimit
 from reconciler.sync.gate import LOOK_S, STEADY_S, Gate, Look, Pair
+from reconciler.sync.loop import SyncDaemon
 from reconciler.sync.passes import SourceSync
 from tests.support.sync import (
     Killed,
@@ -30,6 +31,7 @@ from tests.support.sync import (
     revision,
     state,
 )
+from tests.support.wait import wait_until
 
 LIMIT_S = 60.0
 GOOD = revision("good", {"main.json": manifest(["web", "api"])})
@@ -334,6 +336,49 @@ class TestTakeover:
         raise AssertionError("it never came to its end")
 
 
+class TestTheDaemon:
+    def test_rule_13_looks_by_itself_writes_nothing_while_suspended_and_is_not_held_up_when_it_cannot_look(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "LOOK_S", 0.02)
+        monkeypatch.setattr(gate, "STEADY_S", 0.05)
+        space = MemorySpace()
+        make_ours(MemoryStore(space))
+        store, source, events = MemoryStore(space), ListedSource("fleet", GOOD), list[Event]()
+        looks: list[Look | None] = [WELL]
+
+        def judge(_: frozenset[Pair]) -> Look:
+            if looks[-1] is None:
+                raise StoreUnreachable("by the test")
+            return looks[-1]
+
+        def applied() -> tuple[str, bool]:
+            now = state(store, "fleet") if store.get(keys.source("fleet")) else None
+            return (now.mark.revision, now.trial is not None) if now else ("", False)
+
+        daemon = SyncDaemon(
+            MemoryStore(space), source, emit=events.append, poll_s=0.1, health_gate=Gate(judge, LIMIT_S)
+        )
+        daemon.start()
+        try:
+            wait_until(lambda: applied() == ("good", False), what="the first revision to be good")
+            looks.append(None)
+            source.revisions.append(BAD)
+            source.wake()
+            wait_until(lambda: applied() == ("bad", True), what="the bad revision")
+            source.revisions.append(msgspec.structs.replace(BAD, id="bad too"))
+            source.wake()
+            wait_until(lambda: applied() == ("bad too", True), what="the next one, though nobody can look")
+            source_intents.suspend(store, "fleet", Suspension(by="ann", reason="wait", since=1.0))
+            wait_until(lambda: any("suspended by ann" in each.message for each in events), what="it to hold still")
+            looks.append(GIVEN_UP)
+            assert applied() == ("bad too", True)
+            source_intents.resume(store, "fleet", 2.0)
+            wait_until(lambda: applied() == ("good", False), what="the bad revision to be taken back")
+        finally:
+            daemon.stop()
+
+
 class TestOnce:
     def open(self, revisions: list[Revision], look: Callable[[], Look]) -> tuple[Store, ListedSource, Gate]:
         store = MemoryStore(MemorySpace())
@@ -348,14 +393,14 @@ class TestOnce:
     def test_once_ends_with_the_reasons_when_the_revision_was_taken_back(self) -> None:
         looks = [WELL]
         store, source, health_gate = self.open([GOOD], lambda: looks[0])
-        emit: Callable[[Event], None] = lambda _: None  # noqa: E731
-        once.sync_once(store, source, emit=emit, health_gate=health_gate)
+        events: list[Event] = []
+        once.sync_once(store, source, emit=events.append, health_gate=health_gate)
         assert state(store, "fleet").trial is None
         looks[0] = GIVEN_UP
         source.revisions.append(BAD)
         for _ in range(2):
             with pytest.raises(RevisionRefused, match="exit code 3"):
-                once.sync_once(store, source, emit=emit, health_gate=health_gate)
+                once.sync_once(store, source, emit=events.append, health_gate=health_gate)
             assert state(store, "fleet").mark.revision == "good"
 
     def test_once_says_when_nobody_knows_in_time(self) -> None:
