@@ -176,7 +176,7 @@ def source(
     directory: Path | None = None,
     name: str | None = None,
     cache_dir: Path | None = None,
-    allowed_signers: Path | None = None,
+    signers: Sequence[Path] = (),
 ) -> "Source":
     """A git repository or a folder; exactly one of ``git_url`` and ``directory``.
 
@@ -188,7 +188,7 @@ def source(
     if directory is not None:
         from reconciler.manifests import directory_source
 
-        if branch or tag or commit or path or allowed_signers:
+        if branch or tag or commit or path or signers:
             raise UsageError("--branch, --tag, --commit, --path and --verify-signatures go with --git")
         return directory_source.DirectorySource(name or directory_source.source_name_of(directory), directory)
     from reconciler.manifests import git_remote
@@ -197,9 +197,7 @@ def source(
     assert git_url is not None
     remote = git_remote.git_remote(git_url, branch=branch, tag=tag, commit=commit)
     cache = cache_dir or default_cache_dir() / "git"
-    return GitSource(
-        name or git_remote.source_name_of(git_url), remote, cache=cache, path=path, allowed_signers=allowed_signers
-    )
+    return GitSource(name or git_remote.source_name_of(git_url), remote, cache=cache, path=path, signers=signers)
 
 
 def default_cache_dir() -> Path:

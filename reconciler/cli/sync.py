@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="One pass, then exit: 0 applied or nothing to do, 1 refused, 2 could not.")
 @click.option(
     "--verify-signatures",
-    "allowed_signers",
+    "signers",
     metavar="FILE",
+    multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Apply only commits that are signed by one of the ssh keys in FILE (as in git's gpg.ssh.allowedSignersFile).",
+    help="Apply only commits that are signed by a key in FILE: ssh keys as in git's gpg.ssh.allowedSignersFile, or gpg "
+    "public keys as `gpg --armor --export` writes them. May be given more than once.",
 )
 @click.option(
     "--drift",
@@ -84,7 +86,7 @@ def sync(
     name: str | None,
     poll_s: float,
     once: bool,
-    allowed_signers: Path | None,
+    signers: tuple[Path, ...],
     drift: str,
     gate: bool,
     gate_timeout_s: float,
@@ -121,7 +123,7 @@ def sync(
         path=path,
         directory=directory,
         name=name,
-        allowed_signers=allowed_signers,
+        signers=signers,
     )
     with wiring.open_store(store_url) as store:
         health_gate = wiring.health_gate(store, gate_timeout_s if gate else None)

@@ -15,8 +15,9 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from reconciler.errors import SourceError
@@ -60,8 +61,9 @@ _CORRUPT: Final = re.compile(
     re.IGNORECASE,
 )
 _VARYING: Final = re.compile(r" after \d+ ms|\(pid \d+\)")
+_NO_WORDS: Final = "fatal: Could not read from remote repository."
 _DENIED: Final = re.compile(
-    r"Authentication failed|could not read (Username|Password)|Permission denied|Host key verification failed"
+    r"Authentication failed|could not read (Username|Password)|Permission denied"
     r"|terminal prompts disabled|error: 40[13]|access denied|dubious ownership",
     re.IGNORECASE,
 )
@@ -144,23 +146,12 @@ class GitMirror:
         """Whether the copy has a commit; the server is not asked."""
         return is_commit(commit) and self._run(self.path, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
-    def verify(self, commit: str, allowed_signers: Path) -> str | None:
-        """Why a commit is not signed (with ssh) by one of ``allowed_signers``; None: it is."""
-        settings = (
-            f"gpg.ssh.allowedSignersFile={allowed_signers}",
-            "gpg.ssh.program=ssh-keygen",
-            # a key that is in the file, and no other kind of signature: whose those are, the file does not say
-            "gpg.minTrustLevel=fully",
-            "gpg.program=false",
-            "gpg.openpgp.program=false",
-            "gpg.x509.program=false",
-        )
-        options = [part for setting in settings for part in ("-c", setting)]
-        result = self._run(self.path, *options, "verify-commit", commit)
-        if result.returncode == 0:
-            return None
-        said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-        return said[-1] if said else "it has no ssh signature"
+    def verify_commit(
+        self, commit: str, settings: Mapping[str, str], environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """What ``git verify-commit`` says of a commit, under these settings."""
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self._run(self.path, *options, "verify-commit", "--raw", commit, environment=environment)
 
     def read(self, *arguments: str, take: Callable[[bytes], bool], timeout_s: float) -> None:
         """Hand the output of a git command to ``take`` as it comes, until that says True or the time is over."""
@@ -240,9 +231,13 @@ class GitMirror:
         return result.stdout
 
     def _run(
-        self, path: Path, *arguments: str, timeout_s: float = _LOCAL_TIMEOUT_S
+        self,
+        path: Path,
+        *arguments: str,
+        timeout_s: float = _LOCAL_TIMEOUT_S,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> subprocess.CompletedProcess[str]:
-        with self._start(path, *arguments) as process:
+        with self._start(path, *arguments, environment=environment) as process:
             self._running = process
             try:
                 stdout, stderr = process.communicate(timeout=timeout_s)
@@ -258,14 +253,16 @@ class GitMirror:
                 self._running = None
         return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
-    def _start(self, path: Path, *arguments: str) -> "subprocess.Popen[str]":
+    def _start(
+        self, path: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> "subprocess.Popen[str]":
         if self._closed:
             raise SourceError(f"git {arguments[0]}: stopping")
         try:
             return subprocess.Popen(
                 ["git", f"--git-dir={path}", *self._settings, *arguments],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env=self._environment, start_new_session=True, encoding="utf-8", errors="replace",
+                env={**self._environment, **environment}, start_new_session=True, encoding="utf-8", errors="replace",
             )  # fmt: skip
         except FileNotFoundError as error:
             raise SourceError("there is no git on this machine", hint="Install git; it has to be on PATH.") from error
@@ -273,6 +270,13 @@ class GitMirror:
     def _explained(self, failure: GitFailed) -> SourceError:
         """What a failed fetch means, in words that stay the same while its cause does."""
         where, said = redact(self._remote.url), failure.message.partition(": ")[2]
+        if "Host key verification failed" in failure.stderr:
+            is_new = "IDENTIFICATION HAS CHANGED" not in failure.stderr
+            return SourceError(
+                f"{where}: the server's ssh key is {'not known' if is_new else 'another one than before'}",
+                hint="Put it into ~/.ssh/known_hosts: `ssh-keyscan HOST` prints it; compare it with what the server's "
+                "operator says first.",
+            )
         if _DENIED.search(failure.stderr):
             return SourceError(
                 f"{where}: access was denied ({said})",
@@ -315,6 +319,8 @@ def _settings(remote: GitRemote) -> tuple[str, ...]:
 def _last_words(stderr: str) -> str:
     """The line that says why: the first ``fatal:`` or ``error:``, else the last one."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    if _NO_WORDS in lines[1:]:
+        lines = lines[: lines.index(_NO_WORDS)]  # what ssh said is before it, advice after
     for line in lines:
         if line.startswith(("fatal: ", "error: ", "ERROR: ", "remote: ERROR")):
             return _VARYING.sub("", line)

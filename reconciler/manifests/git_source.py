@@ -7,7 +7,7 @@ tree) are not read again, so that the cost of a commit is that of its changes.
 
 import configparser
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from reconciler.manifests.find import is_read_path
 from reconciler.manifests.git_log import LastChanges
 from reconciler.manifests.git_mirror import GitMirror
 from reconciler.manifests.git_remote import GitRemote, redact
+from reconciler.manifests.git_signatures import Signers
 from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, shown
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ class GitSource:
         cache: Path,
         path: str = "",
         timeout_s: float = FETCH_TIMEOUT_S,
-        allowed_signers: Path | None = None,
+        signers: Sequence[Path] = (),
     ) -> None:
         """``cache``: a folder for copies of repositories, shared by all sources and processes that like.
 
-        ``allowed_signers``: only commits that one of these has signed are handed out (a file as ssh-keygen reads it).
+        ``signers``: only commits that somebody in these files has signed are handed out (see ``git_signatures``).
 
         Raises:
             UsageError: ``path`` is not one inside a repository.
@@ -84,7 +85,7 @@ class GitSource:
         self._remote = remote
         self._path = _path_inside(path)
         self._mirror = GitMirror(remote, cache, timeout_s=timeout_s)
-        self._allowed_signers = allowed_signers.absolute() if allowed_signers else None
+        self._signers = Signers(signers)
         self._repo: git.Repo | None = None
         self._last: Revision | None = None
         self._refused: tuple[str, SourceError] | None = None
@@ -111,7 +112,7 @@ class GitSource:
             author, subject = self._author_and_subject(commit)
             raise UntrustedRevision(
                 f"{self.location}: commit {commit[:12]} is not signed as it must be: {refusal}",
-                hint=f"Sign it with an ssh key that is in {self._allowed_signers}, or add its signer there.",
+                hint=f"Sign it with a key that is in {self._signers}, or add its signer there.",
                 revision=commit,
                 author=author,
                 subject=subject,
@@ -127,16 +128,16 @@ class GitSource:
     def at(self, revision: str) -> Revision | None:
         if self._last is not None and self._last.id == revision:
             return self._last
-        if not self._mirror.has(revision) or self._refusal(revision) is not None:
+        if not self._mirror.has(revision):
             return None
         try:
-            return self._revision(revision, rewritten=False)
+            return None if self._refusal(revision) is not None else self._revision(revision, rewritten=False)
         except (_Broken, SourceError):
             return None
 
     def _refusal(self, commit: str) -> str | None:
         """Why a commit may not be handed out for want of a signature; None: it may."""
-        return self._mirror.verify(commit, self._allowed_signers) if self._allowed_signers else None
+        return self._signers.refusal(self._mirror, commit) if self._signers else None
 
     def follows(self, revision: str, earlier: str) -> bool | None:
         return self._mirror.follows(revision, earlier)
