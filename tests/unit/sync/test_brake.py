@@ -47,6 +47,9 @@ def test_lessons_1_04_a_mass_prune_stops_until_that_exact_plan_is_acknowledged(s
     named = refused(store, source(20, 2))
     assert config(store) == before
     assert named in state(store, "fleet").problems[0]
+    last = state(store, "fleet").history[-1]
+    assert (last.revision, last.result, last.author, last.subject) == ("r1", "refused", "Ann", "Change to r1")
+    assert last.detail.startswith("the revision would delete 18 of ")
     source_intents.approve(store, "fleet", named)
     run(store, source(20, 2))
     assert "config/services/s19" not in config(store)

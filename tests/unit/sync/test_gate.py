@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from reconciler.errors import RevisionRefused, StoreUnreachable
+from reconciler.errors import RevisionRefused, SourceError, StoreUnreachable
 from reconciler.manifests.source import Revision
 from reconciler.model import keys
 from reconciler.model.codec import encode
@@ -174,7 +174,31 @@ class TestARevisionThatFails:
         world.watch(WELL, STEADY_S + 2 * LOOK_S)
         assert world.state.trial is None, "better late than never"
 
-    def test_goes_back_also_while_git_is_away_or_the_newest_commit_is_broken(self, world: World) -> None:
+    def test_goes_back_also_while_git_is_away(self, world: World) -> None:
+        world.seen = GIVEN_UP
+        world.clock.now += LOOK_S
+        assert world.sync.trials.look()
+        world.sync.run(world.fence, None, SourceError("git is away"), is_confirmed=True)
+        assert (world.version, world.state.mark.revision, world.state.problems[0]) == (1, "good", "git is away")
+        world.sync_now()
+        assert (world.version, world.state.problem_count) == (1, 1)
+
+    def test_stays_with_the_reason_while_the_good_one_cannot_be_had(self, world: World) -> None:
+        world.sync = world.process()
+        world.sync_now()
+        world.source.revisions = [BAD]
+        world.sync._revisions.good = None
+        world.watch(GIVEN_UP, 5 * LOOK_S)
+        stuck = world.state
+        assert (world.version, stuck.mark.revision, stuck.quarantine) == (2, "bad", None)
+        assert stuck.trial is not None
+        assert "exit code 3" in stuck.trial.failed[0]
+        assert any("can't be had" in each for each in stuck.problems)
+        world.source.revisions = [GOOD, BAD]
+        world.sync_now()
+        assert (world.version, world.state.mark.revision) == (1, "good")
+
+    def test_goes_back_also_while_the_newest_commit_is_broken(self, world: World) -> None:
         world.push(BROKEN)
         assert world.state.trial is not None
         world.watch(GIVEN_UP, LOOK_S)
