@@ -149,7 +149,7 @@ class Program:
 
     def _tasks_seen(self) -> list[dict[str, Any]]:
         """What ``reconciler tasks`` would show, without a process for each look."""
-        store = open_store(self.environ["RECONCILER_STORE"], environ=self.environ)
+        store = open_store(None, environ=self.environ)
         try:
             found: list[dict[str, Any]] = codec.to_builtins(tasks(read(store, time.time())))
         finally:
