@@ -173,7 +173,7 @@ class SourceSync:
             made = self._plan(view, earlier.target.revision, earlier.wanted)
             if not made.problems:
                 return self._decision(view, earlier.target, made, report)
-        return Decision(report=report)
+        return self._stuck(view, report)
 
     def _quarantine(self, view: View, quarantine: Rollback, report: Report, bad: str) -> Decision:
         """What is applied in the place of a revision that made services sick."""
@@ -196,7 +196,7 @@ class SourceSync:
         return self._decision(view, back, made, report)
 
     def _stuck(self, view: View, report: Report) -> Decision:
-        """There is no way back now: what is applied stays, and so does what the gate says of it."""
+        """Nothing can be written now: what is applied stays, and so does what the gate says of it."""
         own = view.own
         trial, quarantine = (self.trials.standing(own.trial), own.quarantine) if own else (None, None)
         return Decision(report=msgspec.structs.replace(report, trial=trial, quarantine=quarantine))

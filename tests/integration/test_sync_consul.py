@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from reconciler import wiring
 from reconciler.errors import StoreDenied, StoreError, StoreNotOurs
 from reconciler.model import keys
 from reconciler.runtime.clock import SystemClock
@@ -50,6 +51,8 @@ def test_the_policy_for_sync_is_all_that_sync_needs(roles: Roles, everything: St
     store = roles.store("sync")
     clock = WallClock()
     run(store, R1, clock=clock)
+    seen = wiring.health_gate(store, 60).judge(frozenset({("main", "web")}))
+    assert "0 of 1 healthy" in seen.waiting[0]
     run(store, R1, R2, clock=clock)
     assert state(everything, "fleet").retired.keys() == {"api/1"}
     clock.ahead_s = GRACE_S

@@ -198,6 +198,16 @@ class TestARevisionThatFails:
         world.sync_now()
         assert (world.version, world.state.mark.revision) == (1, "good")
 
+    def test_a_trial_goes_on_when_for_a_time_no_revision_can_be_read(self, world: World) -> None:
+        world.sync = world.process()
+        world.source.revisions = []
+        world.sync.run(world.fence, None, SourceError("git is away"), is_confirmed=True)
+        assert world.state.trial == Trial(revision="bad", good="good", limit_s=LIMIT_S)
+        world.source.revisions = [GOOD, BAD]
+        world.sync_now()
+        world.watch(GIVEN_UP, LOOK_S)
+        assert world.version == 1
+
     def test_goes_back_also_while_the_newest_commit_is_broken(self, world: World) -> None:
         world.push(BROKEN)
         assert world.state.trial is not None
