@@ -22,6 +22,7 @@ from typing import Final
 
 from reconciler.errors import SourceError
 from reconciler.manifests.git_remote import SCHEMES, GitRemote, is_commit, redact
+from reconciler.manifests.source import MAX_FILE_BYTES
 
 TARGET: Final = "refs/reconciler/target"
 """What the copy calls the branch, tag or commit that is followed."""
@@ -51,6 +52,8 @@ _SETTINGS: Final = (
     # commits that a force push dropped stay, so that one can go back to them
     ("gc.pruneExpire", "never"),
     ("gc.autoDetach", "false"),
+    # what is larger than any manifest is never held in memory as a whole
+    ("core.bigFileThreshold", str(MAX_FILE_BYTES)),
 )
 
 _CORRUPT: Final = re.compile(

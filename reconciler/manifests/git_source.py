@@ -192,6 +192,9 @@ class GitSource:
                 GIT_DIR=str(self._mirror.path),
                 GIT_OBJECT_DIRECTORY=str(self._mirror.path / "objects"),
                 GIT_ALTERNATE_OBJECT_DIRECTORIES="",
+                GIT_CONFIG_COUNT="1",
+                GIT_CONFIG_KEY_0="core.bigFileThreshold",
+                GIT_CONFIG_VALUE_0=str(MAX_FILE_BYTES),
             )
         return git.Commit(self._repo, bytes.fromhex(commit_id))
 

@@ -2,10 +2,9 @@
 
 import base64
 import os
-import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import pytest
 from reconciler.errors import SourceError
 from reconciler.manifests.git_remote import git_remote
 from reconciler.manifests.git_source import GitSource
-from tests.support.git import GitRepository
+from tests.support.git import GitRepository, git_daemon
 from tests.support.ports import port_block
-from tests.support.wait import wait_until
+from tests.support.tcp_proxy import TcpProxy
 
 LOGIN = "deploy:s3cret"
 
@@ -104,27 +103,43 @@ def test_over_http_with_a_login_that_nothing_shows(http_url: str, repository: Gi
 def test_from_a_git_daemon_also_when_it_was_away(repository: GitRepository, tmp_path: Path) -> None:
     first = repository.commit({"web.yml": "clusters: []\n"})
     port = port_block()[0]
-    command = ["git", "-c", "safe.directory=*", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"]
-    command += [f"--port={port}", f"--base-path={tmp_path}"]
     url = f"git://127.0.0.1:{port}/{repository.path.name}/.git"
     source = GitSource("fleet", git_remote(url, branch="main"), cache=tmp_path / "cache")
     with pytest.raises(SourceError, match="could not be fetched"):
         source.read()
-    daemon = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-
-        def reads() -> bool:
-            try:
-                return source.read().id == first
-            except SourceError:
-                return False
-
-        wait_until(reads, what="the daemon to answer")
-    finally:
-        os.killpg(daemon.pid, signal.SIGTERM)
-        daemon.communicate(timeout=10)
+    with git_daemon(tmp_path, port):
+        assert source.read().id == first
     with pytest.raises(SourceError, match="could not be fetched"):
         source.read()
     earlier = source.at(first)
     assert earlier is not None, "what was read once is still there"
     source.close()
+
+
+def test_an_answer_that_breaks_off_anywhere_is_never_taken_for_a_whole_one(
+    repository: GitRepository, tmp_path: Path, tcp_proxy: Callable[[str, int], TcpProxy]
+) -> None:
+    """The server dies in the middle of a pack, or its connection does."""
+    first = repository.commit({"web.yml": "clusters: []\n"})
+    port = port_block()[0]
+    with git_daemon(tmp_path, port):
+        proxy = tcp_proxy("127.0.0.1", port)
+        remote = git_remote(f"git://{proxy.hostport}/{repository.path.name}/.git", branch="main")
+        source = GitSource("fleet", remote, cache=tmp_path / "cache")
+        assert source.read().id == first
+        # random, so that the pack is long
+        second = repository.commit({f"{number}.yml": os.urandom(3000).hex() for number in range(20)})
+        before = len(proxy.answered)
+        GitSource("whole", remote, cache=tmp_path / "whole").read()
+        length = len(proxy.answered) - before
+        for share in (0.1, 0.5, 0.9):
+            proxy.cut_answers_after(int(length * share))
+            with pytest.raises(SourceError, match="could not be fetched"):
+                source.read()
+            kept = source.at(first)
+            assert kept is not None
+            assert kept.files == {"web.yml": b"clusters: []\n"}
+        proxy.cut_answers_after(None)
+        revision = source.read()
+        assert (revision.id, len(revision.files)) == (second, 21)
+        source.close()

@@ -1,11 +1,16 @@
 """Real git repositories with manifests in them."""
 
+import contextlib
 import os
+import signal
+import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.support.wait import wait_until
 
 
 class GitRepository:
@@ -56,6 +61,26 @@ class GitRepository:
     @property
     def head(self) -> str:
         return self.git("rev-parse", "HEAD")
+
+
+@contextlib.contextmanager
+def git_daemon(folder: Path, port: int) -> Iterator[str]:
+    """A real ``git daemon`` for the repositories in a folder; its URL."""
+    command = ["git", "-c", "safe.directory=*", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"]
+    command += [f"--port={port}", f"--base-path={folder}"]
+    daemon = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+
+    def listens() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+            return True
+        return daemon.poll() is not None
+
+    try:
+        wait_until(listens, what="git daemon to listen")
+        yield f"git://127.0.0.1:{port}"
+    finally:
+        os.killpg(daemon.pid, signal.SIGTERM)
+        daemon.communicate(timeout=10)
 
 
 @pytest.fixture

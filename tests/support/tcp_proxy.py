@@ -34,6 +34,7 @@ class TcpProxy:
         self._threads[0].start()
         self._trap: tuple[bytes, Trap] | None = None
         self._losing: set[socket.socket] = set()
+        self._left: int | None = None
         self._released = threading.Event()
         self.trapped = threading.Event()
         """Set once a request is in the trap."""
@@ -52,6 +53,10 @@ class TcpProxy:
         self._mode = mode
         if mode == "reset":
             self._reset_all()
+
+    def cut_answers_after(self, count: int | None) -> None:
+        """Answers break off once so many more bytes have passed, on all connections together; None: they do not."""
+        self._left = count
 
     def trap(self, pattern: bytes, trap: Trap) -> None:
         """Set a trap for the next piece of a request that holds ``pattern``; what comes after it passes."""
@@ -111,6 +116,13 @@ class TcpProxy:
                     if self._mode == "cut_answer":
                         sink.sendall(data[:CUT_AFTER_BYTES])
                     break
+                if is_answer and self._left is not None:
+                    data = data[: self._left]
+                    self._left -= len(data)
+                    sink.sendall(data)
+                    if not self._left:
+                        break
+                    continue
                 sink.sendall(data)
         for each in (source, sink):
             self._drop(each)

@@ -172,9 +172,10 @@ class TestWhatIsRead:
     def test_odd_names_are_kept_apart_and_shown_printable(
         self, repository: GitRepository, source_of: MakeSource
     ) -> None:
-        repository.commit({"größe/日本.yml": "u", 'quo"te\n.yml': "q", "- dash.yml": "d"})
-        blob = repository.git("hash-object", "-w", "--stdin", stdin=b"latin")
-        entry = b"100644 " + blob.encode() + b"\tl\xe4tin.yml\0"
+        repository.commit({"größe/日本.yml": "u", 'quo"te\n.yml': "q", "- dash.yml": "d", "-d.yml": "e", "A.yml": "A"})
+        blob = repository.git("hash-object", "-w", "--stdin", stdin=b"latin").encode()
+        # two names that some file systems take for one
+        entry = b"100644 %b\tl\xe4tin.yml\0" % blob + b"100644 %b\ta.yml\0" % blob
         repository.git("update-index", "-z", "--index-info", stdin=entry)
         repository.git("commit", "--quiet", "--message", "a name that is not UTF-8")
         files = source_of(repository.url).read().files
@@ -182,6 +183,9 @@ class TestWhatIsRead:
             "größe/日本.yml": b"u",
             'quo"te\\n.yml': b"q",
             "- dash.yml": b"d",
+            "-d.yml": b"e",
+            "A.yml": b"A",
+            "a.yml": b"latin",
             r"l\xe4tin.yml": b"latin",
         }
 
