@@ -5,6 +5,7 @@ import sys
 import click
 
 from reconciler.cli import output
+from reconciler.cli.moments import Duration
 from reconciler.cli.options import format_option, store_option
 
 
@@ -23,19 +24,19 @@ from reconciler.cli.options import format_option, store_option
 @click.option(
     "--patience",
     "patience_s",
-    type=click.FloatRange(min=1),
-    default=30.0,
+    type=Duration(1.0),
+    default="30s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="DURATION",
     help="How long to wait for what should come of a change.",
 )
 @click.option(
     "--lost-within",
     "lost_s",
-    type=click.FloatRange(min=1),
-    default=75.0,
+    type=Duration(1.0),
+    default="75s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="DURATION",
     help="How long a host may be missing before its tasks have to run elsewhere.",
 )
 @store_option

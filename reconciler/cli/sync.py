@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.deletions import max_deletions_option
+from reconciler.cli.moments import Duration
 from reconciler.cli.options import DaemonOptions, daemon_options, store_option
 from reconciler.cli.waiting import wait_healthy, wait_options
 from reconciler.errors import UsageError
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     help="A folder instead of a git repository.",
 )
 @click.option("--name", metavar="NAME", help="The source's name; the repository's or folder's own if not given.")
-@click.option("--poll", "poll_s", metavar="SECONDS", type=click.FloatRange(min=0.1), default=30.0, show_default=True)
+@click.option(
+    "--poll",
+    "poll_s",
+    metavar="DURATION",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    help="How often to look for news when no webhook tells.",
+)
 @click.option("--once", is_flag=True, help="One pass, then exit: 0 applied or nothing to do, 1 refused, 2 could not.")
 @click.option(
     "--verify-signatures",
@@ -57,9 +66,9 @@ if TYPE_CHECKING:
 @click.option(
     "--gate-timeout",
     "gate_timeout_s",
-    metavar="SECONDS",
-    type=click.FloatRange(min=1),
-    default=300.0,
+    metavar="DURATION",
+    type=Duration(1.0),
+    default="5m",
     show_default=True,
     envvar="RECONCILER_GATE_TIMEOUT",
     help="How long they have with --gate. Time in which nobody can know, or no host has room, does not count.",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from reconciler.cli.moments import Duration
 from reconciler.errors import RevisionRefused
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ def wait_options(function: F) -> F:
     timeout = click.option(
         "--timeout",
         "timeout_s",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0.1),
-        default=600.0,
+        metavar="DURATION",
+        type=Duration(),
+        default="10m",
         show_default=True,
         help="How long --wait (and sync --once --gate) waits at most.",
     )
