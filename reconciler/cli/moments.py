@@ -30,7 +30,7 @@ def moment(option: str, text: str, now: float, *, ahead: bool) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg] - generic in newer versions only
+class Duration(click.ParamType):  # type: ignore[type-arg]  # only newer versions have one
     """Seconds, written as ``90``, ``90s`` or ``1m30s``; at least ``least_s``."""
 
     name = "duration"
