@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from reconciler.model import keys
-from reconciler.model.task import Health, Phase, RolloutPhase, Task
+from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.status import ServiceRow, status
 from reconciler.sync.gate import Look, Pair
@@ -32,11 +32,11 @@ def look(fleet: Fleet, pairs: frozenset[Pair]) -> Look:
     """How the services that a revision changed are, and whether it can be blamed for those that are not healthy."""
     rows = [row for row in status(fleet).services if (row.cluster, row.service) in pairs]
     unknown = sorted(pairs - {(row.cluster, row.service) for row in rows})
-    sick = [row for row in rows if not row.ok]
+    sick = [row for row in rows if not _is_done(fleet, row)]
     return Look(
         failed=_settling(fleet, rows).failed,
         waiting=(
-            *(_line(row) for row in sick),
+            *(_line(fleet, row) for row in sick),
             *(f"{cluster}/{service}: is not declared" for cluster, service in unknown),
         ),
         is_running=not fleet.scene.doubt and any(_is_running(fleet, row) for row in sick),
@@ -64,10 +64,16 @@ def _shows_something(fleet: Fleet, task: Task) -> bool:
 
 def _settling(fleet: Fleet, rows: list[ServiceRow]) -> Settling:
     return Settling(
-        lines=tuple(_line(row) for row in rows),
+        lines=tuple(_line(fleet, row) for row in rows),
         failed=tuple(reason for row in rows if not row.ok and (reason := _failure(fleet, row))),
-        done=all(row.ok for row in rows),
+        done=all(_is_done(fleet, row) for row in rows),
     )
+
+
+def _is_done(fleet: Fleet, row: ServiceRow) -> bool:
+    """Whether all is well, and the scheduler says that it is done with this version (if it says anything of that)."""
+    rollout = _rollout(fleet, row)
+    return row.ok and (row.desired == 0 or rollout is None or rollout.phase is not RolloutPhase.ROLLING)
 
 
 def _services(fleet: Fleet, changed: frozenset[str], source: str) -> set[str]:
@@ -87,15 +93,23 @@ def _services(fleet: Fleet, changed: frozenset[str], source: str) -> set[str]:
 
 def _failure(fleet: Fleet, row: ServiceRow) -> str | None:
     """Why the rollout of what is wanted now was given up; None if it was not."""
-    rollout = fleet.snapshot.rollouts.get((row.cluster, row.service))
-    if rollout is None or rollout.phase is not RolloutPhase.FAILED or rollout.target_version != row.task_version:
+    rollout = _rollout(fleet, row)
+    if rollout is None or rollout.phase is not RolloutPhase.FAILED:
         return None
-    wanted = fleet.snapshot.definitions.get((row.task_name, row.task_version))
-    if wanted is None or wanted.digest != rollout.target_digest:
-        return None  # that was an earlier content of it
     return f"{row.cluster}/{row.service}: version {row.task_version} was given up: {rollout.reason}"
 
 
-def _line(row: ServiceRow) -> str:
+def _rollout(fleet: Fleet, row: ServiceRow) -> Rollout | None:
+    """The rollout of what is wanted now; None if what is stored is that of an earlier version or content."""
+    rollout = fleet.snapshot.rollouts.get((row.cluster, row.service))
+    wanted = fleet.snapshot.definitions.get((row.task_name, row.task_version))
+    if rollout is None or wanted is None or rollout.target_version != row.task_version:
+        return None
+    return rollout if rollout.target_digest == wanted.digest else None
+
+
+def _line(fleet: Fleet, row: ServiceRow) -> str:
     text = f"{row.cluster}/{row.service}: {row.current} of {row.desired} healthy"
-    return text if row.ok or not row.reasons else f"{text} ({'; '.join(row.reasons)})"
+    if row.ok:
+        return text if _is_done(fleet, row) else f"{text} (the scheduler is not done with this version)"
+    return f"{text} ({'; '.join(row.reasons)})" if row.reasons else text

@@ -57,6 +57,7 @@ def world() -> Iterator[World]:
     declare_web(world.store, desired=2)
     world.schedule()
     world.agents.tick()
+    assert not world.look().is_healthy, "the scheduler is not done with it"
     world.schedule()
     assert world.look() == Look()
     yield world
