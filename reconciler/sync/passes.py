@@ -161,7 +161,11 @@ class SourceSync:
                 made = self._plan(view, revision.id, wanted, is_related=relation is not None)
                 problems += made.problems
                 if not made.problems:
-                    return self._decision(view, self._revisions.accept(revision, wanted), made, base)
+                    target = self._revisions.accept(revision, wanted)
+                    if relation is False:
+                        what = f"the history was rewritten: {short(_applied_id(view.own))} is no longer part of it"
+                        target = msgspec.structs.replace(target, detail=what)
+                    return self._decision(view, target, made, base)
         report = _with_problems(base, *problems)
         if problems:
             report = msgspec.structs.replace(report, refusal=problems[0])

@@ -16,7 +16,7 @@ from reconciler.store.connect import open_store
 from reconciler.sync.once import sync_once
 from tests.support.git import GitRepository, git_daemon
 from tests.support.ports import port_block
-from tests.support.sync import config, make_ours, manifest, values
+from tests.support.sync import config, make_ours, manifest, state, values
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{name}'] * 9)}]\n" for name, after in zip("abcdefgh", "bcdefghi", strict=True)
@@ -67,6 +67,26 @@ def test_what_is_no_manifest_is_refused_and_the_last_good_revision_stays(
     repository.commit({"api.json": manifest(["api"], cluster="second")})
     sync_once(store, source, emit=lambda _: None)
     assert len(config(store)) == 6
+    source.close()
+    store.close()
+
+
+def test_a_tag_that_was_moved_is_followed_and_history_shows_it(repository: GitRepository, tmp_path: Path) -> None:
+    store = make_ours(open_store(f"sqlite://{tmp_path}/store.db", environ={}))
+    source = GitSource("fleet", git_remote(repository.url, tag="live"), cache=tmp_path / "cache")
+    first = repository.commit({"web.json": manifest(["web"])})
+    second = repository.commit({"web.json": manifest(["web"], desired=2)})
+    for commit, desired, detail in (
+        (first, 1, ""),
+        (second, 2, ""),
+        (first, 1, f"the history was rewritten: {second[:12]} is no longer part of it"),
+    ):
+        repository.git("tag", "--force", "live", commit)
+        for _ in range(2):
+            sync_once(store, source, emit=lambda _: None)
+            last = state(store, "fleet").history[-1]
+            assert (last.revision, last.result, last.detail) == (commit, "applied", detail)
+        assert config(store)["config/services/web"]["desired"] == desired
     source.close()
     store.close()
 

@@ -163,7 +163,7 @@ def test_lesson_1_6_moving_a_file_changes_no_object(store: Store, start: Start, 
     assert [(entry.key, entry.index) for entry in store.list(keys.CONFIG).entries] == before
 
 
-def test_rule_03_a_force_push_is_followed(
+def test_rule_03_a_force_push_is_followed_and_history_shows_it(
     store: Store, start: Start, repository: GitRepository, tmp_path: Path
 ) -> None:
     first = repository.commit({"web.json": manifest(["web"])})
@@ -173,6 +173,9 @@ def test_rule_03_a_force_push_is_followed(
     repository.git("reset", "--quiet", "--hard", first)
     rewritten = repository.commit({"web.json": manifest(["web"], desired=2)})
     arrives(store, rewritten)
+    assert (
+        state(store, "fleet").history[-1].detail == f"the history was rewritten: {dropped[:12]} is no longer part of it"
+    )
     daemon.stop()
     # and by a process that never saw what was dropped
     repository.git("reset", "--quiet", "--hard", first)
