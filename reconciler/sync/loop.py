@@ -107,6 +107,8 @@ class SyncDaemon:
         self._concluded: tuple[str, str, bytes] | None = None
         self._suspended: Suspension | None = None
         self._looked_at = 0.0
+        self._look_at = 0.0
+        """When the services of what is on trial are looked at next: wakes come more often."""
 
     @property
     def loops(self) -> Sequence[Loop]:
@@ -172,11 +174,15 @@ class SyncDaemon:
         if failure is not None or trouble is not None:
             raise failure or trouble or AssertionError
         self._compares.succeeded()
-        due_s = max(0.0, self._read_at - self._clock.monotonic())
-        return min(due_s, LOOK_S) if self._sync.trials.is_on else due_s
+        due = min(self._read_at, self._look_at) if self._sync.trials.is_on else self._read_at
+        return max(0.0, due - self._clock.monotonic())
 
     def _look(self) -> tuple[bool, ReconcilerError | None]:
         """Whether the trial of what is applied needs a pass; and why nobody can say, which holds up nothing else."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return False, None
+        self._look_at = now + LOOK_S
         try:
             return self._sync.trials.look(), None
         except ReconcilerError as error:
