@@ -20,7 +20,8 @@ def write(program: Program, version: int, **more: Any) -> None:
     (program.folder / "web.json").write_text(json.dumps(content))
 
 
-def test_lessons_1_11_wait_ends_with_0_when_healthy_and_with_1_and_the_reason_when_not(program: Program) -> None:
+def test_wait_ends_with_0_when_healthy_and_with_1_and_the_reason_when_not(program: Program) -> None:
+    """Nomad, kubectl, Terraform: exit codes that lied."""
     program.use(f"sqlite://{program.folder}/store.db")
     write(program, 1)
     program.ok("apply", "-f", "web.json")

@@ -14,7 +14,8 @@ from tests.support.sync import manifest, values
 pytestmark = pytest.mark.consul
 
 
-def test_lessons_1_13_ci_plans_from_a_snapshot_of_consul_without_a_token(program: Program, consul: ConsulAgent) -> None:
+def test_ci_plans_from_a_snapshot_of_consul_without_a_token(program: Program, consul: ConsulAgent) -> None:
+    """Flux: no preview without giving CI access to the cluster."""
     url = consul.new_url()
     program.use(url)
     folder = program.folder / "deploy"

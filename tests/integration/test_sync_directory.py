@@ -122,7 +122,8 @@ class TestAnEditor:
         wait_until(lambda: config(store)["config/services/web"]["desired"] == 4, what="the mended file")
         assert state(store, "dev").problems == ()
 
-    def test_lesson_1_2_a_folder_that_goes_away_deletes_nothing(self, folder: Path, store: Store) -> None:
+    def test_a_folder_that_goes_away_deletes_nothing(self, folder: Path, store: Store) -> None:
+        """git2consul: what could not be read for a moment was taken for deleted."""
         before = values(store, keys.CONFIG)
         folder.rename(folder.with_name("away"))
         wait_until(lambda: state(store, "dev").problems, what="the failure to be said")
@@ -131,7 +132,8 @@ class TestAnEditor:
         wait_until(lambda: not state(store, "dev").problems, what="the folder to be read again", timeout_s=60)
         assert values(store, keys.CONFIG) == before
 
-    def test_lesson_1_4_a_folder_that_is_emptied_deletes_nothing(self, folder: Path, store: Store) -> None:
+    def test_a_folder_that_is_emptied_deletes_nothing(self, folder: Path, store: Store) -> None:
+        """Argo CD: one bad change pruned everything."""
         before = values(store, keys.CONFIG)
         (folder / "web.json").unlink()
         wait_until(lambda: state(store, "dev").problems, what="the refusal to be said")

@@ -90,9 +90,10 @@ def test_a_commit_lands_within_a_poll(store: Store, start: Start, repository: Gi
     assert stored["config/services/web"]["desired"] == 3
 
 
-def test_lesson_1_8_an_invalid_commit_leaves_config_as_it_was_and_says_why(
+def test_an_invalid_commit_leaves_config_as_it_was_and_says_why(
     store: Store, start: Start, repository: GitRepository
 ) -> None:
+    """Flux: one bad file blocked everything, and errors came one at a time."""
     first = repository.commit({"web.json": manifest(["web"])})
     start()
     arrives(store, first)
@@ -111,9 +112,8 @@ def test_lesson_1_8_an_invalid_commit_leaves_config_as_it_was_and_says_why(
     assert config(store)["config/services/web"]["desired"] == 9
 
 
-def test_lesson_1_1_what_is_removed_goes_and_what_is_not_ours_stays(
-    store: Store, start: Start, repository: GitRepository
-) -> None:
+def test_what_is_removed_goes_and_what_is_not_ours_stays(store: Store, start: Start, repository: GitRepository) -> None:
+    """git2consul: deleting a prefix wiped its siblings, even the whole store."""
     foreign = {
         "config/services/we": b'{"name":"we"}',
         "config/services/webshop": b'{"name":"webshop"}',
@@ -152,7 +152,8 @@ def test_several_sources_of_one_repository_keep_to_their_paths(
     }
 
 
-def test_lesson_1_6_moving_a_file_changes_no_object(store: Store, start: Start, repository: GitRepository) -> None:
+def test_moving_a_file_changes_no_object(store: Store, start: Start, repository: GitRepository) -> None:
+    """Argo CD: a rename restarted everything."""
     arrives_first = repository.commit({"web.json": manifest(["web"])})
     start()
     arrives(store, arrives_first)
@@ -185,9 +186,10 @@ def test_rule_03_a_force_push_is_followed_and_history_shows_it(
     assert config(store)["config/services/web"]["desired"] == 3
 
 
-def test_lesson_1_2_git_going_away_deletes_nothing_and_its_return_is_noticed(
+def test_git_going_away_deletes_nothing_and_its_return_is_noticed(
     store: Store, start: Start, repository: GitRepository
 ) -> None:
+    """git2consul: what could not be read for a moment was taken for deleted."""
     first = repository.commit({"web.json": manifest(["web"])})
     start()
     arrives(store, first)
@@ -222,7 +224,10 @@ def test_a_revision_that_cannot_be_read_as_a_whole_writes_no_config(
 def test_rule_02_beside_a_running_sync_a_reader_sees_whole_revisions_only(
     connect: Connect, start: Start, repository: GitRepository
 ) -> None:
-    """More than 64 operations a revision, so that each takes several transactions."""
+    """git2consul, consul-template: half of a configuration was live for seconds.
+
+    More than 64 operations a revision, so that each takes several transactions.
+    """
     one, two = [f"one-{number}" for number in range(80)], [f"two-{number}" for number in range(80)]
     store, reader = connect(), connect()
     ended = threading.Event()

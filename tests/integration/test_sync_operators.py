@@ -69,6 +69,7 @@ def source_row(program: Program) -> dict[str, Any]:
 def test_rollback_works_with_git_down_survives_a_restart_and_ends_at_the_next_commit(
     program: Program, fleet: GitRepository, store: Store
 ) -> None:
+    """Argo CD: a rollback fought auto-sync, and needed git to be up."""
     daemon = sync(program, fleet)
     wait_for(store, 1)
     good = fleet.head
@@ -109,6 +110,7 @@ def test_rollback_works_with_git_down_survives_a_restart_and_ends_at_the_next_co
 def test_a_suspended_source_is_left_alone_drift_included_and_is_not_shown_as_healthy(
     program: Program, fleet: GitRepository, store: Store
 ) -> None:
+    """Flux: a forgotten suspension was shown green."""
     sync(program, fleet)
     wait_for(store, 1)
     program.ok("suspend", "fleet", "--reason", "moving house", "--until", "2h", "--by", "ann")

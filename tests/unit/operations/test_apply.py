@@ -123,7 +123,8 @@ def test_invalid_manifests_write_nothing_and_every_problem_is_said(store: Store)
     assert values(store, "config/", "state/") == before
 
 
-def test_lesson_1_5_what_a_source_manages_is_not_taken_over(store: Store) -> None:
+def test_what_a_source_manages_is_not_taken_over(store: Store) -> None:
+    """Flux, Argo CD: two owners fought for one object."""
     source = ListedSource("fleet", revision("r1", {"x.json": manifest(["web"])}))
     sync = SourceSync(store, source, clock=SystemClock(), emit=lambda _: None)
     sync.run(hold(store, "fleet"), source.read(), is_confirmed=True)

@@ -77,7 +77,8 @@ def test_what_does_not_fit_is_said_with_the_reason_only_for_what_the_change_brin
     assert again.tasks.unplaced == made.tasks.unplaced
 
 
-def test_lessons_1_13_a_plan_against_a_snapshot_file_is_the_plan_against_the_store(store: Store) -> None:
+def test_a_plan_against_a_snapshot_file_is_the_plan_against_the_store(store: Store) -> None:
+    """Flux: no preview without giving CI access to the cluster."""
     document = snapshot_file.document(snapshot_file.freeze(store), NOW)
     frozen = snapshot_file.parse(msgspec.json.format(msgspec.json.encode(document)), "fleet.json")
     for content in (files(), files(desired=9), files(version=2), {"web.json": manifest(["other"])}):

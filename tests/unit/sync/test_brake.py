@@ -41,7 +41,8 @@ def store() -> Store:
     return make_ours(MemoryStore())
 
 
-def test_lessons_1_04_a_mass_prune_stops_until_that_exact_plan_is_acknowledged(store: Store) -> None:
+def test_a_mass_prune_stops_until_that_exact_plan_is_acknowledged(store: Store) -> None:
+    """Argo CD: one bad change pruned everything."""
     run(store, source(20))
     before = config(store)
     named = refused(store, source(20, 2))

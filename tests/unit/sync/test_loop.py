@@ -165,7 +165,8 @@ class TestWhatGoesWrong:
         wait_until(lambda: daemon.loops[0].last_error is None, what="the loop to be well again")
         assert state(store, "fleet").problems == ()
 
-    def test_lesson_1_12_one_failing_source_does_not_delay_another(self, store: Store, start: Start) -> None:
+    def test_one_failing_source_does_not_delay_another(self, store: Store, start: Start) -> None:
+        """Argo CD, Flux: one failing source starved the others."""
         broken = ListedSource("broken")
         broken.failure = SourceError("down")
         start(broken)

@@ -100,7 +100,8 @@ class TestAPass:
         assert stored["config/task_definitions/api/1"], "definitions go late"
         assert state(store, "fleet").retired == {"api/1": 1_700_000_000}
 
-    def test_lesson_1_6_moving_and_renaming_files_changes_no_object(self, store: Store) -> None:
+    def test_moving_and_renaming_files_changes_no_object(self, store: Store) -> None:
+        """Argo CD: a rename restarted everything."""
         moved = revision("r2", {"deep/er/other.json": R1.files["main.json"].decode()})
         source = ListedSource("fleet", R1)
         sync, fence = sync_of(store, source), hold(store, "fleet")
@@ -171,9 +172,10 @@ class TestQuiescence:
 class TestRefusals:
     """Config stays as it was, and the reason is recorded."""
 
-    def test_lesson_1_8_one_broken_file_stops_the_revision_and_every_problem_is_named(
+    def test_one_broken_file_stops_the_revision_and_every_problem_is_named(
         self, store: Store, events: list[Event]
     ) -> None:
+        """Flux: one bad file blocked everything, and errors came one at a time."""
         source = ListedSource("fleet", R1)
         sync, fence = sync_of(store, source, events), hold(store, "fleet")
         run(sync, fence)
@@ -210,7 +212,8 @@ class TestRefusals:
         assert (len(recorded.problems), recorded.problem_count >= 300) == (20, True)
         assert len(encode(recorded)) < 20_000
 
-    def test_lesson_1_2_a_source_that_cannot_be_read_writes_no_config(self, store: Store, events: list[Event]) -> None:
+    def test_a_source_that_cannot_be_read_writes_no_config(self, store: Store, events: list[Event]) -> None:
+        """git2consul: what could not be read for a moment was taken for deleted."""
         source = ListedSource("fleet", R1)
         sync, fence = sync_of(store, source, events), hold(store, "fleet")
         run(sync, fence)
@@ -224,7 +227,8 @@ class TestRefusals:
         assert state(store, "fleet").problems == ()
         assert [event.message for event in events][-2:] == ["example.org is down", "the problems are over"]
 
-    def test_lesson_1_5_two_sources_that_declare_one_object(self, store: Store) -> None:
+    def test_two_sources_that_declare_one_object_are_an_error_that_names_both(self, store: Store) -> None:
+        """Flux, Argo CD: two owners fought for one object."""
         run(sync_of(store, ListedSource("one", R1)), hold(store, "one"))
         before = values(store, keys.CONFIG)
         two = ListedSource("two", revision("t1", {"x.json": manifest(["web"], cluster="second")}))
@@ -252,7 +256,8 @@ class TestRefusals:
         run(sync, fence)
         assert state(store, "dev").mark.revision == "r2"
 
-    def test_lesson_1_4_an_empty_revision(self, store: Store) -> None:
+    def test_an_empty_revision_deletes_nothing(self, store: Store) -> None:
+        """Argo CD: one bad change pruned everything."""
         source = ListedSource("fleet", R1)
         sync, fence = sync_of(store, source), hold(store, "fleet")
         run(sync, fence)
@@ -264,7 +269,8 @@ class TestRefusals:
 
 
 class TestOthers:
-    def test_lesson_1_1_siblings_and_foreign_keys_are_never_touched(self, store: Store) -> None:
+    def test_siblings_and_foreign_keys_are_never_touched(self, store: Store) -> None:
+        """git2consul: deleting a prefix wiped its siblings, even the whole store."""
         foreign = {
             "config/services/we": b'{"name":"we"}',
             "config/services/webshop": encode(Service(name="webshop", task_name="x", task_version=1, desired=1)),

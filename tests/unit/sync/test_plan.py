@@ -125,14 +125,16 @@ class TestDifference:
         there = {"config/services/web": Stored(value, 7, owner_of(value))}
         assert isinstance(made(view(there), goal(service())).changes[0], Update)
 
-    def test_lesson_1_6_moving_an_object_to_another_file_changes_nothing(self) -> None:
+    def test_moving_an_object_to_another_file_changes_nothing(self) -> None:
+        """Argo CD: a rename restarted everything."""
         there = stored(*((thing, "git") for thing in WEB))
         moved = wanted_of("git", [(thing, f"elsewhere/{number}.yml:9:9") for number, thing in enumerate(WEB)])
         assert made(view(there), Goal(revision="r2", wanted=moved)).changes == ()
 
 
 class TestOwnership:
-    def test_lesson_1_1_what_others_manage_or_nobody_does_is_never_deleted(self) -> None:
+    def test_what_others_manage_or_nobody_does_is_never_deleted(self) -> None:
+        """git2consul: deleting a prefix wiped its siblings, even the whole store."""
         there = stored(
             (service("mine"), "git"),
             (service("mine-too"), "other"),
@@ -149,7 +151,8 @@ class TestOwnership:
         assert not is_object(keys.CONFIG_SENTINEL)
         assert is_object("config/services/web")
 
-    def test_lesson_1_5_an_object_of_another_source_is_a_problem_that_names_both(self) -> None:
+    def test_an_object_of_another_source_is_a_problem_that_names_both(self) -> None:
+        """Flux, Argo CD: two owners fought for one object."""
         answer = plan(view(stored((service(), "other"))), goal(definition(), service()), NOW)
         (problem,) = answer.problems
         assert "a.yml:1:1: service web is managed by source other, and source git declares it" in problem
@@ -198,11 +201,13 @@ class TestVersionsNeverChange:
 
 
 class TestBrakes:
-    def test_lesson_1_4_an_empty_revision_deletes_nothing(self) -> None:
+    def test_an_empty_revision_deletes_nothing(self) -> None:
+        """Argo CD: one bad change pruned everything."""
         answer = plan(view(stored((service(), "git")), applied="r1"), goal(), NOW)
         assert "declares nothing, and 1 objects are applied" in answer.problems[0]
 
-    def test_lesson_1_10_an_empty_revision_is_no_success_in_an_empty_store_either(self) -> None:
+    def test_an_empty_revision_is_no_success_in_an_empty_store_either(self) -> None:
+        """kubeconform, Flux: nothing was looked at, and all was green."""
         assert "declares nothing" in plan(view(), goal(), NOW).problems[0]
 
     def test_a_revision_of_unknown_descent_deletes_nothing(self) -> None:
