@@ -17,10 +17,22 @@ from reconciler.cli.waiting import wait_healthy, wait_options
     metavar="FILE",
     help="A manifest or a folder of them; `-` reads standard input. May be given several times.",
 )
+@click.option(
+    "--abandon-unfinished",
+    is_flag=True,
+    help="Go on although an earlier apply was killed before it had written everything, and its files are gone.",
+)
 @wait_options
 @store_option
 @format_option("text", "json")
-def apply(files: tuple[str, ...], wait: bool, timeout_s: float, store_url: str | None, output_format: str) -> None:
+def apply(
+    files: tuple[str, ...],
+    abandon_unfinished: bool,
+    wait: bool,
+    timeout_s: float,
+    store_url: str | None,
+    output_format: str,
+) -> None:
     """Write manifests to the store by hand, without git.
 
     Everything is checked first; nothing is written unless all of it is valid. Objects that are not mentioned stay:
@@ -34,7 +46,7 @@ def apply(files: tuple[str, ...], wait: bool, timeout_s: float, store_url: str |
     contents = read_files(files)
     with wiring.open_store(store_url) as store:
         wiring.ready(store)
-        result = operation.apply(store, contents)
+        result = operation.apply(store, contents, abandon_unfinished=abandon_unfinished)
         if output_format == "json":
             output.print_json(result)
         else:

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "sync": "reconciler.cli.sync:sync",
     "history": "reconciler.cli.history:history",
     "rollback": "reconciler.cli.rollback:rollback",
+    "adopt": "reconciler.cli.adopt:adopt",
     "suspend": "reconciler.cli.suspend:suspend",
     "resume": "reconciler.cli.suspend:resume",
     "scheduler": "reconciler.cli.scheduler:scheduler",

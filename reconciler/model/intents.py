@@ -3,6 +3,8 @@
 Nothing of it is ever written by sync itself: an intent ends at its time, or when a command takes it back.
 """
 
+from typing import Final
+
 import msgspec
 
 
@@ -32,6 +34,30 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     since: float
 
 
+UNMANAGED: Final = ""
+"""In the place of a source: objects in the store that no source manages."""
+
+
+class Adoption(msgspec.Struct, frozen=True, kw_only=True):
+    """What other sources manage is this one's as soon as it declares it: ``objects`` (keys), or all if there are none.
+
+    ``origins`` are those sources, or ``UNMANAGED``. ``with_changes``: also what is declared with other content than is
+    stored. ``abandon_unfinished``: also from a source that was ended in the middle of a revision. ``since`` (seconds
+    since 1970) names it: one that was carried out once is over.
+    """
+
+    origins: tuple[str, ...]
+    objects: tuple[str, ...] = ()
+    with_changes: bool = False
+    abandon_unfinished: bool = False
+    by: str
+    since: float
+
+    def covers(self, key: str, owner: str) -> bool:
+        """Whether it is about this object of that source."""
+        return owner in self.origins and (not self.objects or key in self.objects)
+
+
 class SourceIntent(msgspec.Struct, frozen=True, kw_only=True):
     """All that operators said about one source."""
 
@@ -42,6 +68,7 @@ class SourceIntent(msgspec.Struct, frozen=True, kw_only=True):
     """The hash of the one plan that may delete more than sync's limit."""
     released: float = 0.0
     """The ``since`` of the one quarantine that is lifted, so that its revision is tried again."""
+    adoption: Adoption | None = None
 
     def suspension(self, now: float) -> Suspension | None:
         """The suspension, if it is still in force."""
@@ -50,3 +77,7 @@ class SourceIntent(msgspec.Struct, frozen=True, kw_only=True):
     def rollback_of(self, newest: str) -> Rollback | None:
         """The rollback, if it is in force while ``newest`` is the newest revision."""
         return self.rollback if self.rollback is not None and newest in self.rollback.skips else None
+
+    def adoption_after(self, adopted: float) -> Adoption | None:
+        """The adoption, if it is not the one called ``adopted``, which was carried out."""
+        return self.adoption if self.adoption is not None and self.adoption.since != adopted else None

@@ -236,6 +236,17 @@ class Trial(_Record, frozen=True, kw_only=True):
     failed: tuple[str, ...] = ()
 
 
+class Contested(_Record, frozen=True, kw_only=True):
+    """An object that a revision declares and that is another source's (``owner`` empty: nobody's).
+
+    ``fields`` are those in which it is declared otherwise than it is stored.
+    """
+
+    key: str
+    owner: str
+    fields: tuple[str, ...] = ()
+
+
 class SourceState(_Record, frozen=True, kw_only=True):
     """``state/sync/<source>``: the mark, and how the last passes went.
 
@@ -244,7 +255,9 @@ class SourceState(_Record, frozen=True, kw_only=True):
     and ``subject`` are those of ``mark.revision``. ``retired`` are definitions that the source no longer declares but
     that are still stored, as ``<name>/<version>``, and since when nobody is known to want them (seconds since 1970).
     ``drift`` is what was changed by hand and left so. ``history`` is bounded, the newest last. ``trial`` is that of
-    the revision applied, ``quarantine`` which revisions failed theirs, what takes their place, and why.
+    the revision applied, ``quarantine`` which revisions failed theirs, what takes their place, and why. ``contested``
+    are the first of the ``contested_count`` objects of ``seen`` that it may not write. ``asked`` and ``adopted`` name
+    the last adoption that was looked at and the last that was carried out.
     """
 
     source: str
@@ -262,6 +275,10 @@ class SourceState(_Record, frozen=True, kw_only=True):
     history: tuple[PastRevision, ...] = ()
     trial: Trial | None = None
     quarantine: Rollback | None = None
+    contested: tuple[Contested, ...] = ()
+    contested_count: int = 0
+    asked: float = 0.0
+    adopted: float = 0.0
 
 
 class StoreId(_Record, frozen=True, kw_only=True):

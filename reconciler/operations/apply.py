@@ -132,5 +132,5 @@ def _refuse_beside_unfinished(view: View, revision: str, *, abandon: bool) -> No
     raise RevisionRefused(
         f"an earlier `apply` ({mark.to}) was ended before it had written everything; "
         f"until that is completed, schedulers hold what {keys.source(APPLY)} stands for",
-        hint="Apply the same files once more, and then these.",
+        hint="Apply the same files once more, and then these; if you have them no more: --abandon-unfinished.",
     )

@@ -15,6 +15,7 @@ from reconciler.model.intents import Rollback, SourceIntent, Suspension
 from reconciler.model.task import SourceState
 from reconciler.runtime.ids import new_id
 from reconciler.store.interface import Committed, Put, PutIf, Store
+from reconciler.sync import observe
 from reconciler.sync.gate import in_force
 
 ATTEMPTS: Final = 10
@@ -28,7 +29,7 @@ def suspend(store: Store, source: str, suspension: Suspension) -> None:
         UsageError: there is no such source.
     """
     read_state(store, source)
-    _change(store, source, lambda intent: msgspec.structs.replace(intent, suspended=suspension))
+    change_intent(store, source, lambda intent: msgspec.structs.replace(intent, suspended=suspension))
 
 
 def resume(store: Store, source: str, now: float) -> str:
@@ -54,7 +55,7 @@ def resume(store: Store, source: str, now: float) -> str:
             return msgspec.structs.replace(intent, suspended=None, released=quarantine.since)
         raise RevisionRefused(f"source {source} is neither suspended nor rolled back")
 
-    _change(store, source, change)
+    change_intent(store, source, change)
     return done
 
 
@@ -84,7 +85,7 @@ def roll_back(store: Store, source: str, revision: str, *, by: str, reason: str,
             raise RevisionRefused(f"source {source} is at revision {target[:12]}, and has seen no newer one")
         return msgspec.structs.replace(intent, rollback=rollback)
 
-    _change(store, source, change)
+    change_intent(store, source, change)
     return rollback
 
 
@@ -95,7 +96,7 @@ def approve(store: Store, source: str, plan_hash: str) -> None:
         UsageError: there is no such source.
     """
     read_state(store, source)
-    _change(store, source, lambda intent: msgspec.structs.replace(intent, approved=plan_hash))
+    change_intent(store, source, lambda intent: msgspec.structs.replace(intent, approved=plan_hash))
 
 
 def read_state(store: Store, source: str) -> SourceState:
@@ -130,7 +131,18 @@ def _whole(state: SourceState, revision: str) -> str:
     )
 
 
-def _change(store: Store, source: str, change: Callable[[SourceIntent], SourceIntent]) -> None:
+def read_intent(store: Store, source: str) -> SourceIntent:
+    """What operators said about a source."""
+    intent, _ = observe.intent_of(store, source)
+    return intent or SourceIntent(source=source)
+
+
+def change_intent(store: Store, source: str, change: Callable[[SourceIntent], SourceIntent]) -> None:
+    """Change what operators say about a source, and wake it.
+
+    Raises:
+        Undecodable: nobody can say what they said before.
+    """
     key = keys.source_intent(source)
     for _ in range(ATTEMPTS):
         entry = store.get(key)

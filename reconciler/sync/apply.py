@@ -5,7 +5,7 @@ every time: a transaction that is late, or that of a holder who lost the lock, f
 marks the source as ``applying``, the last one as ``settled``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -15,6 +15,7 @@ from reconciler.model.codec import encode
 from reconciler.model.task import SourceState
 from reconciler.store import chunks
 from reconciler.store.interface import Check, Committed, Conflict, DeleteIf, Held, Operation, PutIf, Store, Unknown
+from reconciler.sync.adoption import Handover
 from reconciler.sync.config_view import View, counts_after, counts_of
 from reconciler.sync.late import LatePlan
 from reconciler.sync.plan import Change, Create, Delete, Update
@@ -39,16 +40,86 @@ class Interrupted(msgspec.Struct, frozen=True):
 Result: TypeAlias = Done | Interrupted
 
 
-def carry_out(store: Store, fence: Held, view: View, changes: Sequence[Change], goal: SourceState) -> Result:
-    """Write ``changes`` and, with the last of them, ``goal``. Writes nothing when all of it is there already."""
+class _Origins:
+    """The marks of the sources that objects are taken from, from one transaction to the next."""
+
+    def __init__(self, view: View, handover: Handover | None) -> None:
+        self._handover = handover
+        self._names = tuple(filter(None, handover.adoption.origins)) if handover else ()
+        self._states = {name: view.sources.get(name) for name in self._names}
+        self._indexes = {name: view.marks.get(keys.source(name), 0) for name in self._names}
+        self._written: dict[str, bytes] = {}
+
+    @property
+    def spare_bytes(self) -> int:
+        """How much room their marks take at most."""
+        states = [each for each in self._states.values() if each]
+        return sum(len(encode(each)) + len(keys.source(each.source)) for each in states)
+
+    @property
+    def spare_operations(self) -> int:
+        """How many operations their marks take at most."""
+        return len(self._names)
+
+    def operations(self, written: Iterable[str], *, is_last: bool) -> list[Operation]:
+        """What belongs to a transaction that writes these keys."""
+        handover, operations = self._handover, list[Operation]()
+        if handover is None:
+            return operations
+        taken = [key for key in written if key in handover.taken]
+        self._written = {}
+        for name in self._names:
+            mine = [key for key in taken if handover.taken[key] == name]
+            is_over = is_last and name in handover.emptied
+            state, key = self._states[name], keys.source(name)
+            if not mine and not is_over:
+                continue
+            if state is None:
+                operations.append(Check(key, 0))
+                continue
+            self._states[name] = state = _without(state, mine)
+            if is_over:
+                operations.append(DeleteIf(key, self._indexes[name]))
+            else:
+                self._written[key] = encode(state)
+                operations.append(PutIf(key, self._written[key], self._indexes[name]))
+        return operations
+
+    @property
+    def written(self) -> Mapping[str, bytes]:
+        """The marks that the last transaction wrote, by key."""
+        return self._written
+
+    def moved(self, key: str, index: int) -> None:
+        """A mark that was written has this index now."""
+        self._indexes[key.removeprefix(keys.SOURCES)] = index
+
+
+def carry_out(
+    store: Store,
+    fence: Held,
+    view: View,
+    changes: Sequence[Change],
+    goal: SourceState,
+    handover: Handover | None = None,
+) -> Result:
+    """Write ``changes`` and, with the last of them, ``goal``. Writes nothing when all of it is there already.
+
+    ``handover``: which of the changes take over what is another source's; its mark changes with each of them.
+    """
     key, old, index = keys.source(view.source), view.own, view.own_index
     if not changes and old is not None and encode(old) == encode(goal):
         return Done(0)
     chunk = old.mark.chunk if old else 0
     groups = [[_operation(change)] for change in changes]
     sizes = [len(encode(state)) for state in (goal, old) if state]
+    origins = _Origins(view, handover)
+    taken = handover.taken if handover else {}
     parts = chunks.split(
-        groups, store.limits, spare_operations=2, spare_bytes=max(sizes) + len(key) + len(fence.key) + _SPARE_BYTES
+        groups,
+        store.limits,
+        spare_operations=2 + origins.spare_operations,
+        spare_bytes=max(sizes) + len(key) + len(fence.key) + _SPARE_BYTES + origins.spare_bytes,
     )
     counts = counts_of(view.mine()) if len(parts) > 1 else goal.mark.counts
     position = 0
@@ -56,13 +127,15 @@ def carry_out(store: Store, fence: Held, view: View, changes: Sequence[Change], 
         is_last = number >= len(parts)
         part = changes[position : position + len(operations)]
         position += len(operations)
-        counts = counts_after(counts, _keys(part, Create), _keys(part, Delete))
+        gained = [change.key for change in part if isinstance(change, Create) or change.key in taken]
+        counts = counts_after(counts, gained, [change.key for change in part if isinstance(change, Delete)])
         if is_last:
             state = goal if not changes and old and old.mark == goal.mark else _with_chunk(goal, chunk + number)
         else:
             state = applying(old, goal, chunk + number, counts)
         value = encode(state)
-        outcome = store.commit([fence, PutIf(key, value, index), *operations])
+        marks = origins.operations((change.key for change in part), is_last=is_last)
+        outcome = store.commit([fence, PutIf(key, value, index), *marks, *operations])
         if not isinstance(outcome, Committed):
             return Interrupted(_why(outcome))
         if not is_last:
@@ -70,6 +143,11 @@ def carry_out(store: Store, fence: Held, view: View, changes: Sequence[Change], 
             if entry is None or entry.value != value:
                 return Interrupted(f"{key} was changed by somebody else")
             index = entry.index
+            for other, written in origins.written.items():
+                entry = store.get(other)
+                if entry is None or entry.value != written:
+                    return Interrupted(f"{other} was changed by its own source")
+                origins.moved(other, entry.index)
     return Done(max(1, len(parts)))
 
 
@@ -106,12 +184,18 @@ def _operation(change: Change) -> Operation:
             return DeleteIf(key, index)
 
 
-def _keys(changes: Sequence[Change], kind: type[Create | Delete]) -> list[str]:
-    return [change.key for change in changes if isinstance(change, kind)]
-
-
 def _with_chunk(goal: SourceState, chunk: int) -> SourceState:
     return msgspec.structs.replace(goal, mark=msgspec.structs.replace(goal.mark, chunk=chunk))
+
+
+def _without(state: SourceState, taken: Collection[str]) -> SourceState:
+    """The record of a source once another one has taken some of its objects."""
+    names = {key.removeprefix(keys.TASK_DEFINITIONS) for key in taken}
+    mark = msgspec.structs.replace(
+        state.mark, chunk=state.mark.chunk + 1, counts=counts_after(state.mark.counts, (), taken)
+    )
+    retired = {name: since for name, since in state.retired.items() if name not in names}
+    return msgspec.structs.replace(state, mark=mark, retired=retired)
 
 
 def _why(outcome: Conflict | Unknown) -> str:

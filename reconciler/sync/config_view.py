@@ -6,6 +6,7 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
+from reconciler.model.intents import Adoption
 from reconciler.model.manifests import Cluster, ConfigObject, Host, Service, TaskDefinition
 from reconciler.model.task import SourceCounts, SourceState
 
@@ -38,7 +39,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """What a source sees of the store.
 
     ``config`` holds only keys of our kinds of objects. ``marks`` are the indexes of all ``state/sync/*``, readable or
-    not. ``still`` says that no mark moved while ``config/*`` was read; the own one never did.
+    not. ``still`` says that no mark moved while ``config/*`` was read; the own one never did. ``promised`` is what
+    other sources are about to adopt from this one, by their names.
     """
 
     source: str
@@ -47,6 +49,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, SourceState]
     marks: Mapping[str, int]
     still: bool = True
+    promised: Mapping[str, Adoption] = {}
 
     @property
     def own(self) -> SourceState | None:

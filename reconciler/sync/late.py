@@ -60,7 +60,7 @@ def late_plan(view: View, in_records: frozenset[tuple[str, int]], now: float, mo
             continue
         if name in names or now < since:
             retired[name] = int(now)
-        elif len(deletes) < most and key in view.config:
+        elif len(deletes) < most and key in view.config and view.config[key].owner == view.source:
             deletes.append(Delete(key, view.config[key].index))
             del retired[name]
     return LatePlan(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from reconciler.errors import StoreError, StoreNotOurs
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
-from reconciler.model.intents import SourceIntent
+from reconciler.model.intents import Adoption, SourceIntent
 from reconciler.model.task import SourceState, Task
 from reconciler.store import sentinel
 from reconciler.store.interface import Entry, Store
@@ -56,6 +56,7 @@ def observe(store: Store, source: str, store_id: str | None) -> View:
         sources=dict(_states(after)),
         marks=_indexes(after),
         still=is_still,
+        promised=_promised(store, source, after),
     )
 
 
@@ -95,6 +96,22 @@ def definitions_in_records(store: Store) -> tuple[frozenset[tuple[str, int]], in
     except Undecodable:
         return None
     return frozenset((task.task_name, task.task_version) for task in tasks), placement.index if placement else 0
+
+
+def _promised(store: Store, source: str, marks: tuple[Entry, ...]) -> dict[str, Adoption]:
+    """What other sources are about to adopt from this one. What can't be read is adopted by nobody either."""
+    adopted = {name: state.adopted for name, state in _states(marks)}
+    found = {}
+    for entry in store.list(keys.SOURCE_INTENTS).entries:
+        try:
+            intent = decode(entry.value, SourceIntent, entry.key)
+        except Undecodable:
+            continue
+        name = entry.key.removeprefix(keys.SOURCE_INTENTS)
+        adoption = intent.adoption_after(adopted.get(name, 0.0))
+        if name != source and adoption is not None and source in adoption.origins:
+            found[name] = adoption
+    return found
 
 
 def _marks(store: Store) -> tuple[Entry, ...]:

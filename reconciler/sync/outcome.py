@@ -103,9 +103,9 @@ def events_of(source: str, outcome: Outcome) -> Iterator[Event]:
             yield Event(loop=loop, subject=source, message=message, level=Level.WARNING)
         else:
             about = f" ({target.subject}, {target.author})" if target.subject else ""
-            yield Event(
-                loop=loop, subject=source, message=f"applied revision {short(target.revision)}{about}: {counted(plan)}"
-            )
+            adopted = f"; adopted {plan.handover}" if plan.handover and plan.handover.taken else ""
+            message = f"applied revision {short(target.revision)}{about}: {counted(plan)}{adopted}"
+            yield Event(loop=loop, subject=source, message=message)
     if outcome.drift:
         message = f"changed by hand and left so; the revision wants to {'; '.join(outcome.drift[:5])}"
         yield Event(loop=loop, subject=source, message=message, level=Level.WARNING)

@@ -9,13 +9,14 @@ from reconciler.errors import SourceError, UntrustedRevision, UsageError
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.events import Event, Level
-from reconciler.model.intents import Rollback, SourceIntent
+from reconciler.model.intents import Adoption, Rollback, SourceIntent
 from reconciler.model.names import is_name
 from reconciler.model.task import SourceState, Trial
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Held, Store
 from reconciler.sync import apply, gate, observe
+from reconciler.sync.adoption import unready
 from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View
 from reconciler.sync.gate import Gate, Pair
@@ -68,6 +69,7 @@ class SourceSync:
         self._heals = heals
         self._limit = limit
         self._approved = ""
+        self._adoption: Adoption | None = None
         self._store_id: str | None = None
         self._revisions = Revisions(source)
         self.trials = Trials(health_gate, clock)
@@ -135,6 +137,9 @@ class SourceSync:
         own = view.own
         newest = revision.id if revision else own.seen if own else ""
         base = _report(revision, failure, own)
+        self._adoption = intent.adoption_after(own.adopted if own else 0.0) if intent else None
+        if self._adoption is not None and unready(view, self._adoption) is None:
+            base = msgspec.structs.replace(base, asked=self._adoption.since)
         if intent is not None and (rollback := intent.rollback_of(newest)) is not None:
             return self._roll_back(view, rollback, base, by=f"by {rollback.by}")
         failing = self.trials.failing(own)
@@ -158,8 +163,9 @@ class SourceSync:
             loaded, wanted = self._revisions.newest(revision)
             problems += map(str, loaded.errors)
             if loaded.valid:
-                made = self._plan(view, revision.id, wanted, is_related=relation is not None)
+                made = self._plan(view, revision.id, wanted, self._adoption, is_related=relation is not None)
                 problems += made.problems
+                base = msgspec.structs.replace(base, contested=made.contested)
                 if not made.problems:
                     target = self._revisions.accept(revision, wanted)
                     if relation is False:
@@ -192,8 +198,9 @@ class SourceSync:
             why = f"{rollback.by} rolled back to revision {short(rollback.revision)}, which can't be had here"
             return self._stuck(view, _with_problems(report, why))
         # what a quarantined revision created may go, however much that is
-        made = self._plan(view, earlier.target.revision, earlier.wanted, is_limited=not instead_of)
+        made = self._plan(view, rollback.revision, earlier.wanted, self._adoption, is_limited=not instead_of)
         if made.problems:
+            report = msgspec.structs.replace(report, contested=made.contested)
             return self._stuck(view, _with_problems(report, *made.problems))
         reason = f"{by}: {rollback.reason}" if rollback.reason else by
         back = msgspec.structs.replace(earlier.target, result="rolled back", detail=reason, instead_of=instead_of)
@@ -207,10 +214,14 @@ class SourceSync:
 
     def _decision(self, view: View, target: Target, made: Plan, report: Report) -> Decision:
         own = view.own
-        is_repair = own is not None and own.mark.settled and own.mark.revision == target.revision
+        is_adoption = made.handover is not None and bool(made.handover.taken)
+        if is_adoption and target.result == "applied":
+            target = msgspec.structs.replace(target, result="adopted", detail=str(made.handover))
+        is_repair = own is not None and own.mark.settled and own.mark.revision == target.revision and not is_adoption
         if target.result != "rolled back":
             begun = gate.on_trial(own, target.revision, self.trials.limit_s, is_change=bool(made.changes))
-            trial = self.trials.standing(begun)
+            # to go back to before an adoption would delete what was adopted: so there is no trial
+            trial = None if is_adoption else self.trials.standing(begun)
             # something newer that is well, or need not show it, ends a quarantine
             is_over = trial is None and report.quarantine and target.revision != report.quarantine.revision
             quarantine = None if is_over else report.quarantine
@@ -226,9 +237,22 @@ class SourceSync:
         return Decision(target=target, plan=made, report=report, is_repair=is_repair)
 
     def _plan(
-        self, view: View, revision: str, wanted: dict[str, Wanted], *, is_related: bool = True, is_limited: bool = True
+        self,
+        view: View,
+        revision: str,
+        wanted: dict[str, Wanted],
+        adoption: Adoption | None = None,
+        *,
+        is_related: bool = True,
+        is_limited: bool = True,
     ) -> Plan:
-        goal = Goal(revision=revision, wanted=wanted, is_related=is_related, mutable_versions=self._mutable_versions)
+        goal = Goal(
+            revision=revision,
+            wanted=wanted,
+            is_related=is_related,
+            mutable_versions=self._mutable_versions,
+            adoption=adoption,
+        )
         limit = self._limit if is_limited else None
         return braked(plan(view, goal, self._clock.wall()), view, revision, limit, self._approved)
 

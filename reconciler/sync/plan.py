@@ -5,16 +5,19 @@ names both sides. Keys are compared as a whole, never by prefix.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 import msgspec
 
 from reconciler.model import keys
 from reconciler.model.codec import digest, encode
+from reconciler.model.intents import UNMANAGED, Adoption
 from reconciler.model.manifests import Cluster, ConfigObject, TaskDefinition
 from reconciler.model.names import discovery_name
-from reconciler.model.task import SourceCounts
+from reconciler.model.task import Contested, SourceCounts
+from reconciler.sync import adoption
+from reconciler.sync.adoption import Handover
 from reconciler.sync.config_view import Stored, View, counts_after, counts_of, label, object_at, rank
 
 MOST_RETIRED: Final = 1000
@@ -35,7 +38,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
     ``prunes``: what it manages and no longer declares is deleted. ``is_related`` False: nobody knows what the revision
     has to do with the one that is applied, so it must not delete anything. ``mutable_versions``: a definition may
-    change without a new version (during development).
+    change without a new version (during development). ``adoption``: what may be taken over from other sources.
     """
 
     revision: str
@@ -43,6 +46,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     prunes: bool = True
     is_related: bool = True
     mutable_versions: bool = False
+    adoption: Adoption | None = None
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -75,6 +79,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """All that must happen, in order; with ``problems``, nothing of it may.
 
     ``before`` and ``after`` are the source's objects. ``retired`` are its definitions that are no longer declared.
+    ``contested`` is what others manage and stands in the way, ``handover`` what is taken over from them.
     """
 
     changes: tuple[Change, ...] = ()
@@ -83,6 +88,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     before: SourceCounts
     after: SourceCounts
     retired: Mapping[str, int] = {}
+    contested: tuple[Contested, ...] = ()
+    handover: Handover | None = None
 
     @property
     def creates(self) -> tuple[Create, ...]:
@@ -131,16 +138,26 @@ def plan(view: View, goal: Goal, now: float) -> Plan:
     mine = view.mine()
     writes: list[Change] = []
     problems: list[tuple[str, str]] = []
+    contested: list[Contested] = []
+    taken: dict[str, str] = {}
     for key, wanted in goal.wanted.items():
         stored = view.config.get(key)
         if stored is None:
             writes.append(Create(key, wanted.value))
         elif stored.value == wanted.value:
             continue
+        elif stored.owner != view.source and (problem := _claim(view, goal, claim := _contested(key, stored, wanted))):
+            contested.append(claim)
+            problems.append((key, problem))
         elif problem := _refusal(view, goal, key, stored):
             problems.append((key, problem))
         else:
+            if stored.owner != view.source:
+                taken[key] = stored.owner or UNMANAGED
             writes.append(Update(key, wanted.value, stored.index, changed_fields(stored.value, wanted.value)))
+    passed = adoption.passed_on(view, goal.adoption, goal.wanted.keys())
+    writes += [Update(key, value, view.config[key].index, ("managed_by",)) for key, value in passed.items()]
+    taken |= {key: view.config[key].owner or UNMANAGED for key in passed}
     undeclared = mine - goal.wanted.keys() if goal.prunes else set()
     definitions = {key for key in undeclared if key.startswith(keys.TASK_DEFINITIONS)}
     deletes = sorted(undeclared - definitions, key=_order, reverse=True)
@@ -150,15 +167,17 @@ def plan(view: View, goal: Goal, now: float) -> Plan:
             *sorted(writes, key=lambda change: _order(change.key)),
             *(Delete(key, view.config[key].index) for key in deletes),
         ),
-        unchanged=len(goal.wanted) - len(writes) - len(problems),
+        unchanged=len(goal.wanted) - (len(writes) - len(passed)) - len(problems),
         problems=(
             *(problem for _, problem in sorted(problems)),
             *_brakes(view, goal, mine, deletes),
-            *_collisions(view, goal),
+            *_collisions(view, goal, taken),
         ),
         before=before,
-        after=counts_after(before, goal.wanted.keys() - mine, deletes),
-        retired=_retired(view, definitions, now),
+        after=counts_after(before, (goal.wanted.keys() | passed.keys()) - mine, deletes),
+        retired=_retired(view, definitions, passed, now),
+        contested=tuple(sorted(contested, key=lambda each: each.key)),
+        handover=adoption.handover_of(view, goal.adoption, taken) if goal.adoption else None,
     )
 
 
@@ -185,19 +204,21 @@ def _order(key: str) -> tuple[int, str]:
     return rank(key), key
 
 
+def _contested(key: str, stored: Stored, wanted: Wanted) -> Contested:
+    fields = changed_fields(stored.value, wanted.value) or ("all of it",)  # of what is not readable
+    return Contested(key=key, owner=stored.owner or UNMANAGED, fields=tuple(f for f in fields if f != "managed_by"))
+
+
+def _claim(view: View, goal: Goal, claim: Contested) -> str | None:
+    """Why a key that another source manages must not be written; None if it may be taken over."""
+    # apply -f takes nothing over
+    problem = adoption.problem_of(view, goal.adoption, claim, hint=goal.prunes)
+    return f"{goal.wanted[claim.key].origin}: {problem}" if problem else None
+
+
 def _refusal(view: View, goal: Goal, key: str, stored: Stored) -> str | None:
-    """Why a key that is there must not be written; None if it may."""
+    """Why a key must not have what is wanted as its next value; None if it may."""
     wanted = goal.wanted[key]
-    if stored.owner is None:
-        return (
-            f"{wanted.origin}: {label(key)} is in the store already and no source manages it; "
-            f"delete {key} there if this one shall take its place"
-        )
-    if stored.owner != view.source:
-        return (
-            f"{wanted.origin}: {label(key)} is managed by source {stored.owner}, and source {view.source} declares it "
-            "as well; take it out of one of the two"
-        )
     if goal.mutable_versions or not isinstance(wanted.declared, TaskDefinition) or is_accepted(view, goal.revision):
         return None
     there = object_at(key, stored.value)
@@ -229,6 +250,10 @@ def _brakes(view: View, goal: Goal, mine: set[str], deletes: list[str]) -> Itera
         held = f"and {len(mine)} objects are applied; an empty revision never deletes them"
         what = held if mine else "so there is no use"
         yield f"the revision declares nothing, {what}; if that is meant, leave one object in it"
+    if not is_accepted(view, goal.revision) and (problem := adoption.promised(view, deletes)):
+        yield problem
+    if goal.adoption is not None and (problem := adoption.unready(view, goal.adoption)):
+        yield problem
     if goal.is_related or view.own is None:
         return
     mark = view.own.mark
@@ -244,11 +269,11 @@ def _brakes(view: View, goal: Goal, mine: set[str], deletes: list[str]) -> Itera
         )
 
 
-def _collisions(view: View, goal: Goal) -> Iterator[str]:
+def _collisions(view: View, goal: Goal, taken: Collection[str]) -> Iterator[str]:
     """Services of other sources' clusters whose tasks would have the ids of ours; ours were checked together."""
     others: dict[str, tuple[str, str]] = {}
     for key, stored in view.config.items():
-        if stored.owner != view.source and key.startswith(keys.CLUSTERS):
+        if stored.owner != view.source and key.startswith(keys.CLUSTERS) and key not in taken:
             cluster = object_at(key, stored.value)
             if isinstance(cluster, Cluster):
                 others |= {
@@ -268,8 +293,11 @@ def _collisions(view: View, goal: Goal) -> Iterator[str]:
                 )
 
 
-def _retired(view: View, definitions: set[str], now: float) -> dict[str, int]:
+def _retired(view: View, definitions: set[str], passed: Collection[str], now: float) -> dict[str, int]:
     known = view.own.retired if view.own else {}
-    names = sorted(key.removeprefix(keys.TASK_DEFINITIONS) for key in definitions)
+    for key in passed:
+        owner, name = view.config[key].owner or "", key.removeprefix(keys.TASK_DEFINITIONS)
+        known = {**known, name: view.sources[owner].retired[name]}
+    names = sorted(key.removeprefix(keys.TASK_DEFINITIONS) for key in (*definitions, *passed))
     names.sort(key=lambda name: name not in known)
     return {name: known.get(name, int(now)) for name in names[:MOST_RETIRED]}

@@ -11,6 +11,7 @@ from reconciler.errors import StoreError
 from reconciler.runtime.clock import Clock
 from reconciler.store.interface import Held, Store
 from reconciler.sync import apply, observe
+from reconciler.sync.adoption import inherited
 from reconciler.sync.config_view import View
 from reconciler.sync.outcome import Decision, Outcome
 from reconciler.sync.plan import Create
@@ -63,5 +64,5 @@ def _carry_out(
         # somebody deleted objects by hand, or we are not shown all of them
         gone = [each.key for each in (*made.changes, *decision.left) if isinstance(each, Create)]
         observe.confirm_missing(store, gone[:_CONFIRMED])
-    goal = settled(view.own, identity, target, made, report, clock.wall())
-    return apply.carry_out(store, fence, view, made.changes, goal)
+    goal = settled(view.own, identity, target, made, report, clock.wall(), inherited(view, made.handover))
+    return apply.carry_out(store, fence, view, made.changes, goal, made.handover)

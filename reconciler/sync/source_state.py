@@ -10,12 +10,13 @@ from typing import Final
 import msgspec
 
 from reconciler.model.intents import Rollback
-from reconciler.model.task import PastRevision, SourceCounts, SourceState, SyncMark, Trial
+from reconciler.model.task import Contested, PastRevision, SourceCounts, SourceState, SyncMark, Trial
 from reconciler.sync import history
 from reconciler.sync.plan import Plan
 
 MOST_PROBLEMS: Final = 20
 MOST_CHARACTERS: Final = 500
+MOST_CONTESTED: Final = 500
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ class Report(msgspec.Struct, frozen=True):
 
     ``author`` and ``subject`` are those of ``seen``; ``drift`` is what was changed by hand and is left so.
     ``refusal`` is the first problem of ``seen`` itself, not of reaching it. ``trial`` and ``quarantine`` are what the
-    gate has to say.
+    gate has to say. ``contested`` is what ``seen`` declares and others manage, ``asked`` the adoption looked at.
     """
 
     seen: str | None
@@ -56,12 +57,23 @@ class Report(msgspec.Struct, frozen=True):
     refusal: str = ""
     trial: Trial | None = None
     quarantine: Rollback | None = None
+    contested: Sequence[Contested] = ()
+    asked: float = 0.0
 
 
 def settled(
-    old: SourceState | None, identity: Identity, target: Target, plan: Plan, report: Report, now: float
+    old: SourceState | None,
+    identity: Identity,
+    target: Target,
+    plan: Plan,
+    report: Report,
+    now: float,
+    inherited: tuple[PastRevision, ...] = (),
 ) -> SourceState:
-    """The record once all of the plan is written; its chunk is still that of the old one."""
+    """The record once all of the plan is written; its chunk is still that of the old one.
+
+    ``inherited`` is the history of sources whose place this one takes.
+    """
     mark = old.mark if old else SyncMark(settled=True, revision="")
     is_new = old is None or bool(plan.changes) or not mark.settled or mark.revision != target.revision
     return _reported(
@@ -75,7 +87,9 @@ def settled(
             subject=_cut(target.subject),
             retired=dict(plan.retired),
             applied_at=now if is_new or old is None else old.applied_at,
-            history=_past(old, target, plan, report, now, is_new=is_new),
+            history=_past(old, target, plan, report, now, inherited, is_new=is_new),
+            asked=old.asked if old else 0.0,
+            adopted=plan.handover.adoption.since if plan.handover else old.adopted if old else 0.0,
         ),
         report,
         now,
@@ -88,7 +102,9 @@ def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: Sou
         settled=False, revision=old.mark.revision if old else "", to=goal.mark.revision, chunk=chunk, counts=counts
     )
     if old is None:
-        return msgspec.structs.replace(goal, mark=mark, author="", subject="", retired={}, applied_at=0.0, history=())
+        return msgspec.structs.replace(
+            goal, mark=mark, author="", subject="", retired={}, applied_at=0.0, history=(), adopted=0.0
+        )
     return msgspec.structs.replace(
         goal,
         mark=mark,
@@ -97,6 +113,7 @@ def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: Sou
         retired=old.retired,
         applied_at=old.applied_at,
         history=old.history,
+        adopted=old.adopted,
     )
 
 
@@ -109,9 +126,18 @@ def refused(old: SourceState | None, identity: Identity, report: Report, now: fl
 
 
 def _past(
-    old: SourceState | None, target: Target, plan: Plan, report: Report, now: float, *, is_new: bool
+    old: SourceState | None,
+    target: Target,
+    plan: Plan,
+    report: Report,
+    now: float,
+    inherited: tuple[PastRevision, ...],
+    *,
+    is_new: bool,
 ) -> tuple[PastRevision, ...]:
     past = old.history if old else ()
+    if inherited:
+        past = tuple(sorted((*inherited, *past), key=lambda each: each.at))[-history.MOST :]
     if old is not None and old.trial is not None and old.trial.revision == target.revision and report.trial is None:
         past = history.with_detail(past, target.revision, "became healthy")
     if target.instead_of:
@@ -120,7 +146,8 @@ def _past(
 
 
 def _applied(old: SourceState | None, target: Target, plan: Plan, now: float) -> PastRevision:
-    is_repair = old is not None and old.mark.settled and old.mark.revision == target.revision and bool(plan.changes)
+    is_same = old is not None and old.mark.settled and old.mark.revision == target.revision
+    is_repair = is_same and bool(plan.changes) and target.result == "applied"
     return PastRevision(
         revision=target.revision,
         result="repaired" if is_repair else target.result,
@@ -158,6 +185,9 @@ def _reported(state: SourceState, report: Report, now: float) -> SourceState:
         history=past,
         trial=report.trial,
         quarantine=report.quarantine,
+        contested=tuple(report.contested[:MOST_CONTESTED]),
+        contested_count=len(report.contested),
+        asked=report.asked or state.asked,
     )
 
 

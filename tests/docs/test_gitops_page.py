@@ -39,7 +39,7 @@ def test_every_block_is_run_here() -> None:
     assert set(BLOCKS) == {
         *("run sync", "run once", "run apply", "run plan", "run gate", "run snapshot", "run wait"),
         *("run webhook", "run history", "run rollback", "run suspend", "run explain", "run health-gate"),
-        "run signatures",
+        *("run signatures", "run adopt"),
     }
 
 
@@ -137,6 +137,23 @@ def test_history_rollback_and_suspend(program: Program, fleet: GitRepository) ->
     shown = program.run("status")
     assert shown.returncode == 1
     assert "checkout is slow since; the next commit resumes" in shown.stdout
+
+
+def test_handing_over_from_the_old_source_to_the_new_one(program: Program, fleet: GitRepository) -> None:
+    once = [*command_of(BLOCKS["run once"], 0, fleet), "--name"]
+    program.ok(*once, "old")
+    refused = program.run(*once, "fleet")
+    assert refused.returncode == 1
+    assert "reconciler adopt fleet --from old clusters/main" in refused.stderr
+    look, adopt = (command_of(BLOCKS["run adopt"], number, fleet) for number in (0, 1))
+    assert "service web: source old → source fleet" in program.ok(*look)
+    waiting = program.run(*adopt, "--timeout", "0.1")
+    assert waiting.returncode == 1
+    assert "nobody works on source fleet" in waiting.stderr
+    assert "0 created, 3 updated, 0 deleted" in program.ok(*once, "fleet")
+    again = program.run(*adopt)
+    assert again.returncode == 2
+    assert "there is no source old" in again.stderr
 
 
 def test_a_commit_is_on_trial_and_status_says_so(program: Program, fleet: GitRepository) -> None:
