@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from tests.support.git import GitRepository, git_daemon
 from tests.support.ports import port_block
 from tests.support.tcp_proxy import TcpProxy
 
+ROOT = Path(__file__).parents[2]
 LOGIN = "deploy:s3cret"
 
 
@@ -98,6 +100,27 @@ def test_over_http_with_a_login_that_nothing_shows(http_url: str, repository: Gi
         stranger.read()
     assert "wrong" not in str(refused.value)
     stranger.close()
+
+
+def test_over_http_with_a_token_as_the_documentation_says(
+    http_url: str, repository: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = repository.commit({"web.yml": "clusters: []\n"})
+    page = (ROOT / "docs/gitops.md").read_text()
+    (documented,) = re.findall(r"^```ini\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    documented = documented.replace("https://example.org", f"http://{http_url}")
+    in_a_file = documented.replace("/etc/reconciler/git-token", str(tmp_path / "token"))
+    in_the_environment = documented.replace("$(cat /etc/reconciler/git-token)", "$GIT_TOKEN")
+    assert "password=$GIT_TOKEN" in page
+    (tmp_path / "token").write_text("s3cret\n")
+    monkeypatch.setenv("GIT_TOKEN", "s3cret")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    for number, settings in enumerate((in_a_file, in_the_environment)):
+        (tmp_path / "gitconfig").write_text(settings)
+        remote = git_remote(f"http://{http_url}/{repository.path.name}/.git")
+        source = GitSource("fleet", remote, cache=tmp_path / f"cache-{number}")
+        assert source.read().id == first
+        source.close()
 
 
 def test_from_a_git_daemon_also_when_it_was_away(repository: GitRepository, tmp_path: Path) -> None:

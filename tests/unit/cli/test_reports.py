@@ -62,6 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_every_form_says_file_line_column_and_code(folder: Path, output_format: str) -> None:
+    """kubeconform, kube-linter, Compose: no line numbers."""
     done = validate(folder, ".", "--format", output_format)
     assert done.returncode == 1, done.stderr
     for code, line, column in (("RC020", 5, 16), ("RC012", 8, 30), ("RC011", 8, 5)):

@@ -142,6 +142,7 @@ def test_ignored_files_are_not_checked(folder: Path) -> None:
 
 @pytest.mark.parametrize("output_format", ["text", "json"])
 def test_what_could_not_be_checked_is_not_called_valid(tmp_path: Path, output_format: str) -> None:
+    """kubeconform, Flux: nothing was looked at, and all was green."""
     (tmp_path / "good.yml").write_text(GOOD)
     (tmp_path / "empty").mkdir()
     (tmp_path / "ignored").mkdir()
