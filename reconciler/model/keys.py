@@ -21,7 +21,13 @@ HOST_STATES: Final = "state/hosts/"
 STATUSES: Final = "state/status/"
 SOURCES: Final = "state/sync/"
 WAKES: Final = "state/wake/"
+OVERRIDES: Final = "state/overrides/"
 SOURCE_INTENTS: Final = "state/overrides/sources/"
+SERVICE_OVERRIDES: Final = "state/overrides/services/"
+HOST_OVERRIDES: Final = "state/overrides/hosts/"
+CLUSTER_OVERRIDES: Final = "state/overrides/clusters/"
+EVERY: Final = "_"
+"""In the place of a cluster's name: all clusters."""
 PROVENANCE: Final = "state/provenance/"
 
 SCHEDULER_LOCKS: Final = "schedulers/"
@@ -107,6 +113,19 @@ def wake(source_name: str) -> str:
 def source_intent(source_name: str) -> str:
     """What operators said about a source."""
     return SOURCE_INTENTS + source_name
+
+
+def service_override(name: str) -> str:
+    """What operators changed about a service."""
+    return SERVICE_OVERRIDES + name
+
+
+def host_override(name: str) -> str:
+    return HOST_OVERRIDES + name
+
+
+def cluster_override(name: str) -> str:
+    return CLUSTER_OVERRIDES + name
 
 
 def provenance_of_source(source_name: str) -> str:

@@ -4,12 +4,12 @@ They mirror ``schemas/*.json`` field by field (a test proves it in both directio
 older program must not run a definition whose newer fields it does not understand.
 """
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from reconciler.model.durations import POSITIVE_DURATION_PATTERN
+from reconciler.model.durations import POSITIVE_DURATION_PATTERN, parse_duration
 from reconciler.model.names import NAME_PATTERN
 
 # The forms of fields; decoding checks them. Patterns end so that "$" accepts no trailing newline.
@@ -54,6 +54,30 @@ class Cluster(_Object, frozen=True, kw_only=True):
     managed_by: str | None = None
 
 
+class RolloutPolicy(_Object, frozen=True, kw_only=True):
+    """How a service goes from one version to the next; ``docs/scheduling.md`` says what each field does.
+
+    ``parallel`` 0: as many at once as ``min`` and ``max`` allow.
+    """
+
+    parallel: Count = 0
+    order: Literal["start_first", "stop_first"] = "start_first"
+    healthy_after: Duration | None = None
+    deadline: Duration = "10m"
+    on_failure: Literal["halt", "revert"] = "halt"
+    canary: Count = 0
+
+    @property
+    def healthy_after_s(self) -> float:
+        """In seconds; 0 when it is not given."""
+        return parse_duration(self.healthy_after) if self.healthy_after else 0.0
+
+    @property
+    def deadline_s(self) -> float:
+        """In seconds."""
+        return parse_duration(self.deadline)
+
+
 class Service(_Object, frozen=True, kw_only=True):
     """How many tasks of which definition should run. Counts are tasks."""
 
@@ -63,7 +87,13 @@ class Service(_Object, frozen=True, kw_only=True):
     desired: Count
     min: Count | None = None
     max: Count | None = None
+    rollout: RolloutPolicy | None = None
     managed_by: str | None = None
+
+    @property
+    def policy(self) -> RolloutPolicy:
+        """How it goes from one version to the next, with the defaults where nothing is said."""
+        return self.rollout or _DEFAULT_POLICY
 
     @property
     def min_healthy(self) -> int:
@@ -74,6 +104,9 @@ class Service(_Object, frozen=True, kw_only=True):
     def max_issued(self) -> int:
         """The scheduler never issues more tasks than this; ``desired + 1`` unless given."""
         return self.desired + 1 if self.max is None else self.max
+
+
+_DEFAULT_POLICY: Final = RolloutPolicy()
 
 
 class DockerExecutor(_Object, frozen=True, kw_only=True):

@@ -149,16 +149,22 @@ class Decision(_Record, frozen=True, kw_only=True):
 class RolloutPhase(enum.StrEnum):
     """How far a service's change of version has come; what must survive a change of scheduler."""
 
+    CANARY = "canary"
+    """A few tasks of the new version run beside the old ones, and an operator is asked."""
     ROLLING = "rolling"
+    REVERTING = "reverting"
+    """It failed, or was aborted, and goes back."""
     COMPLETED = "completed"
+    REVERTED = "reverted"
     FAILED = "failed"
 
 
 class Rollout(_Record, frozen=True, kw_only=True):
     """``state/rollouts/<cluster>/<service>``: which definition is wanted, which was last known good.
 
-    It changes when the target or the phase does, never while a rollout goes on; ``completed`` and ``failed`` stay until
-    another target is wanted, whatever happens to the tasks later.
+    It changes when the target or the phase does, never while a rollout goes on; ``completed``, ``reverted`` and
+    ``failed`` stay until another target is wanted, whatever happens to the tasks later. ``answered`` is the ``since``
+    of the last verdict of an operator that was carried out.
     """
 
     cluster: str
@@ -171,6 +177,7 @@ class Rollout(_Record, frozen=True, kw_only=True):
     previous_version: int | None = None
     reason: str = ""
     since: float = 0.0
+    answered: float = 0.0
 
 
 class SourceCounts(_Record, frozen=True, kw_only=True):

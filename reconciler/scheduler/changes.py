@@ -21,8 +21,8 @@ class Changes:
     """Counts and groups of a service's tasks after the steps planned so far.
 
     ``dead`` are replaced come what may; of the others ``keepers`` may stay and ``leavers`` must go in the end, each by
-    id, who goes first standing first. ``started``: issued by this plan, to stay; ``carried``: issued by this plan in an
-    old version, to go later.
+    id, who goes first standing first. ``started_of``: issued by this plan, to stay, by digest; ``carried``: issued by
+    this plan in an old version, to go later.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Changes:
         alive = giving_up_order(view, (each for each in members if not each.dead))
         self.keepers = {each.task.id: each for each in alive if each.keeper}
         self.leavers = {each.task.id: each for each in alive if not each.keeper}
-        self.started = 0
+        self.started_of: Counter[str] = Counter()
         self.carried = 0
         self._service = service
         self._numbering = numbering
@@ -58,6 +58,11 @@ class Changes:
     def alive(self) -> int:
         """Tasks that were issued before and are neither dead nor stopped by this plan."""
         return len(self.keepers) + len(self.leavers)
+
+    @property
+    def started(self) -> int:
+        """Tasks that this plan issues, to stay."""
+        return self.started_of.total()
 
     def replace(self, dead: Member, successors: Sequence[tuple[Defined, bool]], why: str) -> bool:
         """Withdraw a dead task and issue another in its place, in one step; False: there is no place.
@@ -77,7 +82,7 @@ class Changes:
             same_version = failed if failed and defined.is_of(failed) else None
             self._step(Withdraw(dead.task, why), self._issue(defined, place, why, same_version))
             self._forget(dead)
-            self._count(to_stay=to_stay)
+            self._count(defined, to_stay=to_stay)
             return True
         self.cannot_place(successors[-1][0], 1)
         return False
@@ -96,7 +101,7 @@ class Changes:
                 self.cannot_place(defined, count - number)
                 return count - number
             self._step(self._issue(defined, place, why))
-            self._count(to_stay=True)
+            self._count(defined, to_stay=True)
         return 0
 
     def exchange(self, leaver: Member, defined: Defined, why: str) -> bool:
@@ -105,7 +110,7 @@ class Changes:
         place = self._places.place(demand, self._next_id(defined))
         if place is not None:
             self._step(Withdraw(leaver.task, why), self._issue(defined, place, why), needs_fresh_health=True)
-            self._count(to_stay=True)
+            self._count(defined, to_stay=True)
         elif self.makes_room((leaver,), defined):
             self._step(Withdraw(leaver.task, why), needs_fresh_health=True)
         else:
@@ -152,9 +157,9 @@ class Changes:
     def _step(self, *actions: Action, needs_fresh_health: bool = False) -> None:
         self.steps.append(Step(service=self._service, actions=actions, needs_fresh_health=needs_fresh_health))
 
-    def _count(self, *, to_stay: bool) -> None:
+    def _count(self, defined: Defined, *, to_stay: bool) -> None:
         self.issued += 1
-        self.started += to_stay
+        self.started_of[defined.digest] += to_stay
         self.carried += not to_stay
 
     def _forget(self, member: Member) -> None:

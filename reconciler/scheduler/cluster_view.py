@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from reconciler.model.manifests import PORT_RANGE, Cluster, Host, Service, TaskDefinition
+from reconciler.model.overrides import Verdict
 from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, Task, TaskStatus
 
 
@@ -46,7 +47,8 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``present``: its agent's session holds its record. ``missing_s``: for how long the observer has seen it missing.
     ``issued`` is held by the records of *all* clusters, ``leaving`` by tasks without a record that its status still
-    lists. ``drain_settled`` is False while the source of its ``config/hosts`` object is being applied.
+    lists. ``drain_settled`` is False while the source of its ``config/hosts`` object is being applied; ``overdue``: an
+    operator wanted it to be empty by now.
     """
 
     name: str
@@ -55,6 +57,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     present: bool = False
     missing_s: float = 0.0
     drain_settled: bool = True
+    overdue: bool = False
     issued: Use = Use()
     leaving: Use = Use()
 
@@ -87,7 +90,12 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     ``hold`` says why nothing at all may be concluded, ``applying`` names the sources that are in the middle of a
     revision, ``held`` says by service why it must not be changed voluntarily. ``failed_s``: for how long the observer
     has seen a task (by id) failed. ``issued_ids`` and ``leaving_ids`` are of all clusters: ids with a record, and ids
-    that only a host's status still lists.
+    that only a host's status still lists. ``healthy_s``: for how long a task has been healthy, where its service counts
+    it only after a while; ``stalled_s``: for how long a service's rollout has come no further.
+
+    What operators say: ``verdicts`` on rollouts; ``restarted``: tasks issued up to this ``seq`` are to be replaced;
+    ``scaled_by``: who set another ``desired`` than the manifest's; ``overrides_end_s``: when any of it changes by
+    itself.
     """
 
     name: str
@@ -106,6 +114,12 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     applying: tuple[str, ...] = ()
     held: Mapping[str, str] = {}
     failed_s: Mapping[str, float] = {}
+    healthy_s: Mapping[str, float] = {}
+    stalled_s: Mapping[str, float] = {}
+    verdicts: Mapping[str, Verdict] = {}
+    restarted: Mapping[str, int] = {}
+    scaled_by: Mapping[str, str] = {}
+    overrides_end_s: float | None = None
     reschedule_after_s: float = 30.0
 
     def status_of(self, task: Task) -> TaskStatus | None:

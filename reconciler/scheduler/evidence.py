@@ -37,7 +37,14 @@ def unreadable_for(cluster: str, unreadable: Mapping[str, str]) -> str | None:
     """Why something that a plan for this cluster would rest on could not be read."""
     exact = {keys.cluster(cluster), keys.cluster_head(cluster), keys.PLACEMENT}
     # a prefix of ids is never trusted to act, only to hold back: whose record this is can't be read
-    prefixes = (f"{keys.TASKS_BY_ID}{cluster}-", keys.rollouts_of_cluster(cluster), keys.SOURCES)
+    prefixes = (
+        f"{keys.TASKS_BY_ID}{cluster}-",
+        keys.rollouts_of_cluster(cluster),
+        keys.SOURCES,
+        keys.SERVICE_OVERRIDES,
+        keys.HOST_OVERRIDES,
+        keys.CLUSTER_OVERRIDES,
+    )
     broken = [key for key in unreadable if key in exact or key.startswith(prefixes)]
     return unreadable[min(broken)] if broken else None
 

@@ -14,11 +14,11 @@ import msgspec
 from reconciler.errors import StoreNotOurs, StoreUnreachable
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
+from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
 from reconciler.model.task import (
     ClusterHead,
     HostState,
     HostStatus,
-    Phase,
     PlacementSeq,
     Rollout,
     SourceState,
@@ -26,8 +26,9 @@ from reconciler.model.task import (
 )
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.overrides import Overrides
 from reconciler.scheduler.snapshot import Reading, Snapshot, scene, view_of
-from reconciler.scheduler.stopwatch import Stopwatch
+from reconciler.scheduler.timing import Timing
 from reconciler.store import sentinel
 from reconciler.store.interface import Entry, Store
 
@@ -52,8 +53,7 @@ class Observer:
 
     def begin_anew(self) -> None:
         """Forget for how long anything has been as it is (rule 6: after a failover)."""
-        self._missing: Stopwatch[str] = Stopwatch()
-        self._failed: Stopwatch[tuple[str, int]] = Stopwatch()
+        self._timing = Timing()
 
     def read(self) -> Reading:
         """One reading of everything.
@@ -76,6 +76,7 @@ class Observer:
         tasks = store.list(keys.TASKS_BY_ID).entries
         config = store.list(keys.CONFIG).entries
         hosts = store.list(keys.HOST_STATES).entries
+        overrides = store.list(keys.OVERRIDES).entries
         statuses = store.list(keys.STATUSES).entries
         indexes = {entry.key: entry.index for entry in marks}
         if indexes != {entry.key: entry.index for entry in store.list(keys.SOURCES).entries}:
@@ -104,36 +105,22 @@ class Observer:
             heads={each.cluster: each for each in read.all(heads, keys.CLUSTER_HEADS, ClusterHead)},
             rollouts={(each.cluster, each.service): each for each in read.all(rollouts, keys.ROLLOUTS, Rollout)},
             sources={each.source: each for each in read.all(marks, keys.SOURCES, SourceState)},
+            overrides=Overrides(
+                services={each.service: each for each in read.all(overrides, keys.SERVICE_OVERRIDES, ServiceOverride)},
+                hosts={each.host: each for each in read.all(overrides, keys.HOST_OVERRIDES, HostOverride)},
+                clusters={each.cluster: each for each in read.all(overrides, keys.CLUSTER_OVERRIDES, ClusterOverride)},
+                now=self._clock.wall(),
+            ),
             unreadable=read.end(),
             sentinel=doubt,
             reschedule_after_s=self._reschedule_after_s,
         )
-        written = (*heads, *rollouts, *tasks, *([placement] if placement else []))
+        written = (*overrides, *heads, *rollouts, *tasks, *([placement] if placement else []))
         return Reading(
-            scene=scene(self._timed(snapshot)),
+            scene=scene(self._timing.read(snapshot, self._clock.monotonic())),
             placement_seq=placed.seq,
             indexes={entry.key: entry.index for entry in written},
             marks=indexes,
-        )
-
-    def _timed(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot, with how long hosts have been missing and tasks failed."""
-        now = self._clock.monotonic()
-        occupied = {task.host for task in snapshot.tasks}
-        missing = self._missing.read((snapshot.host_states.keys() | occupied) - snapshot.present, now)
-        failed = self._failed.read(
-            (
-                (task.id, task.issue)
-                for task in snapshot.tasks
-                if (host := snapshot.statuses.get(task.host))
-                and (status := host.tasks.get(task.id))
-                and status.issue == task.issue
-                and status.phase in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
-            ),
-            now,
-        )
-        return msgspec.structs.replace(
-            snapshot, missing_s=missing, failed_s={task_id: seconds for (task_id, _), seconds in failed.items()}
         )
 
 

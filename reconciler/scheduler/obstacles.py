@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from reconciler.model.task import RolloutPhase
 from reconciler.scheduler.changes import Changes
 from reconciler.scheduler.replicas import Bounds, Member, Standing
 from reconciler.scheduler.rollout import Course
@@ -15,28 +16,51 @@ def notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocke
 
 def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: str | None) -> Iterator[Note]:
     left = (*changes.keepers.values(), *changes.leavers.values())
-    if course.failed:
-        version = course.target.definition.version
-        text = f"version {version} failed: {course.record.reason}; it is tried again when its content changes"
-        yield Note(service=service, reason=text)
-        if course.start is None:
-            text = "the version before it is not in the store any more, so nothing new starts"
-            yield Note(service=service, reason=text)
+    yield from _of_the_rollout(service, course, changes)
     missing = [each.task.host for each in left if each.standing is Standing.MISSING]
     if missing:
         text = f"{len(missing)} of its tasks are on missing hosts ({', '.join(sorted(set(missing)))})"
         yield Note(service=service, reason=f"{text}: nothing is known of them")
     for each in left:
-        if each.wait_s > 0:
+        if each.wait_s > 0 and each.standing is Standing.FAILED:
             text = f"{each.task.id} failed on {each.task.host} ({each.reason}); another starts in {each.wait_s:.0f} s"
             yield Note(service=service, reason=text)
     if changes.leavers and not changes.steps:
         yield _waits_for(service, changes, bounds, blocker)
 
 
+def _of_the_rollout(service: str, course: Course, changes: Changes) -> Iterator[Note]:
+    """What an operator should know of it, and can do."""
+    version, record = course.target.definition.version, course.record
+    again = "it is tried again when its content changes, or on `reconciler promote`"
+    match record.phase:
+        case RolloutPhase.CANARY:
+            canaries = [each for each in changes.keepers.values() if course.target.is_of(each.task)]
+            if canaries and not changes.steps and all(each.healthy for each in canaries):
+                text = (
+                    f"its canaries of version {version} ({len(canaries)}) are healthy: `reconciler promote {service}`"
+                )
+                yield Note(service=service, reason=f"{text} goes on, `reconciler abort {service}` goes back")
+        case RolloutPhase.REVERTING:
+            yield Note(service=service, reason=f"goes back to version {record.previous_version}: {record.reason}")
+        case RolloutPhase.REVERTED:
+            text = f"version {version} was taken back ({record.reason}); version {record.previous_version} runs instead"
+            yield Note(service=service, reason=f"{text}; {again}")
+        case RolloutPhase.FAILED if course.is_first:
+            yield Note(service=service, reason=f"version {version} failed: {record.reason}; it is tried on")
+        case RolloutPhase.FAILED:
+            yield Note(service=service, reason=f"version {version} failed: {record.reason}; {again}")
+    if course.given_up and course.before is None:
+        yield Note(service=service, reason="the version before it is not in the store any more, so nothing new starts")
+
+
+def _waits_to_retry(member: Member) -> bool:
+    return member.standing is Standing.FAILED and member.wait_s > 0
+
+
 def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: str | None) -> Note:
     """Why tasks that must go are still there."""
-    sick = [each for each in changes.keepers.values() if not each.healthy and not each.wait_s]
+    sick = [each for each in changes.keepers.values() if not each.healthy and not _waits_to_retry(each)]
     if blocker is None and sick:
         return _waits_until_healthy(service, sick[-1])
     if blocker is not None:
@@ -55,5 +79,5 @@ def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: str | No
 
 def _waits_until_healthy(service: str, member: Member) -> Note:
     text = f"waits until {member.task.id} on {member.task.host} is healthy: {member.reason}"
-    is_young = member.standing in (Standing.STARTING, Standing.UNKNOWN)
+    is_young = member.standing in (Standing.STARTING, Standing.UNKNOWN, Standing.SETTLING)
     return Note(service=service, reason=text, is_ordinary=is_young)

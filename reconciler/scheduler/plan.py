@@ -28,8 +28,7 @@ def plan(view: ClusterView, now: float, *, explains: bool = False) -> Plan:
     numbering = Numbering(view)
     parts = [_service(view, name, found, placer, numbering, now) for name in _most_urgent_first(view, found)]
     waits = [part.look_again_s for part in parts if part.look_again_s is not None]
-    if found.next_s is not None:
-        waits.append(found.next_s)
+    waits += [each for each in (found.next_s, view.overrides_end_s) if each is not None]
     steps = tuple(step for part in parts for step in part.steps)
     if not steps and _is_gone(view):
         steps = (Step(service="", actions=(RemoveHead(),)),)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from reconciler.model.durations import format_duration
 from reconciler.model.manifests import Service
 from reconciler.model.task import Health, Phase, Task
 from reconciler.scheduler.cluster_view import ClusterView
@@ -33,10 +34,12 @@ class Standing(enum.IntEnum):
     """It runs; nobody knows whether it is healthy."""
     MISSING = 5
     """Its host is missing, perhaps only for a moment."""
-    HEALTHY = 6
+    SETTLING = 6
+    """It is healthy, but not yet for as long as ``healthy_after`` wants."""
+    HEALTHY = 7
 
 
-PERHAPS_HEALTHY = frozenset({Standing.UNKNOWN, Standing.MISSING, Standing.HEALTHY})
+PERHAPS_HEALTHY = frozenset({Standing.UNKNOWN, Standing.MISSING, Standing.SETTLING, Standing.HEALTHY})
 """Stopping one of these may take away a healthy task."""
 
 
@@ -54,11 +57,16 @@ class Bounds(msgspec.Struct, frozen=True):
     def of(cls, service: Service) -> "Bounds":
         """What the service says, made consistent (another program may have stored min above desired)."""
         desired = min(service.desired, service.max_issued)
-        return cls(min(service.min_healthy, desired), desired, service.max_issued)
+        floor = min(service.min_healthy, desired)
+        stops_first = service.policy.order == "stop_first" and floor < desired
+        return cls(floor, desired, desired if stops_first else service.max_issued)
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of the service. ``wait_s``: in how many seconds a failed one is replaced; 0: now."""
+    """A task of the service. ``wait_s``: in how many seconds a failed one is replaced, or a young one counts; 0: now.
+
+    ``restarts``: an operator wants another in its place. ``overdue``: it should have left its host by now.
+    """
 
     task: Task
     standing: Standing
@@ -66,6 +74,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool
     reason: str = ""
     wait_s: float = 0.0
+    restarts: bool = False
+    overdue: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -75,12 +85,12 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def dead(self) -> bool:
         """To be replaced now, come what may."""
-        return self.standing is Standing.LOST or (self.standing is Standing.FAILED and self.wait_s <= 0)
+        return self.standing is Standing.LOST or self.overdue or (self.standing is Standing.FAILED and self.wait_s <= 0)
 
     @property
     def keeper(self) -> bool:
         """The wanted version, where it may stay."""
-        return self.current and not self.draining
+        return self.current and not self.draining and not self.restarts
 
 
 def members(
@@ -88,20 +98,28 @@ def members(
 ) -> tuple[Member, ...]:
     """All issued tasks of a service; ``accepts`` says which are what is wanted now."""
     answer = []
+    declared = view.services.get(service)
+    settles_s = declared.policy.healthy_after_s if declared else 0.0
+    restarted = view.restarted.get(service, 0)
     for task in view.tasks.get(service, ()):
         host = view.hosts[task.host]
         standing, reason = _standing(view, task, present=host.present, lost=task.host in outage.lost)
         wait_s = 0.0
         if standing is Standing.FAILED:
             wait_s = max(0.0, retry_delay_s(task.retries) - view.failed_s.get(task.id, 0.0))
+        elif standing is Standing.HEALTHY and (wait_s := settles_s - view.healthy_s.get(task.id, 0.0)) > 0:
+            standing, reason = Standing.SETTLING, f"it has to stay healthy for {format_duration(settles_s)}"
+        draining = host.config.draining and host.drain_settled
         answer.append(
             Member(
                 task=task,
                 standing=standing,
                 current=accepts(task, standing),
-                draining=host.config.draining and host.drain_settled,
+                draining=draining,
                 reason=reason,
-                wait_s=wait_s,
+                wait_s=max(0.0, wait_s),
+                restarts=task.issue <= restarted,
+                overdue=draining and host.overdue,
             )
         )
     return tuple(answer)
@@ -139,7 +157,8 @@ def giving_up_order(view: ClusterView, each: Iterable[Member]) -> list[Member]:
     """
 
     def rank(member: Member) -> tuple[int, bool, bool, int, str]:
-        return member.standing, member.current, not member.draining, -member.task.instance, member.task.id
+        may_stay = member.current and not member.restarts
+        return member.standing, may_stay, not member.draining, -member.task.instance, member.task.id
 
     ranked = sorted(each, key=rank)
     crowd = Counter(member.task.host for member in ranked)

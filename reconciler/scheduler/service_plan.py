@@ -17,15 +17,17 @@ import msgspec
 
 from reconciler.model.manifests import Service
 from reconciler.model.task import RolloutPhase
-from reconciler.scheduler import obstacles, rollout, stop_first
+from reconciler.scheduler import canary, obstacles, rollout, stop_first
 from reconciler.scheduler.changes import Changes
 from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.filters import Demand
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Bounds, Member, Standing, members
 from reconciler.scheduler.rollout import Course
 from reconciler.scheduler.steps import DropRollout, Note, Pending, SaveRollout, Step
+from reconciler.scheduler.timing import GOES_ON
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,15 +48,19 @@ def plan_service(
     group = members(view, service.name, outage, course.accepts)
     bounds = Bounds.of(service)
     if bounds.desired == 0:
-        return stop_all(view, service.name, group, "none are desired", placer, numbering)
-    if reason := rollout.failure(course, group):
-        course = rollout.settle(view, course, RolloutPhase.FAILED, reason, now)
-        group = members(view, service.name, outage, course.accepts)
+        by = view.scaled_by.get(service.name)
+        return stop_all(view, service.name, group, f"stopped {by}" if by else "none are desired", placer, numbering)
+    demand = Demand.of(target.definition)
+    course = rollout.judge(view, course, service, group, lambda: placer.why_nowhere(demand), now)
+    group = members(view, service.name, outage, course.accepts)
+    canaries = min(service.policy.canary, bounds.desired) if course.phase is RolloutPhase.CANARY else 0
+    if canaries:
+        group = canary.make_way(view, group, course, bounds.desired - canaries)
     changes = Changes(view, service.name, group, placer, numbering, now)
-    blocker = _Moves(view, changes, bounds, course).all()
+    blocker = _Moves(view, changes, bounds, course, service.policy.parallel, canaries).all()
     changes.close()
-    if course.record.phase is RolloutPhase.ROLLING and _converged(changes, bounds):
-        course = rollout.settle(view, course, RolloutPhase.COMPLETED, "", now)
+    if _converged(changes, bounds):
+        course = rollout.settled(view, course, now)
     steps = changes.steps
     if course.record != view.rollouts.get(service.name):
         save = SaveRollout(course.record)
@@ -64,7 +70,7 @@ def plan_service(
         steps=tuple(steps),
         pending=tuple(changes.pending),
         notes=obstacles.notes(service.name, course, changes, bounds, blocker),
-        look_again_s=_next_retry((*changes.keepers.values(), *changes.leavers.values())),
+        look_again_s=_next_look(view, course, service, (*changes.keepers.values(), *changes.leavers.values())),
     )
 
 
@@ -97,7 +103,9 @@ def hold_service(
     view: ClusterView, service: str, reason: str, outage: Outage, placer: Placer, numbering: Numbering, now: float
 ) -> ServicePlan:
     """Change nothing voluntarily: only dead tasks are replaced, one for one, by what their records say."""
-    group = members(view, service, outage, lambda *_: True)
+    group = tuple(
+        msgspec.structs.replace(each, overdue=False) for each in members(view, service, outage, lambda *_: True)
+    )
     changes = Changes(view, service, group, placer, numbering, now)
     notes = [Note(service=service, reason=f"on hold: {reason}")]
     for dead in list(changes.dead.values()):
@@ -116,29 +124,41 @@ def hold_service(
 
 
 class _Moves:
-    """The six rules, one after the other, on one service."""
+    """The six rules, one after the other, on one service.
 
-    def __init__(self, view: ClusterView, changes: Changes, bounds: Bounds, course: Course) -> None:
+    ``parallel``: how many tasks are exchanged at once (0: as ``bounds`` allow). ``canaries``: how many tasks of the
+    target there are to be, while an operator has not yet said whether there may be more (0: it does not apply).
+    """
+
+    def __init__(
+        self, view: ClusterView, changes: Changes, bounds: Bounds, course: Course, parallel: int, canaries: int
+    ) -> None:
         self._view = view
         self._changes = changes
         self._bounds = bounds
         self._course = course
+        self._parallel = parallel
+        self._canaries = canaries
 
     def all(self) -> str | None:
         """Plan all moves that are legal now; returns what the next ones wait for, if that is known."""
         blocker = None
         self._replace_dead()
-        if self._course.start is not None:
-            unplaced, blocked = self._start(self._course.start)
-            unplaced, blocked = self._exchange(self._course.start, unplaced, blocked)
-            self._stop_leavers()
-            blocker = stop_first.stop_first(
-                self._changes, self._bounds.floor, self._course.start, unplaced, 0 if self._surges else blocked
+        short = [(defined, *self._start(defined, missing)) for defined, missing in self._missing()]
+        short = [(defined, *self._exchange(defined, unplaced, blocked)) for defined, unplaced, blocked in short]
+        self._stop_leavers()
+        for defined, unplaced, blocked in short:
+            blocker = blocker or stop_first.stop_first(
+                self._changes, self._least, defined, unplaced, 0 if self._surges else blocked
             )
-        else:
-            self._stop_leavers()
         self._stop_surplus()
         return blocker
+
+    @property
+    def _least(self) -> int:
+        """Down to how many healthy tasks old ones may stop before new ones start."""
+        floor, desired = self._bounds.floor, self._bounds.desired
+        return max(floor, desired - self._parallel) if self._parallel else floor
 
     @property
     def _surges(self) -> bool:
@@ -147,6 +167,24 @@ class _Moves:
     def _wanted(self) -> int:
         changes = self._changes
         return self._bounds.desired - len(changes.keepers) - changes.started
+
+    def _missing(self) -> list[tuple[Defined, int]]:
+        """What should start, of which definition; the dead ones that found no place need none beside them."""
+        changes, course = self._changes, self._course
+        missing = max(0, self._wanted() - len(changes.dead))
+        if not self._canaries:
+            return [(course.start, missing)] if course.start else []
+        running = sum(course.target.is_of(keeper.task) for keeper in changes.keepers.values())
+        canaries = min(missing, max(0, self._canaries - running - changes.started_of[course.target.digest]))
+        return [(course.target, canaries), *([(course.start, missing - canaries)] if course.start else [])]
+
+    def _allowed(self, missing: int) -> int:
+        """How many of them ``parallel`` lets start, while others have to go for them."""
+        changes = self._changes
+        if not self._parallel or not changes.leavers:
+            return missing
+        on_the_way = changes.started + sum(not keeper.healthy for keeper in changes.keepers.values())
+        return min(missing, max(0, self._parallel - on_the_way))
 
     def _replace_dead(self) -> None:
         changes = self._changes
@@ -171,10 +209,10 @@ class _Moves:
             return [(own, False), *successors]
         return successors
 
-    def _start(self, defined: Defined) -> tuple[int, int]:
+    def _start(self, defined: Defined, missing: int) -> tuple[int, int]:
         """Start what is missing; returns how many found no place, and how many ``max`` keeps out."""
         changes = self._changes
-        missing = max(0, self._wanted() - len(changes.dead))
+        missing = self._allowed(missing)
         room = max(0, self._bounds.ceiling - changes.issued)
         count = min(missing, room)
         return changes.start(defined, count, self._why_start(defined)), missing - count
@@ -215,9 +253,12 @@ class _Moves:
 
     def _why_start(self, defined: Defined) -> str:
         changes, record, version = self._changes, self._course.record, defined.definition.version
-        if record.phase is RolloutPhase.ROLLING and record.previous_version is not None:
-            before = record.previous_version
-            return f"version {before} to {version}" if before != version else f"new content of version {version}"
+        if self._course.target == defined and record.phase in rollout.GOES_FORWARD and not self._course.is_first:
+            if record.previous_version == version:
+                return f"new content of version {version}"
+            return f"{'canary, ' if self._canaries else ''}version {record.previous_version} to {version}"
+        if record.phase is RolloutPhase.REVERTING:
+            return f"back to version {version}"
         if not changes.issued:
             return "first placement"
         draining = [each.task.host for each in changes.leavers.values() if each.draining]
@@ -225,9 +266,13 @@ class _Moves:
 
     def _why_leave(self, leaver: Member) -> str:
         version, task = self._course.target.definition.version, leaver.task
-        if leaver.current:
+        if leaver.draining and leaver.current:
             return f"host {task.host} is draining"
-        if self._course.failed:
+        if leaver.current:
+            return "it is restarted"
+        if self._course.phase is RolloutPhase.REVERTING:
+            return f"back to version {self._course.record.previous_version}"
+        if self._course.given_up:
             return f"version {task.task_version} failed"
         return f"version {version} replaces it" if task.task_version != version else "new content replaces it"
 
@@ -235,12 +280,23 @@ class _Moves:
 def _why_dead(dead: Member) -> str:
     if dead.standing is Standing.LOST:
         return f"host {dead.task.host} is lost"
+    if dead.standing is not Standing.FAILED:
+        return f"host {dead.task.host} should be drained by now"
     return f"failed on {dead.task.host}: {dead.reason}"
 
 
 def _converged(changes: Changes, bounds: Bounds) -> bool:
     nothing_to_do = not changes.steps and not changes.pending
     return nothing_to_do and changes.issued == len(changes.keepers) == changes.healthy == bounds.desired
+
+
+def _next_look(view: ClusterView, course: Course, service: Service, left: Sequence[Member]) -> float | None:
+    """When something is due though nothing changes: a retry, a task that counts from then on, a deadline."""
+    waits = [each for each in (_next_retry(left),) if each is not None]
+    stalled_s = view.stalled_s.get(service.name)
+    if stalled_s is not None and course.phase in GOES_ON and course.record == view.rollouts.get(service.name):
+        waits.append(max(0.0, service.policy.deadline_s - stalled_s))
+    return min(waits, default=None)
 
 
 def _next_retry(group: Sequence[Member]) -> float | None:

@@ -13,13 +13,15 @@ from reconciler.model.manifests import Cluster, Host, Service
 from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, SourceState, Task
 from reconciler.scheduler import evidence
 from reconciler.scheduler.cluster_view import ClusterView, Defined, HostView, Use
+from reconciler.scheduler.overrides import Overrides, describe, overdue
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of the whole store.
 
     ``unreadable`` holds by key why a value could not be decoded; ``sentinel`` why the store may not be trusted.
-    ``missing_s`` and ``failed_s`` come from the observer's own clock, by host and by task id.
+    ``missing_s``, ``failed_s`` and ``healthy_s`` come from the observer's own clock, by host and by task id; so does
+    ``stalled_s``, by cluster and service: since when a rollout has come no further.
     """
 
     clusters: Mapping[str, Cluster] = {}
@@ -37,6 +39,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sentinel: str | None = None
     missing_s: Mapping[str, float] = {}
     failed_s: Mapping[str, float] = {}
+    healthy_s: Mapping[str, float] = {}
+    stalled_s: Mapping[tuple[str, str], float] = {}
+    overrides: Overrides = Overrides()
     reschedule_after_s: float = 30.0
 
 
@@ -78,16 +83,19 @@ def scene(snapshot: Snapshot) -> Scene:
         if (left := {task_id: task for task_id, task in status.tasks.items() if (host, task_id) not in records})
     }
     applying = evidence.applying(snapshot.sources)
+    late = overdue(snapshot.overrides, snapshot.host_configs)
     hosts = {}
     for name in snapshot.host_states.keys() | snapshot.host_configs.keys() | issued.keys() | leaving.keys():
         config = snapshot.host_configs.get(name, Host(name=name))
+        drained = snapshot.overrides.drained(config)
         hosts[name] = HostView(
             name=name,
             state=snapshot.host_states.get(name),
-            config=config,
+            config=msgspec.structs.replace(config, draining=drained.draining) if drained else config,
             present=name in snapshot.present,
             missing_s=snapshot.missing_s.get(name, 0.0),
-            drain_settled=config.managed_by not in applying,
+            drain_settled=drained is not None or config.managed_by not in applying,
+            overdue=name in late,
             issued=_use((task.id, task.port, *_promised(snapshot, task)) for task in issued[name]),
             leaving=_use(
                 (each, task.port, task.memory, task.cpu_units) for each, task in leaving.get(name, {}).items()
@@ -149,9 +157,11 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
         scheduler = declared.scheduler if declared else head.scheduler if head else "default"
     tasks = everything.tasks.get(name, {})
     wanted = declared.services if declared else ()
-    services = {each: snapshot.services[each] for each in wanted if each in snapshot.services}
+    overrides = snapshot.overrides
+    services = {each: overrides.service(snapshot.services[each]) for each in wanted if each in snapshot.services}
     rollouts = everything.rollouts.get(name, {})
     applying = evidence.applying(snapshot.sources)
+    paused = overrides.paused(name)
     held = {}
     for service in sorted({*wanted, *tasks, *rollouts}):
         reason = evidence.held(
@@ -161,6 +171,8 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
             applying,
             snapshot.unreadable.get(keys.service(service)),
         )
+        if paused is not None:
+            reason = f"paused {describe(paused)}"
         if reason:
             held[service] = reason
     return ClusterView(
@@ -180,6 +192,12 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
         applying=applying,
         held=held,
         failed_s=snapshot.failed_s,
+        healthy_s=snapshot.healthy_s,
+        stalled_s={service: seconds for (cluster, service), seconds in snapshot.stalled_s.items() if cluster == name},
+        verdicts={each: found.verdict for each, found in overrides.services.items() if found.verdict},
+        restarted={each: issued for each in services if (issued := overrides.restarted_at(each, name))},
+        scaled_by={each: describe(said) for each in services if (said := overrides.scaled(snapshot.services[each]))},
+        overrides_end_s=overrides.next_end_s(),
         reschedule_after_s=snapshot.reschedule_after_s,
     )
 

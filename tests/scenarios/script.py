@@ -11,12 +11,25 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from reconciler.model import codec
 from reconciler.model.manifests import Cluster, Host, Service
+from reconciler.model.overrides import (
+    ClusterOverride,
+    Drained,
+    HostOverride,
+    Paused,
+    Restarted,
+    Scaled,
+    ServiceOverride,
+    Verdict,
+)
 from reconciler.model.task import Health, Phase, SourceCounts, SourceState, SyncMark
 from reconciler.scheduler.steps import Action, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
 from tests.support.scheduler_world import World, definition, replace, state
 
 MOST_ROUNDS = 30
+SOON_S = 301.0
+"""What is due later is not printed: the deadline that every rollout has would stand in every plan."""
 
 
 class Block(msgspec.Struct):
@@ -106,6 +119,11 @@ class Script:
             known = self.world.services.get(name) or Service(name=name, task_name=name, task_version=1, desired=1)
             self.world.services[name] = replace(known, **fields)
 
+    def rollout(self, words: list[str], fields: dict[str, Any]) -> None:
+        for name in words:
+            known = self.world.services[name]
+            self.world.services[name] = replace(known, rollout=replace(known.policy, **fields) if fields else None)
+
     def cluster(self, words: list[str], fields: dict[str, Any]) -> None:
         name, *services = words
         self.world.clusters[name] = Cluster(name=name, services=tuple(services), **fields)
@@ -142,6 +160,48 @@ class Script:
     def failover(self, _: list[str], __: dict[str, Any]) -> None:
         self.world.failover()
 
+    def override(self, words: list[str], fields: dict[str, Any]) -> None:
+        """What operators say; by anna, now."""
+        world, (verb, *names) = self.world, words
+        until = world.now + fields.pop("for_s") if "for_s" in fields else 0.0
+        said = {"by": "anna", "since": world.now, "until": until}
+        for name in names:
+            match verb:
+                case "scale" | "stop":
+                    desired = fields.get("desired", 0)
+                    scaled = Scaled(desired=desired, declared=world.services[name].desired, **said)
+                    self._of_service(name, scaled=scaled)
+                case "start":
+                    self._of_service(name, scaled=None)
+                case "restart":
+                    issued = {cluster: head.seq for cluster, head in world.heads.items()}
+                    self._of_service(name, restarted=Restarted(issued=issued, **said))
+                case "promote" | "abort":
+                    service = world.services[name]
+                    defined = world.definitions[service.task_name, service.task_version]
+                    verdict = Verdict(
+                        promote=verb == "promote",
+                        target_version=defined.version,
+                        target_digest=codec.digest(defined),
+                        **said,
+                    )
+                    self._of_service(name, verdict=verdict)
+                case "pause":
+                    world.cluster_overrides[name] = ClusterOverride(cluster=name, paused=Paused(**said))
+                case "unpause":
+                    del world.cluster_overrides[name]
+                case "drain" | "undrain":
+                    declared = world.host_configs.get(name, Host(name=name)).draining
+                    deadline = world.now + fields["deadline_s"] if "deadline_s" in fields else 0.0
+                    drained = Drained(draining=verb == "drain", declared=declared, deadline=deadline, **said)
+                    world.host_overrides[name] = HostOverride(host=name, drained=drained)
+                case _:
+                    raise ValueError(f"no such override: {verb}")
+
+    def _of_service(self, name: str, **fields: Any) -> None:
+        known = self.world.service_overrides.get(name, ServiceOverride(service=name))
+        self.world.service_overrides[name] = replace(known, **fields)
+
     def agents(self, words: list[str], _: dict[str, Any]) -> None:
         assert words[0] in ("run", "stop"), words
         if words[0] == "stop":
@@ -171,11 +231,16 @@ class Script:
     def converge(self, _: list[str], __: dict[str, Any]) -> list[str]:
         """Plans and agents in turn until nothing moves any more."""
         lines: list[str] = []
+        before: list[str] = []
         for number in range(1, MOST_ROUNDS):
+            moves = any(self.world.plan(cluster).steps for cluster in {*self.world.clusters, *self.world.heads})
             printed = self.plan([], {})
+            if not moves and printed == before:
+                return lines
             lines += [f"{number}. {line}" for line in printed]
             if printed == ["nothing"]:
                 return lines
+            before = printed
             self.world.run_agents()
         return [*lines, "it does not end"]
 
@@ -184,6 +249,8 @@ class Script:
         "host_config": host_config,
         "definition": definition,
         "service": service,
+        "rollout": rollout,
+        "override": override,
         "cluster": cluster,
         "source": source,
         "remove host_config": lambda self, words, _: self.remove("host_configs", words[0]),
@@ -201,6 +268,7 @@ class Script:
         "unhealthy": lambda self, words, _: self.status(Phase.RUNNING, Health.CRITICAL, words),
         "unknown": lambda self, words, _: self.status(Phase.RUNNING, Health.UNKNOWN, words),
         "starting": lambda self, words, _: self.status(Phase.STARTING, Health.UNKNOWN, words),
+        "complete": lambda self, words, _: self.status(Phase.COMPLETE, Health.UNKNOWN, words),
         "failed": lambda self, words, _: self.status(Phase.FAILED, Health.UNKNOWN, words),
         "rejected": lambda self, words, _: self.status(Phase.REJECTED, Health.UNKNOWN, words),
         "sentinel": sentinel,
@@ -233,7 +301,7 @@ def show(planned: Plan) -> list[str]:
     lines += [f"pending: {each.count} of {each.service} version {each.task_version}: {each.reason}"
               for each in planned.pending]  # fmt: skip
     lines += [f"note: {each.service}: {each.reason}" for each in planned.notes]
-    if planned.look_again_s is not None:
+    if planned.look_again_s is not None and planned.look_again_s < SOON_S:
         lines.append(f"look again in {planned.look_again_s:.0f} s")
     return lines or ["nothing"]
 

@@ -20,6 +20,7 @@ from reconciler.model.manifests import (
     Service,
     TaskDefinition,
 )
+from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
 from reconciler.model.task import (
     ClusterHead,
     Health,
@@ -32,10 +33,11 @@ from reconciler.model.task import (
     TaskStatus,
 )
 from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.overrides import Overrides
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Snapshot, scene, view_of
 from reconciler.scheduler.steps import DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
-from reconciler.scheduler.stopwatch import Stopwatch
+from reconciler.scheduler.timing import Timing
 
 replace = msgspec.structs.replace
 
@@ -70,25 +72,20 @@ class World:
         self.heads: dict[str, ClusterHead] = {}
         self.rollouts: dict[tuple[str, str], Rollout] = {}
         self.sources: dict[str, SourceState] = {}
+        self.service_overrides: dict[str, ServiceOverride] = {}
+        self.host_overrides: dict[str, HostOverride] = {}
+        self.cluster_overrides: dict[str, ClusterOverride] = {}
         self.unreadable: dict[str, str] = {}
         self.sentinel: str | None = None
         self.failover()
 
     def failover(self) -> None:
         """Another scheduler takes over: it knows only what is stored."""
-        self._missing: Stopwatch[str] = Stopwatch()
-        self._failed: Stopwatch[tuple[str, int]] = Stopwatch()
+        self._timing = Timing()
 
     def snapshot(self) -> Snapshot:
         """A reading of all of it, now."""
-        occupied = {task.host for task in self.tasks.values()}
-        missing = (self.host_states.keys() | occupied) - self.present
-        failed = [
-            (task.id, task.issue)
-            for task in self.tasks.values()
-            if (status := self.status(task)) and status.phase in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
-        ]
-        return Snapshot(
+        snapshot = Snapshot(
             clusters=dict(self.clusters),
             services=dict(self.services),
             definitions={key: Defined(each, codec.digest(each)) for key, each in self.definitions.items()},
@@ -102,9 +99,14 @@ class World:
             sources=dict(self.sources),
             unreadable=dict(self.unreadable),
             sentinel=self.sentinel,
-            missing_s=self._missing.read(missing, self.now),
-            failed_s={task_id: seconds for (task_id, _), seconds in self._failed.read(failed, self.now).items()},
+            overrides=Overrides(
+                services=dict(self.service_overrides),
+                hosts=dict(self.host_overrides),
+                clusters=dict(self.cluster_overrides),
+                now=self.now,
+            ),
         )
+        return self._timing.read(snapshot, self.now)
 
     def view(self, cluster: str, scheduler: str = "default") -> ClusterView:
         """One cluster in a reading."""

@@ -126,6 +126,8 @@ def normal(schema: Any, root: dict[str, Any]) -> Any:
     kinds = schema.get("type", "string")
     found: dict[str, Any] = {"type": {kinds} if isinstance(kinds, str) else set(kinds)}
     found |= {name: schema[name] for name in CONSTRAINTS if name in schema}
+    if "enum" in found:
+        found["enum"] = set(found["enum"])
     items = schema.get("items")
     if not items and "prefixItems" in schema:
         assert all(one == schema["prefixItems"][0] for one in schema["prefixItems"])
@@ -318,6 +320,8 @@ def of_type(type_: inspect.Type) -> st.SearchStrategy[Any]:
             return st.from_regex(pattern, fullmatch=True).filter(lambda text: most is None or len(text) <= most)
         case inspect.StrType(min_length=few):
             return st.text(st.characters(codec="utf-8"), min_size=few or 0, max_size=20)
+        case inspect.LiteralType(values=choices):
+            return st.sampled_from(choices)
         case inspect.VarTupleType(item_type=item, min_length=few):
             return st.lists(of_type(item), min_size=few or 0, max_size=3).map(tuple)
         case inspect.TupleType(item_types=items):

@@ -7,8 +7,19 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from reconciler.model.manifests import Cluster, Host, Service
-from reconciler.model.task import Health, Phase, RolloutPhase, SourceState, SyncMark, Task
+from reconciler.model import codec
+from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service
+from reconciler.model.overrides import (
+    ClusterOverride,
+    Drained,
+    HostOverride,
+    Paused,
+    Restarted,
+    Scaled,
+    ServiceOverride,
+    Verdict,
+)
+from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, SourceState, SyncMark, Task
 from reconciler.scheduler.chunks import operations_of, split
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import scene, view_of
@@ -20,12 +31,38 @@ SERVICES = ("api", "db", "web")
 VERSIONS = (1, 2, 3)
 CLUSTER = "main"
 MOST_ROUNDS = 120
+GOES_ON = {
+    RolloutPhase.CANARY: {
+        RolloutPhase.ROLLING,
+        RolloutPhase.COMPLETED,
+        RolloutPhase.REVERTING,
+        RolloutPhase.REVERTED,
+        RolloutPhase.FAILED,
+    },
+    RolloutPhase.ROLLING: {
+        RolloutPhase.COMPLETED,
+        RolloutPhase.REVERTING,
+        RolloutPhase.REVERTED,
+        RolloutPhase.FAILED,
+    },
+    RolloutPhase.REVERTING: {RolloutPhase.REVERTED, RolloutPhase.FAILED},
+}
+"""How a rollout may go on by itself. So a revert is never reverted, and what has ended has ended."""
 
 definitions = st.builds(
     lambda memory, cpu_units, port: {"memory": memory, "cpu_units": cpu_units, **port},
     st.sampled_from([0, 100, 250, 500]),
     st.sampled_from([0, 100]),
     st.sampled_from([{}, {"provide_port": True}, {"port": 80}, {"port": 81}]),
+)
+policies = st.builds(
+    RolloutPolicy,
+    parallel=st.integers(0, 2),
+    order=st.sampled_from(["start_first", "stop_first"]),
+    healthy_after=st.sampled_from([None, "10s", "2m"]),
+    deadline=st.sampled_from(["5m", "10m"]),
+    on_failure=st.sampled_from(["halt", "revert"]),
+    canary=st.integers(0, 2),
 )
 counts = st.integers(min_value=0, max_value=4)
 tasks = st.integers(min_value=0, max_value=1000)
@@ -90,6 +127,48 @@ class Fleet(RuleBasedStateMachine):
         self.world.sources["fleet"] = source(settled=settled)
         web = self.world.services["web"]
         self.world.services["web"] = replace(web, managed_by="fleet" if owned else None)
+
+    @rule(name=st.sampled_from(SERVICES), policy=policies)
+    def change_policy(self, name: str, policy: RolloutPolicy) -> None:
+        self.world.services[name] = replace(self.world.services[name], rollout=policy)
+
+    # what operators do
+
+    def said(self, until: float = 0.0) -> dict[str, Any]:
+        self.world.now += 0.001  # no two commands at one time
+        return {"by": "anna", "since": self.world.now, "until": self.world.now + until if until else 0.0}
+
+    def override(self, name: str, **fields: Any) -> None:
+        known = self.world.service_overrides.get(name, ServiceOverride(service=name))
+        self.world.service_overrides[name] = replace(known, **fields)
+
+    @rule(name=st.sampled_from(SERVICES), desired=st.integers(0, 5), until=st.sampled_from([0, 60]))
+    def scale_by_hand(self, name: str, desired: int, until: int) -> None:
+        declared = self.world.services[name].desired
+        self.override(name, scaled=Scaled(desired=desired, declared=declared, **self.said(until)))
+
+    @rule(name=st.sampled_from(SERVICES))
+    def restart(self, name: str) -> None:
+        issued = {cluster: head.seq for cluster, head in self.world.heads.items()}
+        self.override(name, restarted=Restarted(issued=issued, **self.said()))
+
+    @rule(name=st.sampled_from(SERVICES), promote=st.booleans())
+    def decide(self, name: str, promote: bool) -> None:
+        service = self.world.services[name]
+        target = self.world.definitions[name, service.task_version]
+        verdict = {"target_version": target.version, "target_digest": codec.digest(target)}
+        self.override(name, verdict=Verdict(promote=promote, **verdict, **self.said()))
+
+    @rule(is_paused=st.booleans())
+    def pause(self, is_paused: bool) -> None:
+        pause = Paused(**self.said()) if is_paused else None
+        self.world.cluster_overrides[CLUSTER] = ClusterOverride(cluster=CLUSTER, paused=pause)
+
+    @rule(host=st.sampled_from(HOSTS), draining=st.booleans(), until=st.sampled_from([0, 60]))
+    def drain_by_hand(self, host: str, draining: bool, until: int) -> None:
+        declared = self.world.host_configs.get(host, Host(name=host)).draining
+        drained = Drained(draining=draining, declared=declared, **self.said(until))
+        self.world.host_overrides[host] = HostOverride(host=host, drained=drained)
 
     # what happens to hosts and tasks
 
@@ -159,12 +238,19 @@ class Fleet(RuleBasedStateMachine):
         before, listed = dict(world.tasks), {each for host in world.statuses.values() for each in host}
         was_healthy = Counter(task.service for task in before.values() if world.is_healthy(task))
         was_issued = Counter(task.service for task in before.values())
+        went = dict(world.rollouts)
+        overrides = world.snapshot().overrides
+        is_paused = overrides.paused(CLUSTER) is not None
         assert all(0 < sum(map(operations_of, step.actions)) <= 5 for step in steps)
         world.carry_out(CLUSTER, steps) if steps else None
         for name, service in world.services.items():
-            floor, desired, ceiling = bounds(service)
+            floor, desired, ceiling = bounds(overrides.service(service))
             healthy = sum(world.is_healthy(task) for task in world.tasks.values() if task.service == name)
             issued = sum(task.service == name for task in world.tasks.values())
+            if is_paused:
+                assert (healthy, issued) == (was_healthy[name], was_issued[name]), f"{name} was changed while paused"
+                continue
+            self.check_rollout(name, went.get((CLUSTER, name)), world.rollouts.get((CLUSTER, name)), before)
             is_removed = name not in world.clusters[CLUSTER].services
             if is_removed or desired == 0:
                 assert issued <= was_issued[name]
@@ -177,6 +263,21 @@ class Fleet(RuleBasedStateMachine):
         for task in [each for each in world.tasks.values() if each.id not in before]:
             assert task.id not in listed, f"{task.id} still is in a host's status"
             self.check_place(task, replaced)
+
+    def check_rollout(self, name: str, old: Rollout | None, new: Rollout | None, before: dict[str, Task]) -> None:
+        """It goes on as it may; canaries are no more than asked for."""
+        if new is None:
+            return
+        same = old is not None and (old.target_digest, old.answered) == (new.target_digest, new.answered)
+        if old is not None and same and old.phase is not new.phase:
+            is_late_success = old.phase is RolloutPhase.FAILED and new.phase is RolloutPhase.COMPLETED
+            assert new.phase in GOES_ON.get(old.phase, set()) or (is_late_success and old.previous_version is None)
+        if new.phase is RolloutPhase.CANARY:
+            canaries = [each for each in self.world.tasks.values() if each.digest == new.target_digest]
+            fresh = [each for each in canaries if each.service == name and each.id not in before]
+            others = [each for each in canaries if each.service == name and each.id in before]
+            asked = self.world.services[name].policy.canary
+            assert not fresh or len(fresh) + len(others) <= asked, f"{name} has {len(canaries)} canaries, not {asked}"
 
     def replaced(self, steps: tuple[Step, ...]) -> dict[str, Task]:
         """By new task, the one whose place it took in the same step."""
@@ -191,7 +292,9 @@ class Fleet(RuleBasedStateMachine):
     def check_place(self, task: Task, replaced: dict[str, Task]) -> None:
         world, host = self.world, task.host
         assert host in world.present, f"{task.id} went to {host}, which is missing"
-        assert not world.host_configs.get(host, Host(name=host)).draining, f"{task.id} went to {host}, which drains"
+        config = world.host_configs.get(host, Host(name=host))
+        drained = world.snapshot().overrides.drained(config)
+        assert not (drained or config).draining, f"{task.id} went to {host}, which drains"
         records = [each for each in world.tasks.values() if each.host == host]
         left = [status for each, status in world.statuses.get(host, {}).items() if each not in world.tasks]
         # a task that failed has ended, so its place may be taken by the one that replaces it
@@ -216,7 +319,7 @@ class Fleet(RuleBasedStateMachine):
     def converge(self) -> None:
         world = self.world
         world.present = set(world.host_states)
-        world.host_configs = {}
+        world.host_configs, world.host_overrides, world.cluster_overrides = {}, {}, {}
         world.sources["fleet"] = source(settled=True)
         for _ in range(MOST_ROUNDS):
             world.run_agents()
@@ -228,6 +331,9 @@ class Fleet(RuleBasedStateMachine):
             self.commit(planned.steps)
         assert not planned.steps, "it does not converge"
         assert not self.plan().steps, "nothing changed, and yet there is something to do"
+        world.now += 1000  # past every override's end
+        self.finish()
+        planned = self.plan()
         explained = {each.service for each in (*planned.pending, *planned.notes)}
         for name, service in world.services.items():
             mine = [task for task in world.tasks.values() if task.service == name]
@@ -235,10 +341,24 @@ class Fleet(RuleBasedStateMachine):
                 assert not mine
                 continue
             target = scene(world.snapshot()).snapshot.definitions[name, service.task_version]
+            service = world.snapshot().overrides.service(service)
             is_done = len(mine) == bounds(service)[1] and all(target.is_of(task) for task in mine)
             assert is_done or name in explained, f"{name} is not as it should be, and nobody says why"
-            if is_done and service.desired:
-                assert world.rollouts[CLUSTER, name].phase is not RolloutPhase.ROLLING
+            if service.desired and service.max_issued:
+                phase = world.rollouts[CLUSTER, name].phase
+                assert phase not in (RolloutPhase.ROLLING, RolloutPhase.REVERTING), f"{name} never ends: {phase}"
+
+    def finish(self) -> None:
+        """Whatever does not come further fails within its deadline, and what follows from that is done as well."""
+        for _ in range(MOST_ROUNDS):
+            self.world.snapshot()
+            self.world.now += 700
+            planned = self.plan()
+            if not planned.steps:
+                return
+            self.commit(planned.steps)
+            self.world.run_agents()
+        raise AssertionError("it does not end")
 
 
 def source(*, settled: bool) -> SourceState:

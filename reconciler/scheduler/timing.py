@@ -1,0 +1,100 @@
+"""What only time decides: for how long hosts have been missing, tasks failed or healthy, rollouts without progress.
+
+Kept by the observer between readings, on its own monotonic clock (rule 16); another scheduler begins anew, which only
+ever makes it wait longer (rule 6). Nothing of it is stored, so that nothing is written while a rollout goes on.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from reconciler.model.task import Phase, Rollout, RolloutPhase, Task, TaskStatus
+from reconciler.scheduler.snapshot import Snapshot
+from reconciler.scheduler.stopwatch import Stopwatch
+
+GOES_ON = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPhase.REVERTING})
+_ENDED = (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
+
+_RolloutKey = tuple[str, str, int, str, RolloutPhase, float]
+
+
+class Timing:
+    """All the watches of one observer."""
+
+    def __init__(self) -> None:
+        self._missing: Stopwatch[str] = Stopwatch()
+        self._failed: Stopwatch[tuple[str, int]] = Stopwatch()
+        self._healthy: Stopwatch[tuple[str, int]] = Stopwatch()
+        self._stalled: Stopwatch[tuple[_RolloutKey, int]] = Stopwatch()
+        self._most: dict[_RolloutKey, int] = {}
+
+    def read(self, snapshot: Snapshot, now: float) -> Snapshot:
+        """The snapshot with all times in it; ``now`` is monotonic."""
+        missing = (snapshot.host_states.keys() | {task.host for task in snapshot.tasks}) - snapshot.present
+        timed = {name for name, service in snapshot.services.items() if service.policy.healthy_after}
+        failed, healthy = [], []
+        for task in snapshot.tasks:
+            status = _status(snapshot, task)
+            if status is None:
+                continue
+            if status.phase in _ENDED:
+                failed.append((task.id, task.issue))
+            elif task.service in timed and status.healthy and task.host in snapshot.present:
+                healthy.append((task.id, task.issue))
+        return msgspec.structs.replace(
+            snapshot,
+            missing_s=self._missing.read(missing, now),
+            failed_s={task_id: seconds for (task_id, _), seconds in self._failed.read(failed, now).items()},
+            healthy_s={task_id: seconds for (task_id, _), seconds in self._healthy.read(healthy, now).items()},
+            stalled_s=self._rollouts(dict(_progress(snapshot)), now),
+        )
+
+    def _rollouts(self, progress: Mapping[_RolloutKey, int], now: float) -> dict[tuple[str, str], float]:
+        """Seconds since each rollout came further than ever before: a task that flaps is no progress."""
+        self._most = {key: max(count, self._most.get(key, 0)) for key, count in progress.items()}
+        return {key[:2]: seconds for (key, _), seconds in self._stalled.read(self._most.items(), now).items()}
+
+
+def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
+    """The rollouts that should be going on, and how many healthy tasks each has where it goes to."""
+    going = {pair: rollout for pair, rollout in snapshot.rollouts.items() if rollout.phase in GOES_ON}
+    if not going:
+        return
+    tasks: dict[tuple[str, str], list[Task]] = {pair: [] for pair in going}
+    for task in snapshot.tasks:
+        if (task.cluster, task.service) in tasks:
+            tasks[task.cluster, task.service].append(task)
+    for (cluster, name), rollout in going.items():
+        declared = snapshot.services.get(name)
+        if declared is None or snapshot.overrides.paused(cluster) or not _is_settled(snapshot, declared.managed_by):
+            continue
+        mine = tasks[cluster, name]
+        if any(task.host not in snapshot.present for task in mine):
+            continue  # nobody knows how those are, so nobody is to blame
+        healthy = sum(_goes_to(rollout, task) and _is_healthy(snapshot, task) for task in mine)
+        wanted = min(declared.policy.canary, snapshot.overrides.service(declared).desired)
+        if rollout.phase is RolloutPhase.CANARY and healthy >= wanted:
+            continue  # it waits for an operator
+        yield (cluster, name, rollout.target_version, rollout.target_digest, rollout.phase, rollout.since), healthy
+
+
+def _goes_to(rollout: Rollout, task: Task) -> bool:
+    if rollout.phase is RolloutPhase.REVERTING:
+        return (task.task_name, task.task_version) == (rollout.previous_task, rollout.previous_version)
+    return task.digest == rollout.target_digest
+
+
+def _is_settled(snapshot: Snapshot, source: str | None) -> bool:
+    found = snapshot.sources.get(source) if source else None
+    return found is None or found.mark.settled
+
+
+def _is_healthy(snapshot: Snapshot, task: Task) -> bool:
+    status = _status(snapshot, task)
+    return status is not None and status.healthy
+
+
+def _status(snapshot: Snapshot, task: Task) -> TaskStatus | None:
+    host = snapshot.statuses.get(task.host)
+    status = host.tasks.get(task.id) if host else None
+    return status if status is not None and status.issue == task.issue else None
