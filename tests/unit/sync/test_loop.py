@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 
 from reconciler.errors import RevisionRefused, SourceError, StoreError
 from reconciler.manifests.source import Revision
@@ -131,7 +132,7 @@ class TestWhenItLooks:
         daemon = start(source, watched, poll_s=0.01)
         wait_until(lambda: applied(store) == "r1", what="the first revision")
         reads = source.reads
-        wait_until(lambda: source.reads > reads + 10, what="its own writes no longer wake it")
+        wait_until(lambda: source.reads > reads0, what="its own writes no longer wake it")
         commits, parsed, listed, reads = len(watched.commits), daemon.parsed_files, len(watched.listed), source.reads
         wait_until(lambda: source.reads > reads + 30, what="thirty more polls")
         assert (len(watched.commits), daemon.parsed_files, len(watched.listed)) == (commits, parsed, listed)
@@ -172,6 +173,25 @@ class TestWhatGoesWrong:
         start(broken)
         start(ListedSource("fleet", R1))
         wait_until(lambda: applied(store) == "r1", what="the one that works")
+
+    def test_a_source_that_is_stuck_shows_by_the_age_of_its_last_compare(self, start: Start) -> None:
+        """Argo CD, Flux, Fleet: slow, starved or silently stuck."""
+
+        def compared_at() -> float | None:
+            return REGISTRY.get_sample_value(
+                "reconciler_sync_last_compare_timestamp_seconds", {"source": "stuck-source"}
+            )
+
+        source = ListedSource("stuck-source", R1)
+        daemon = start(source, poll_s=0.05)
+        wait_until(compared_at, what="the first compare")
+        source.failure = SourceError("example.org is down")
+        wait_until(lambda: daemon.loops[0].last_error, what="the loop to say so")
+        last, reads = compared_at(), source.reads
+        wait_until(lambda: source.reads > reads, what="it to be tried again")
+        assert compared_at() == last
+        source.failure = None
+        wait_until(lambda: (compared_at() or 0) > (last or 0), what="the next compare")
 
     def test_a_store_that_goes_away_and_comes_back(self, space: MemorySpace, store: Store, start: Start) -> None:
         source = ListedSource("fleet", R1)
