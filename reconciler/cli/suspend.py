@@ -40,12 +40,21 @@ def suspend(source: str, reason: str, until: str | None, by: str, store_url: str
 
 @click.command()
 @click.argument("source")
+@click.option(
+    "--discard",
+    is_flag=True,
+    help="Delete all that operators said about SOURCE (rollback, approval and adoption too), also what can't be read.",
+)
 @store_option
-def resume(source: str, store_url: str | None) -> None:
+def resume(source: str, discard: bool, store_url: str | None) -> None:
     """End the suspension of SOURCE; if it is not suspended, end its rollback, or try again what is quarantined."""
     from reconciler import wiring
     from reconciler.operations import source_intents
 
     with wiring.open_store(store_url) as store:
+        if discard:
+            had = source_intents.discard(store, source)
+            click.echo(f"{source}: " + ("what operators said is discarded" if had else "operators said nothing"))
+            return
         done = source_intents.resume(store, source, time.time())
     click.echo(f"{source} {done}")

@@ -14,7 +14,7 @@ from reconciler.model.codec import decode, encode
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
 from reconciler.model.task import SourceState
 from reconciler.runtime.ids import new_id
-from reconciler.store.interface import Committed, Put, PutIf, Store
+from reconciler.store.interface import Committed, DeleteIf, Put, PutIf, Store
 from reconciler.sync import observe
 from reconciler.sync.gate import in_force
 
@@ -57,6 +57,23 @@ def resume(store: Store, source: str, now: float) -> str:
 
     change_intent(store, source, change)
     return done
+
+
+def discard(store: Store, source: str) -> bool:
+    """Delete all that operators said about a source, readable or not; whether there was something.
+
+    Raises:
+        StoreError: somebody else goes on writing it.
+    """
+    key = keys.source_intent(source)
+    for _ in range(ATTEMPTS):
+        entry = store.get(key)
+        if entry is None:
+            return False
+        if isinstance(store.commit([DeleteIf(key, entry.index)]), Committed):
+            _wake(store, source)
+            return True
+    raise StoreError(f"somebody else goes on writing {key}")
 
 
 def roll_back(store: Store, source: str, revision: str, *, by: str, reason: str, now: float) -> Rollback:
@@ -146,11 +163,15 @@ def change_intent(store: Store, source: str, change: Callable[[SourceIntent], So
     key = keys.source_intent(source)
     for _ in range(ATTEMPTS):
         entry = store.get(key)
-        before = decode(entry.value, SourceIntent, key) if entry else SourceIntent(source=source)
+        before = observe.intent_in(entry, source) if entry else SourceIntent(source=source)
         value = encode(change(before))
         if entry is not None and entry.value == value:
             return
         if isinstance(store.commit([PutIf(key, value, entry.index if entry else 0)]), Committed):
-            store.commit([Put(keys.wake(source), msgspec.json.encode({"id": new_id()}))])
+            _wake(store, source)
             return
     raise StoreError(f"somebody else goes on writing {key}")
+
+
+def _wake(store: Store, source: str) -> None:
+    store.commit([Put(keys.wake(source), msgspec.json.encode({"id": new_id()}))])

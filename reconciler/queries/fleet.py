@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from reconciler.model import keys
-from reconciler.model.codec import decode
+from reconciler.model.codec import Undecodable, decode
 from reconciler.model.intents import SourceIntent
 from reconciler.model.task import Task, TaskStatus
 from reconciler.scheduler.observe import Observer
@@ -24,13 +24,15 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of a store, and by cluster what its scheduler would do now.
 
     ``schedulers`` says by cluster what the holder of its lock wrote there; None when nobody holds it. ``intents``
-    is what operators said about sources, ``now`` the wall time of the reading.
+    is what operators said about sources, ``unreadable_intents`` why that of some can't be read, by source; ``now`` is
+    the wall time of the reading.
     """
 
     scene: Scene
     plans: Mapping[str, Plan]
     schedulers: Mapping[str, str | None]
     intents: Mapping[str, SourceIntent] = {}
+    unreadable_intents: Mapping[str, str] = {}
     now: float = 0.0
 
     @property
@@ -53,6 +55,7 @@ def read(store: Store, now: float) -> Fleet:
     locks = {entry.key.removeprefix(keys.SCHEDULER_LOCKS): entry for entry in store.list(keys.SCHEDULER_LOCKS).entries}
     scene = Observer(store).read().scene
     names = clusters_of(scene.snapshot.clusters, scene.snapshot.heads, OUR_SCHEDULER)
+    intents, unreadable = _intents(store)
     return Fleet(
         scene=scene,
         plans={name: plan(view_of(scene, name, OUR_SCHEDULER), now) for name in names},
@@ -60,9 +63,19 @@ def read(store: Store, now: float) -> Fleet:
             name: locks[name].value.decode(errors="replace") if name in locks and locks[name].holder else None
             for name in {*scene.snapshot.clusters, *names}
         },
-        intents={
-            entry.key.removeprefix(keys.SOURCE_INTENTS): decode(entry.value, SourceIntent, entry.key)
-            for entry in store.list(keys.SOURCE_INTENTS).entries
-        },
+        intents=intents,
+        unreadable_intents=unreadable,
         now=now,
     )
+
+
+def _intents(store: Store) -> tuple[dict[str, SourceIntent], dict[str, str]]:
+    """What operators said, by source; and why that can't be read, where it can't."""
+    intents, unreadable = {}, {}
+    for entry in store.list(keys.SOURCE_INTENTS).entries:
+        name = entry.key.removeprefix(keys.SOURCE_INTENTS)
+        try:
+            intents[name] = decode(entry.value, SourceIntent, entry.key)
+        except Undecodable as error:
+            unreadable[name] = str(error)
+    return intents, unreadable

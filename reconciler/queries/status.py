@@ -161,7 +161,9 @@ def _source(fleet: Fleet, state: SourceState) -> SourceRow:
         location=state.location,
         revision=state.mark.revision,
         seen=state.seen,
-        ok=state.mark.settled and not (state.problem_count or state.drift or suspended or rollback or is_sick),
+        ok=state.mark.settled
+        and state.source not in fleet.unreadable_intents
+        and not (state.problem_count or state.drift or suspended or rollback or is_sick),
         objects=state.mark.counts.total,
         problems=state.problems,
         applied_at=state.applied_at,
@@ -176,6 +178,10 @@ def _source(fleet: Fleet, state: SourceState) -> SourceRow:
 def _warnings(fleet: Fleet) -> tuple[str, ...]:
     snapshot = fleet.snapshot
     warnings = [f"{key}: {why}" for key, why in sorted(snapshot.unreadable.items())]
+    warnings += [
+        f"{why}; nothing is written for {name} until it is mended, or `reconciler resume {name} --discard` deletes it"
+        for name, why in sorted(fleet.unreadable_intents.items())
+    ]
     if fleet.scene.doubt:
         warnings.append(f"nothing is changed: {fleet.scene.doubt}")
     if snapshot.clusters and not snapshot.present:

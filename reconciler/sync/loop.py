@@ -17,6 +17,7 @@ import msgspec
 from reconciler.errors import ReconcilerError, SourceError, StoreError, StoreUnreachable
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
+from reconciler.model.codec import Undecodable
 from reconciler.model.events import Event, Level
 from reconciler.model.intents import Suspension
 from reconciler.runtime.clock import Clock, SystemClock
@@ -28,6 +29,7 @@ from reconciler.store.interface import Held, Put, PutIf, Store
 from reconciler.sync import observe
 from reconciler.sync.brake import DeletionLimit
 from reconciler.sync.gate import LOOK_S, Gate
+from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
 
 POLL_S: Final = 30.0
@@ -106,6 +108,7 @@ class SyncDaemon:
         self._read_at = 0.0
         self._concluded: tuple[str, str, bytes] | None = None
         self._suspended: Suspension | None = None
+        self._unread = ""
         self._looked_at = 0.0
         self._look_at = 0.0
         """When the services of what is on trial are looked at next: wakes come more often."""
@@ -151,7 +154,12 @@ class SyncDaemon:
         fence = self._hold()
         if fence is None:
             return None
-        intent, said = observe.intent_of(self._store, self._source.name)
+        try:
+            intent, said = observe.intent_of(self._store, self._source.name)
+        except Undecodable as error:
+            self._stand_still(fence, error)
+            raise
+        self._unread = ""
         suspension = intent.suspension(self._clock.wall()) if intent else None
         if suspension is not None:
             return self._hold_still(suspension)
@@ -168,6 +176,7 @@ class SyncDaemon:
             self._concluded = None  # until the pass has come to its end
             outcome = self._sync.run(fence, self._revision, failure, is_confirmed=self._reads > 1, intent=intent)
             if not outcome.is_in_doubt:
+                self._measure(outcome)
                 self._concluded, self._looked_at = conclusion, now
             else:
                 self._read_at = min(self._read_at, self._clock.monotonic() + min(self._poll_s, LOOK_AGAIN_S))
@@ -187,6 +196,12 @@ class SyncDaemon:
             return self._sync.trials.look(), None
         except ReconcilerError as error:
             return False, error
+
+    def _measure(self, outcome: Outcome) -> None:
+        made, target = outcome.decision.plan, outcome.decision.target
+        if made is not None and target is not None:
+            self._compares.applied(target.revision, made.after.total)
+        self._compares.refused(len(outcome.problems))
 
     def _hold(self) -> Held | None:
         """The fence if this process holds the source's lock, or could take it; None: another one works."""
@@ -221,6 +236,14 @@ class SyncDaemon:
         self._sync.trials.forget()
         self._concluded, self._read_at = None, 0.0
         return max(0.0, suspension.until - self._clock.wall()) if suspension.until else None
+
+    def _stand_still(self, fence: Held, error: Undecodable) -> None:
+        """Record once why nothing is written, since what operators said can't be read."""
+        self._concluded = None
+        self._sync.trials.forget()
+        if self._unread != error.message:
+            self._sync.stand_still(fence, error.message)
+            self._unread = error.message
 
     def _stand_by(self, holder: str) -> None:
         self._compares.forget()

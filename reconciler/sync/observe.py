@@ -66,9 +66,23 @@ def intent_of(store: Store, source: str) -> tuple[SourceIntent | None, bytes]:
     Raises:
         Undecodable: nobody can say what they said; nothing is done then.
     """
-    key = keys.source_intent(source)
-    entry = store.get(key)
-    return (decode(entry.value, SourceIntent, key), entry.value) if entry else (None, b"")
+    entry = store.get(keys.source_intent(source))
+    return (intent_in(entry, source), entry.value) if entry else (None, b"")
+
+
+def intent_in(entry: Entry, source: str) -> SourceIntent:
+    """What operators said about a source, as it is stored.
+
+    Raises:
+        Undecodable: nobody can say what they said; says what to do.
+    """
+    try:
+        return decode(entry.value, SourceIntent, entry.key)
+    except Undecodable as error:
+        raise Undecodable(
+            f"{error}; nothing is written for source {source}, since nobody can say what operators want",
+            hint=f"Mend it; or delete it with `reconciler resume {source} --discard`, and say again what it said.",
+        ) from error
 
 
 def confirm_missing(store: Store, missing: Iterable[str]) -> None:

@@ -128,3 +128,8 @@ def trial_event(source: str, before: Trial | None, now: Trial | None, applied: s
     elif before is not None and now is None and applied == before.revision:
         message = f"revision {short(applied)} has made its services healthy"
     return Event(loop=f"sync {source}", subject=source, message=message, level=level) if message else None
+
+
+def with_problems(report: Report, *problems: str) -> Report:
+    """The report with more to say."""
+    return msgspec.structs.replace(report, problems=(*report.problems, *problems))

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from reconciler.errors import SourceError, UntrustedRevision, UsageError
+from reconciler.errors import SourceError, UsageError
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.events import Event, Level
@@ -21,11 +21,19 @@ from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View
 from reconciler.sync.gate import Gate, Pair
 from reconciler.sync.late import is_due, late_plan
-from reconciler.sync.outcome import Decision, Outcome, described, events_of, short, trial_event
+from reconciler.sync.outcome import (
+    Decision,
+    Outcome,
+    described,
+    events_of,
+    short,
+    trial_event,
+    with_problems,
+)
 from reconciler.sync.plan import Goal, Plan, Wanted, plan
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord
 from reconciler.sync.reconcile import reconcile
-from reconciler.sync.revisions import Revisions
+from reconciler.sync.revisions import Revisions, report_of
 from reconciler.sync.source_state import Identity, Report, Target
 from reconciler.sync.trials import Trials
 
@@ -124,6 +132,16 @@ class SourceSync:
         self._record_provenance(fence, outcome.decision)
         return outcome
 
+    def stand_still(self, fence: Held, why: str) -> None:
+        """Write nothing but the reason for that: what is applied stays."""
+        identity = Identity(self._source.name, self._source.kind, self._source.location)
+
+        def decide(view: View) -> Decision:
+            self._store_id = view.store_id
+            return self._stuck(view, Report(None, [why]))
+
+        reconcile(self._store, fence, identity, decide, store_id=self._store_id, clock=self._clock)
+
     def _decide(
         self,
         view: View,
@@ -136,7 +154,7 @@ class SourceSync:
         """What to go back to, if operators or the gate say so about the newest revision; else that one."""
         own = view.own
         newest = revision.id if revision else own.seen if own else ""
-        base = _report(revision, failure, own)
+        base = report_of(revision, failure, own)
         self._adoption = intent.adoption_after(own.adopted if own else 0.0) if intent else None
         if self._adoption is not None and unready(view, self._adoption) is None:
             base = msgspec.structs.replace(base, asked=self._adoption.since)
@@ -172,7 +190,7 @@ class SourceSync:
                         what = f"the history was rewritten: {short(_applied_id(view.own))} is no longer part of it"
                         target = msgspec.structs.replace(target, detail=what)
                     return self._decision(view, target, made, base)
-        report = _with_problems(base, *problems)
+        report = with_problems(base, *problems)
         if problems:
             report = msgspec.structs.replace(report, refusal=problems[0])
         if back is not None:
@@ -188,7 +206,7 @@ class SourceSync:
     def _quarantine(self, view: View, quarantine: Rollback, report: Report, bad: str) -> Decision:
         """What is applied in the place of a revision that made services sick."""
         why = f"revision {short(bad)} is quarantined, since its services did not become healthy: {quarantine.reason}"
-        report = _with_problems(msgspec.structs.replace(report, quarantine=quarantine), why)
+        report = with_problems(msgspec.structs.replace(report, quarantine=quarantine), why)
         return self._roll_back(view, quarantine, report, by="by the gate", instead_of=bad)
 
     def _roll_back(self, view: View, rollback: Rollback, report: Report, *, by: str, instead_of: str = "") -> Decision:
@@ -196,12 +214,12 @@ class SourceSync:
         earlier = self._revisions.at(rollback.revision)
         if earlier is None:
             why = f"{rollback.by} rolled back to revision {short(rollback.revision)}, which can't be had here"
-            return self._stuck(view, _with_problems(report, why))
+            return self._stuck(view, with_problems(report, why))
         # what a quarantined revision created may go, however much that is
         made = self._plan(view, rollback.revision, earlier.wanted, self._adoption, is_limited=not instead_of)
         if made.problems:
             report = msgspec.structs.replace(report, contested=made.contested)
-            return self._stuck(view, _with_problems(report, *made.problems))
+            return self._stuck(view, with_problems(report, *made.problems))
         reason = f"{by}: {rollback.reason}" if rollback.reason else by
         back = msgspec.structs.replace(earlier.target, result="rolled back", detail=reason, instead_of=instead_of)
         return self._decision(view, back, made, report)
@@ -328,20 +346,3 @@ def _applied_id(own: SourceState | None) -> str:
     if own is None:
         return ""
     return own.mark.revision if own.mark.settled else own.mark.to or ""
-
-
-def _report(revision: Revision | None, failure: SourceError | None, own: SourceState | None) -> Report:
-    """What there is to say before anything is decided."""
-    problems = [] if failure is None else [failure.message]
-    quarantine = own.quarantine if own else None
-    if isinstance(failure, UntrustedRevision):
-        return Report(
-            failure.revision, problems, failure.author, failure.subject, refusal=failure.message, quarantine=quarantine
-        )
-    if revision is None:
-        return Report(None, problems, quarantine=quarantine)
-    return Report(revision.id, problems, revision.author, revision.subject, quarantine=quarantine)
-
-
-def _with_problems(report: Report, *problems: str) -> Report:
-    return msgspec.structs.replace(report, problems=(*report.problems, *problems))

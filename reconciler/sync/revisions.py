@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from reconciler.errors import SourceError, UntrustedRevision
 from reconciler.manifests.load import Loaded, ParseCache, load
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.source import Revision, Source
+from reconciler.model.task import SourceState
 from reconciler.sync.plan import Wanted, wanted_of
-from reconciler.sync.source_state import Target
+from reconciler.sync.source_state import Report, Target
 
 
 class Readable(msgspec.Struct, frozen=True):
@@ -81,3 +83,16 @@ class Revisions:
 def target_of(revision: Revision) -> Target:
     """The revision as something to apply."""
     return Target(revision.id, revision.author, revision.subject)
+
+
+def report_of(revision: Revision | None, failure: SourceError | None, own: SourceState | None) -> Report:
+    """What there is to say before anything is decided."""
+    problems = [] if failure is None else [failure.message]
+    quarantine = own.quarantine if own else None
+    if isinstance(failure, UntrustedRevision):
+        return Report(
+            failure.revision, problems, failure.author, failure.subject, refusal=failure.message, quarantine=quarantine
+        )
+    if revision is None:
+        return Report(None, problems, quarantine=quarantine)
+    return Report(revision.id, problems, revision.author, revision.subject, quarantine=quarantine)

@@ -1,4 +1,4 @@
-# Whoever runs `reconciler apply`, `suspend`, `resume`, `rollback`, `scale`, `drain`, `hosts forget`, `store init` by hand.
+# Whoever runs `reconciler apply`, `suspend`, `resume`, `rollback`, `adopt`, `scale`, `drain`, `hosts forget`, `store init` by hand.
 key_prefix "config/"           { policy = "write" }
 key_prefix "state/"            { policy = "list" }
 key_prefix "state/overrides/"  { policy = "write" }

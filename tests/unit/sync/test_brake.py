@@ -80,6 +80,21 @@ def test_a_mass_prune_that_was_begun_is_completed_without_asking_again(store: St
     assert len([key for key in config(store) if key.startswith("config/services/")]) == 2
 
 
+def test_a_rollback_that_deletes_much_waits_for_that_exact_plan_too(store: Store) -> None:
+    few, many = (revision(name * 4, {"all.json": manifest(ALL[:count])}) for name, count in (("a", 2), ("b", 20)))
+    run(store, ListedSource("fleet", few))
+    run(store, ListedSource("fleet", few, many))
+    source_intents.roll_back(store, "fleet", "aaaa", by="ann", reason="slow", now=1.0)
+    before = config(store)
+    named = refused(store, ListedSource("fleet", few, many))
+    assert config(store) == before, "what was created since would stop: to want the old revision is not to want that"
+    assert state(store, "fleet").mark.revision == "bbbb"
+    source_intents.approve(store, "fleet", named)
+    run(store, ListedSource("fleet", few, many))
+    assert state(store, "fleet").mark.revision == "aaaa"
+    assert len([key for key in config(store) if key.startswith("config/services/")]) == 2
+
+
 def test_limits_are_numbers_or_shares() -> None:
     assert (parse("3").most(100), parse("10%").most(100), parse("0").most(5)) == (3, 10, 0)
     assert (DEFAULT.most(5), DEFAULT.most(100)) == (10, 30)
