@@ -65,6 +65,7 @@ def _task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskSta
         port=held.port if held else 0,
         memory=held.memory if held else 0,
         cpu_units=held.cpu_units if held else 0,
+        disk=held.disk if held else 0,
     )
 
 
@@ -75,7 +76,12 @@ def _unseen(record: Task | None, before: TaskStatus | None) -> TaskStatus:
     if record is None:
         return TaskStatus(phase=Phase.PENDING, issue=0)
     return TaskStatus(
-        phase=Phase.PENDING, issue=record.issue, port=record.port, memory=record.memory, cpu_units=record.cpu_units
+        phase=Phase.PENDING,
+        issue=record.issue,
+        port=record.port,
+        memory=record.memory,
+        cpu_units=record.cpu_units,
+        disk=record.disk,
     )
 
 

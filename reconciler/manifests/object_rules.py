@@ -13,6 +13,7 @@ from reconciler.manifests.checks import FlagCheck
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.flag_rules import flag_problems
 from reconciler.manifests.nodes import Node
+from reconciler.manifests.placement_rules import placement_problems
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rules import Rule
 from reconciler.model.codec import encode
@@ -34,6 +35,8 @@ def object_problems(entry: Entry, docker_flags: FlagCheck | None = None) -> Iter
             yield from _cluster(cluster, entry)
         case Service() as service:
             yield from _service(service, entry)
+            if service.placement is not None:
+                yield from placement_problems(service.placement, entry)
         case TaskDefinition() as definition:
             yield from _definition(definition, entry)
             if docker_flags is not None:

@@ -23,11 +23,13 @@ from reconciler.manifests.yaml_reader import read
 
 _ASKED_LATER: Final = {
     "clusters": ("services",),
-    "services": ("task_name", "task_version", "desired"),
+    "services": ("task_name", "task_version", "desired", "placement"),
     "task_definitions": (),
     "hosts": (),
 }
 """The fields whose places are needed when objects are compared with others."""
+_INSIDE: Final = ("apart_from",)
+"""Likewise the fields within them."""
 
 
 class FileKind(enum.IntEnum):
@@ -93,7 +95,8 @@ def _without_more_than_needed(entry: Entry) -> Entry:
 
 def _place(node: Node) -> Node:
     items = [Node(each.line, each.column, each.value if isinstance(each.value, str) else None) for each in node.items]
-    return Node(node.line, node.column, None, items=items)
+    fields = {name: _place(node.fields[name]) for name in _INSIDE if name in node.fields}
+    return Node(node.line, node.column, None, fields=fields, items=items)
 
 
 def _parse_settings(content: bytes) -> Parsed:

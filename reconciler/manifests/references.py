@@ -35,6 +35,7 @@ def reference_problems(
                 yield from _services_of(cluster, entry, index, maybe_declared)
             case Service() as service:
                 yield from _definition_of(service, entry, index, maybe_declared)
+                yield from _apart_from(service, entry, index, maybe_declared)
                 if service.name not in index.listed_services and not maybe_declared(service.name):
                     message = f"{entry.label} is in no cluster, so nothing runs it"
                     yield _at(entry, entry.node, rules.SERVICE_IN_NO_CLUSTER, message)
@@ -91,6 +92,18 @@ def _definition_of(
         shown = [str(number) for number in there[-10:]]
         hint = f"declared is version {shown[0]}" if len(there) == 1 else f"declared are the versions {either(shown)}"
         yield _at(entry, entry.node.fields["task_version"], rules.SERVICE_VERSION_MISSING, message, hint)
+
+
+def _apart_from(
+    service: Service, entry: Entry, index: Index, maybe_declared: Callable[[str], bool]
+) -> Iterator[Problem]:
+    for position, name in enumerate(service.placement.apart_from if service.placement else ()):
+        if name not in index.services and not maybe_declared(name):
+            message = f"{entry.label} is kept apart from the service {name!r}, which is not declared"
+            guess = closest(name, index.services)
+            hint = f"did you mean {guess}?" if guess else "declare the service, or take it out"
+            node = entry.node.fields["placement"].fields["apart_from"].items[position]
+            yield _at(entry, node, rules.APART_FROM_MISSING, message, hint)
 
 
 def _colliding_names(entries: Sequence[Entry]) -> Iterator[Problem]:

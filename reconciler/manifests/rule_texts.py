@@ -74,6 +74,12 @@ TEXTS: Final[dict[str, RuleText]] = {
         "A store takes values of a limited size; the object would be refused when it is written.",
         "task_definitions:\n  - name: web\n    version: 1\n    tags: [a text of more than 256 KB]\n    …",
     ),
+    "RC019": RuleText(
+        "Most often a typo: the two would share hosts, and nothing would say so.",
+        "clusters:\n  - {name: main, services: [web]}\nservices:\n"
+        "  - {name: web, task_name: web, task_version: 1, desired: 1, placement: {apart_from: [bd]}}\n"
+        f"task_definitions:\n  - {{name: web, version: 1, {_TASK}}}",
+    ),
     "RC020": RuleText(
         "Programs that read the stored value rely on its type.", 'hosts:\n  - name: web-1\n    draining: "yes"'
     ),
@@ -192,6 +198,17 @@ TEXTS: Final[dict[str, RuleText]] = {
         "The agent would refuse to start the task.",
         "task_definitions:\n  - name: web\n    version: 1\n    containers:\n"
         "      - {name: web, type: docker, executor: {image: nginx, flags: [--rm]}}",
+    ),
+    "RC063": RuleText(
+        "It reads as if it said something else, and rules out all hosts or none.",
+        "services:\n  - name: web\n    task_name: web\n    task_version: 1\n    desired: 1\n    placement:\n"
+        "      constraints: [{key: tag.zone, operator: in, value: a}]",
+    ),
+    "RC064": RuleText(
+        "Patterns are matched in a time that grows with the length of the text alone, so that no pattern can stop a "
+        "scheduler; what needs more is left out.",
+        "services:\n  - name: web\n    task_name: web\n    task_version: 1\n    desired: 1\n    placement:\n"
+        "      constraints: [{key: tag.zone, operator: regex, value: '^a$'}]",
     ),
 }
 """By code."""

@@ -108,6 +108,13 @@ FIXED_PORT_SPREAD: Final = _warning(
 OBJECT_TOO_LARGE: Final = _error(
     "RC018", "object-too-large", "An object is over 256 KB, too large to be stored.", "split it or make it smaller"
 )
+APART_FROM_MISSING: Final = _error(
+    "RC019",
+    "apart-from-missing",
+    "A service is kept apart from one that is not declared.",
+    "declare that service or take it out",
+    ignorable=True,
+)
 
 # Single fields.
 WRONG_TYPE: Final = _error("RC020", "wrong-type", "A value is of the wrong type.", "write a value of the right type")
@@ -236,6 +243,18 @@ DOCKER_FLAG: Final = _error(
     "A flag of docker run that the agent does not take.",
     "remove the flag, or write it as the message says",
     ignorable=True,
+)
+CONSTRAINT_VALUES: Final = _error(
+    "RC063",
+    "constraint-values",
+    "A constraint has not the values that its operator compares with.",
+    "give in values, and every other operator one value",
+)
+BAD_PATTERN: Final = _error(
+    "RC064",
+    "bad-pattern",
+    "Not a pattern that a constraint can match with.",
+    "write it with . [a-z] (a|b) * + ? {2,5} and \\d \\w \\s alone; the whole value has to match",
 )
 
 RULES: Final[dict[str, Rule]] = {rule.code: rule for rule in list(globals().values()) if isinstance(rule, Rule)}

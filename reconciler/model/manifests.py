@@ -20,6 +20,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=100_000)]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]  # 0: none
 RangePort: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 MemoryMib: TypeAlias = Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)]
+DiskMib: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
 CpuUnits: TypeAlias = Annotated[int, Meta(ge=0, le=1024 * 1024)]
 Duration: TypeAlias = Annotated[str, Meta(pattern=POSITIVE_DURATION_PATTERN, max_length=32)]
 EnvEntry: TypeAlias = Annotated[str, Meta(pattern=r"^[^=\s]+=")]
@@ -38,10 +39,15 @@ TcpAddress: TypeAlias = Annotated[str, Meta(pattern=r"^(?=.)(\[[0-9A-Fa-f:.]+\]|
 Method: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]+$(?!\n)")]
 CheckThreshold: TypeAlias = Annotated[int, Meta(ge=0, le=1000)]
 
+HostTag: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/:-]{1,64}$(?!\n)")]
+ConstraintKey: TypeAlias = Annotated[str, Meta(pattern=r"^(name|(tag|attribute)\.[A-Za-z0-9._/:-]{1,64})$(?!\n)")]
+ConstraintValue: TypeAlias = Annotated[str, Meta(max_length=256)]
+Percent: TypeAlias = Annotated[int, Meta(ge=100, le=1000)]
+
 CHECK_KINDS: Final = ("http", "tcp", "script", "ttl")
 
 
-class _Object(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Object(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Immutable and strict."""
 
 
@@ -78,8 +84,37 @@ class RolloutPolicy(_Object, frozen=True, kw_only=True):
         return parse_duration(self.deadline)
 
 
+class Constraint(_Object, frozen=True, kw_only=True):
+    """What a host must be. ``key``: ``tag.<tag>``, ``attribute.<attribute>`` or ``name``.
+
+    ``in`` compares with ``values``, the others with ``value``; ``regex`` is a pattern of ``model.patterns``.
+    """
+
+    key: ConstraintKey
+    operator: Literal["=", "!=", "in", "regex"] = "="
+    value: ConstraintValue = ""
+    values: tuple[ConstraintValue, ...] = ()
+
+
+class Placement(_Object, frozen=True, kw_only=True):
+    """On which hosts a service's tasks may be, and which of those are best.
+
+    ``spread_over`` is a host tag; ``apart_from`` names services whose tasks are never on a host with this one's.
+    """
+
+    constraints: tuple[Constraint, ...] = ()
+    strategy: Literal["spread", "binpack"] = "spread"
+    spread_over: HostTag | None = None
+    distinct_hosts: bool = False
+    apart_from: tuple[Name, ...] = ()
+
+
 class Service(_Object, frozen=True, kw_only=True):
-    """How many tasks of which definition should run. Counts are tasks."""
+    """How many tasks of which definition should run. Counts are tasks.
+
+    ``kind``: ``service`` runs for good, ``system`` is one on each host that can run it (``desired`` then is a switch:
+    0 means none), ``batch`` runs until ``desired`` tasks have come to a good end.
+    """
 
     name: Name
     task_name: Name
@@ -87,7 +122,9 @@ class Service(_Object, frozen=True, kw_only=True):
     desired: Count
     min: Count | None = None
     max: Count | None = None
+    kind: Literal["service", "system", "batch"] = "service"
     rollout: RolloutPolicy | None = None
+    placement: Placement | None = None
     managed_by: str | None = None
 
     @property
@@ -189,7 +226,7 @@ class Check(_Object, frozen=True, kw_only=True):
 class TaskDefinition(_Object, frozen=True, kw_only=True):
     """Containers that run together and are checked together. A version is immutable once written.
 
-    ``memory`` is MiB, ``cpu_units`` 1024 per core; 0 means not counted.
+    ``memory`` and ``disk`` are MiB, ``cpu_units`` 1024 per core; 0 means not counted.
     """
 
     name: Name
@@ -200,6 +237,7 @@ class TaskDefinition(_Object, frozen=True, kw_only=True):
     tags: tuple[Text, ...] = ()
     memory: MemoryMib = 0
     cpu_units: CpuUnits = 0
+    disk: DiskMib = 0
     checks: tuple[Check, ...] = ()
     managed_by: str | None = None
 
@@ -220,6 +258,9 @@ class Host(_Object, frozen=True, kw_only=True):
     draining: bool = False
     reserved_memory: MemoryMib = 0
     reserved_cpu_units: CpuUnits = 0
+    reserved_disk: DiskMib = 0
+    overcommit_memory_percent: Percent = 100
+    overcommit_cpu_percent: Percent = 100
     port_range: tuple[RangePort, RangePort] | None = None
     managed_by: str | None = None
 

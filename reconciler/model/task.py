@@ -20,9 +20,9 @@ class Task(_Record, frozen=True, kw_only=True):
     """A task that a scheduler issued: what should run, and where.
 
     ``issue`` is the cluster's ``seq`` of the transaction that issued it, ``digest`` the definition's, ``issued_at`` the
-    scheduler's wall clock in seconds since 1970 (for display only). ``memory`` and ``cpu_units`` are what its host
-    promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a row
-    that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
+    scheduler's wall clock in seconds since 1970 (for display only). ``memory``, ``cpu_units`` and ``disk`` are what its
+    host promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a
+    row that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Task(_Record, frozen=True, kw_only=True):
     port: int = 0
     memory: int = 0
     cpu_units: int = 0
+    disk: int = 0
     issue: int
     digest: str
     issued_at: float
@@ -68,7 +69,8 @@ class Health(enum.StrEnum):
 class TaskStatus(_Record, frozen=True, kw_only=True):
     """What became of a task on its host, as the agent publishes it. ``since`` is wall time, for display.
 
-    ``port``, ``memory`` and ``cpu_units`` repeat the record's: a stopping task, whose record is gone, still holds them.
+    ``port``, ``memory``, ``cpu_units`` and ``disk`` repeat the record's: a stopping task, whose record is gone, still
+    holds them.
     """
 
     phase: Phase
@@ -81,6 +83,7 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     port: int = 0
     memory: int = 0
     cpu_units: int = 0
+    disk: int = 0
 
     @property
     def healthy(self) -> bool:
@@ -164,7 +167,8 @@ class Rollout(_Record, frozen=True, kw_only=True):
 
     It changes when the target or the phase does, never while a rollout goes on; ``completed``, ``reverted`` and
     ``failed`` stay until another target is wanted, whatever happens to the tasks later. ``answered`` is the ``since``
-    of the last verdict of an operator that was carried out.
+    of the last verdict of an operator that was carried out. Of a batch, ``done`` counts the tasks that came to a good
+    end, and ``again`` is the ``since`` of the last restart that began it anew.
     """
 
     cluster: str
@@ -178,6 +182,8 @@ class Rollout(_Record, frozen=True, kw_only=True):
     reason: str = ""
     since: float = 0.0
     answered: float = 0.0
+    done: int = 0
+    again: float = 0.0
 
 
 class SourceCounts(_Record, frozen=True, kw_only=True):

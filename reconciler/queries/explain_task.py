@@ -61,7 +61,7 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
     service = snapshot.services.get(task.service)
     wanted = snapshot.definitions.get((service.task_name, service.task_version)) if service else None
     own = view.definition_of(task)
-    refusals = [each for each in survey(view, own) if each.host != task.host] if own else []
+    refusals = [each for each in survey(view, task.service, own) if each.host != task.host] if own else []
     origins = (
         provenance.origin(fleet, keys.cluster(task.cluster), snapshot.clusters.get(task.cluster)),
         provenance.origin(fleet, keys.service(task.service), service),

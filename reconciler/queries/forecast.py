@@ -167,3 +167,4 @@ def _passing(task: Task) -> TaskStatus:
         memory=task.memory,
         cpu_units=task.cpu_units,
     )
+        disk=task.disk,

@@ -48,7 +48,12 @@ class Changes:
         self._numbering = numbering
         self._now = now
         self._placer = placer
-        self._places = placer.for_service(Counter(member.task.host for member in members))
+        self._view = view
+        self._places = placer.for_service(
+            Counter(member.task.host for member in members),
+            service,
+            Counter(member.task.host for member in self.keepers.values()),
+        )
 
     def close(self) -> None:
         """Done with placing."""
@@ -72,7 +77,7 @@ class Changes:
         """
         failed = dead.task if dead.standing is Standing.FAILED else None
         for defined, to_stay in successors:
-            demand = Demand.of(defined.definition)
+            demand = self._demand(defined)
             task_id = self._next_id(defined)
             place = self._places.place(demand, task_id, (*failed.failed_on, failed.host) if failed else ())
             if place is None and failed:
@@ -94,7 +99,7 @@ class Changes:
 
     def start(self, defined: Defined, count: int, why: str) -> int:
         """Issue up to ``count`` new tasks that may stay; returns how many found no place."""
-        demand = Demand.of(defined.definition)
+        demand = self._demand(defined)
         for number in range(count):
             place = self._places.place(demand, self._next_id(defined))
             if place is None:
@@ -106,7 +111,7 @@ class Changes:
 
     def exchange(self, leaver: Member, defined: Defined, why: str) -> bool:
         """Let a task that is not healthy make room for a new one; False: that would not help."""
-        demand = Demand.of(defined.definition)
+        demand = self._demand(defined)
         place = self._places.place(demand, self._next_id(defined))
         if place is not None:
             self._step(Withdraw(leaver.task, why), self._issue(defined, place, why), needs_fresh_health=True)
@@ -121,19 +126,19 @@ class Changes:
     def makes_room(self, members: Sequence[Member], defined: Defined) -> bool:
         """Whether a new task would fit on the host of these once all of them are gone."""
         tasks = [member.task for member in members]
-        return self._placer.would_fit(tasks[0].host, Demand.of(defined.definition), tasks)
+        return self._placer.would_fit(tasks[0].host, self._demand(defined), tasks)
 
     def how_many_fit(self, defined: Defined, up_to: int) -> int:
         """How many new tasks would find a place now, at most ``up_to``."""
-        return self._places.how_many_fit(Demand.of(defined.definition), up_to)
+        return self._places.how_many_fit(self._demand(defined), up_to)
 
     def fits_when_left(self, defined: Defined) -> str | None:
         """A host with room for a new task once the tasks that are stopping there are gone."""
-        return self._placer.fits_when_left(Demand.of(defined.definition))
+        return self._placer.fits_when_left(self._demand(defined))
 
     def cannot_place(self, defined: Defined, count: int) -> None:
         """Say which tasks should run and find no host, and why."""
-        definition, demand = defined.definition, Demand.of(defined.definition)
+        definition, demand = defined.definition, self._demand(defined)
         found = Pending(
             service=self._service,
             task_name=definition.name,
@@ -147,6 +152,9 @@ class Changes:
             self.pending[-1] = msgspec.structs.replace(last, count=last.count + count)
         else:
             self.pending.append(found)
+
+    def _demand(self, defined: Defined) -> Demand:
+        return Demand.in_view(self._view, self._service, defined.definition)
 
     def _next_id(self, defined: Defined) -> str:
         return self._numbering.next_id(self._service, defined.definition.version)

@@ -11,6 +11,7 @@ import msgspec
 from reconciler.model.manifests import PORT_RANGE, Cluster, Host, Service, TaskDefinition
 from reconciler.model.overrides import Verdict
 from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, Task, TaskStatus
+from reconciler.scheduler.apart import Apart
 
 
 class Defined(msgspec.Struct, frozen=True):
@@ -34,12 +35,17 @@ class Defined(msgspec.Struct, frozen=True):
 
 
 class Use(msgspec.Struct, frozen=True):
-    """What tasks hold on a host: memory in MiB, cpu units, and by port the id of the task that has it."""
+    """What tasks hold on a host: memory and disk in MiB, cpu units, and by port the id of the task that has it.
+
+    ``services`` counts them by service; those without a record by what stands before the numbers in their ids.
+    """
 
     tasks: int = 0
     memory: int = 0
     cpu_units: int = 0
     ports: Mapping[int, str] = {}
+    disk: int = 0
+    services: Mapping[str, int] = {}
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +54,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     ``present``: its agent's session holds its record. ``missing_s``: for how long the observer has seen it missing.
     ``issued`` is held by the records of *all* clusters, ``leaving`` by tasks without a record that its status still
     lists. ``drain_settled`` is False while the source of its ``config/hosts`` object is being applied; ``overdue``: an
-    operator wanted it to be empty by now.
+    operator wanted it to be empty by now. ``failing``: tasks of several services failed there, so others are preferred.
     """
 
     name: str
@@ -58,18 +64,26 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     missing_s: float = 0.0
     drain_settled: bool = True
     overdue: bool = False
+    failing: bool = False
     issued: Use = Use()
     leaving: Use = Use()
 
     @property
     def memory(self) -> int:
         """MiB that tasks may be promised in all."""
-        return max(0, self.state.memory - self.config.reserved_memory) if self.state else 0
+        usable = max(0, self.state.memory - self.config.reserved_memory) if self.state else 0
+        return usable * self.config.overcommit_memory_percent // 100
 
     @property
     def cpu_units(self) -> int:
         """Cpu units that tasks may be promised in all."""
-        return max(0, self.state.cpu_units - self.config.reserved_cpu_units) if self.state else 0
+        usable = max(0, self.state.cpu_units - self.config.reserved_cpu_units) if self.state else 0
+        return usable * self.config.overcommit_cpu_percent // 100
+
+    @property
+    def disk(self) -> int:
+        """MiB of disk that tasks may be promised in all."""
+        return max(0, self.state.disk - self.config.reserved_disk) if self.state else 0
 
     @property
     def port_range(self) -> tuple[int, int]:
@@ -92,6 +106,8 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     has seen a task (by id) failed. ``issued_ids`` and ``leaving_ids`` are of all clusters: ids with a record, and ids
     that only a host's status still lists. ``healthy_s``: for how long a task has been healthy, where its service counts
     it only after a while; ``stalled_s``: for how long a service's rollout has come no further.
+
+    ``apart`` says which services keep off each other's hosts.
 
     What operators say: ``verdicts`` on rollouts; ``restarted``: tasks issued up to this ``seq`` are to be replaced;
     ``scaled_by``: who set another ``desired`` than the manifest's; ``overrides_end_s``: when any of it changes by
@@ -120,6 +136,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     restarted: Mapping[str, int] = {}
     scaled_by: Mapping[str, str] = {}
     overrides_end_s: float | None = None
+    apart: Apart = Apart()
     reschedule_after_s: float = 30.0
 
     def status_of(self, task: Task) -> TaskStatus | None:

@@ -8,39 +8,71 @@ from typing import Final
 
 import msgspec
 
-from reconciler.model.manifests import TaskDefinition
-from reconciler.scheduler.cluster_view import HostView, Use
+from reconciler.model.manifests import Constraint, Placement, TaskDefinition
+from reconciler.scheduler import constraints
+from reconciler.scheduler.cluster_view import ClusterView, HostView, Use
+
+_ANYWHERE: Final = Placement()
 
 
-class Demand(msgspec.Struct, frozen=True):
-    """What a task needs of a host. ``port``: a fixed one; ``provide_port``: any one of the host's range."""
+class Demand(msgspec.Struct, frozen=True, cache_hash=True):
+    """What a task needs of a host, and which of those that have it are best.
+
+    ``port``: a fixed one; ``provide_port``: any one of the host's range. ``apart``: services whose tasks may not be
+    there. ``packs``: the fullest host first; ``spread_over``: a host tag over whose values tasks spread.
+    """
 
     memory: int = 0
     cpu_units: int = 0
     port: int = 0
     provide_port: bool = False
     executors: tuple[str, ...] = ()
+    disk: int = 0
+    constraints: tuple[Constraint, ...] = ()
+    apart: tuple[str, ...] = ()
+    packs: bool = False
+    spread_over: str | None = None
 
     @classmethod
-    def of(cls, definition: TaskDefinition) -> "Demand":
+    def of(
+        cls, definition: TaskDefinition, placement: Placement | None = None, apart: tuple[str, ...] = ()
+    ) -> "Demand":
         """What tasks of this definition need."""
+        where = placement or _ANYWHERE
         return cls(
             memory=definition.memory,
             cpu_units=definition.cpu_units,
             port=definition.port,
             provide_port=definition.provide_port and not definition.port,
             executors=tuple(sorted({container.type for container in definition.containers})),
+            disk=definition.disk,
+            constraints=where.constraints,
+            apart=apart,
+            packs=where.strategy == "binpack",
+            spread_over=where.spread_over,
         )
+
+    @classmethod
+    def in_view(cls, view: ClusterView, service: str, definition: TaskDefinition) -> "Demand":
+        """What tasks of this definition need when they are of that service."""
+        declared = view.services.get(service)
+        return cls.of(definition, declared.placement if declared else None, view.apart.beside.get(service, ()))
 
 
 class Room(msgspec.Struct):
-    """A host while a plan is made: what is still free, counting what the plan has given away so far."""
+    """A host while a plan is made: what is still free, counting what the plan has given away so far.
+
+    ``services`` counts the tasks there by service, ``leaving`` are the beginnings of the ids of those without a record.
+    """
 
     view: HostView
     tasks: int
     memory: int
     cpu_units: int
+    disk: int
     ports: dict[int, str]
+    services: dict[str, int]
+    leaving: tuple[str, ...] = ()
     load: float = 0.0
 
     @property
@@ -55,20 +87,51 @@ class Room(msgspec.Struct):
             tasks=view.issued.tasks + view.leaving.tasks,
             memory=view.memory - view.issued.memory - view.leaving.memory,
             cpu_units=view.cpu_units - view.issued.cpu_units - view.leaving.cpu_units,
+            disk=view.disk - view.issued.disk - view.leaving.disk,
             ports={**view.leaving.ports, **view.issued.ports},
+            services=dict(view.issued.services),
+            leaving=tuple(view.leaving.services),
         )
 
     def without(self, gone: Use, *, when_left: bool) -> "Room":
         """The same host if those tasks were gone, and (``when_left``) all that are leaving it already."""
         leaving = self.view.leaving
-        memory, cpu_units = self.memory + gone.memory, self.cpu_units + gone.cpu_units
-        ports = {port: holder for port, holder in self.ports.items() if gone.ports.get(port) != holder}
+        without = Room(
+            view=self.view,
+            tasks=self.tasks,
+            memory=self.memory + gone.memory,
+            cpu_units=self.cpu_units + gone.cpu_units,
+            disk=self.disk + gone.disk,
+            ports={port: holder for port, holder in self.ports.items() if gone.ports.get(port) != holder},
+            services={name: left for name, had in self.services.items() if (left := had - gone.services.get(name, 0))},
+            leaving=self.leaving,
+        )
         if when_left:
-            memory, cpu_units = memory + leaving.memory, cpu_units + leaving.cpu_units
-            ports = {port: holder for port, holder in ports.items() if leaving.ports.get(port) != holder}
+            without.memory += leaving.memory
+            without.cpu_units += leaving.cpu_units
+            without.disk += leaving.disk
+            without.ports = {port: each for port, each in without.ports.items() if leaving.ports.get(port) != each}
+            without.leaving = ()
         else:
-            ports = {**leaving.ports, **ports}
-        return Room(self.view, self.tasks, memory, cpu_units, ports)
+            without.ports = {**leaving.ports, **without.ports}
+        return without
+
+    def take(self, demand: Demand, service: str, sign: int = 1) -> None:
+        """Give away what a task needs, but for its port; ``sign`` -1: take it back."""
+        self.tasks += sign
+        self.memory -= sign * demand.memory
+        self.cpu_units -= sign * demand.cpu_units
+        self.disk -= sign * demand.disk
+        count = self.services.pop(service, 0) + sign
+        if count:
+            self.services[service] = count
+
+    def kept_apart(self, demand: Demand) -> str | None:
+        """A service there that the task is kept apart from."""
+        for name in demand.apart:
+            if name in self.services or any(each.endswith(f"-{name}") for each in self.leaving):
+                return name
+        return None
 
     def free_port(self, start: int) -> int:
         """A free port of the host's range, looked for from the ``start``-th on; 0 if there is none."""
@@ -112,6 +175,24 @@ def _cpu_units(room: Room, demand: Demand) -> str:
     return f"{demand.cpu_units} cpu_units needed, {max(0, room.cpu_units)} of {room.view.cpu_units} free"
 
 
+def _disk(room: Room, demand: Demand) -> str:
+    if room.view.state is not None and not room.view.state.disk:
+        return f"{demand.disk} MiB of disk needed, and its agent does not say how much it has"
+    return f"{demand.disk} MiB of disk needed, {max(0, room.disk)} of {room.view.disk} MiB free"
+
+
+def _constraints(room: Room, demand: Demand) -> str:
+    found = constraints.broken(room.view, demand.constraints)
+    return constraints.explain(room.view, found) if found else ""
+
+
+def _apart(room: Room, demand: Demand) -> str:
+    name = room.kept_apart(demand) or ""
+    count = room.services.get(name, 0)
+    there = f"{count} task{'s' if count > 1 else ''} of it {'are' if count > 1 else 'is'} there" if count else ""
+    return f"kept apart from {name}: {there or 'one of its tasks is stopping there'}"
+
+
 def _fixed_port(room: Room, demand: Demand) -> str:
     return f"port {demand.port} is taken by {room.ports[demand.port]}"
 
@@ -121,7 +202,7 @@ def _provided_port(room: Room, _: Demand) -> str:
     return f"no port of {first}-{last} is free"
 
 
-FILTERS: Final = (
+STEADY: Final = (
     Filter("present", lambda room, _: room.view.present and room.view.state is not None, _missing, "are missing"),
     Filter("draining", lambda room, _: not room.view.config.draining, lambda *_: "draining", "are draining"),
     Filter(
@@ -129,6 +210,23 @@ FILTERS: Final = (
         lambda room, demand: set(demand.executors) <= set(room.view.executors),
         _executors,
         "lack an executor",
+    ),
+    Filter(
+        "constraints",
+        lambda room, demand: constraints.broken(room.view, demand.constraints) is None,
+        _constraints,
+        "are ruled out by a constraint",
+    ),
+)
+"""What a plan does not change: ``pools`` asks these once for each class of hosts."""
+
+FILTERS: Final = (
+    *STEADY,
+    Filter(
+        "apart",
+        lambda room, demand: not demand.apart or room.kept_apart(demand) is None,
+        _apart,
+        "have tasks that it is kept apart from",
     ),
     Filter(
         "memory",
@@ -142,6 +240,7 @@ FILTERS: Final = (
         _cpu_units,
         "have too few cpu_units",
     ),
+    Filter("disk", lambda room, demand: not demand.disk or demand.disk <= room.disk, _disk, "have too little disk"),
     Filter(
         "port",
         lambda room, demand: not demand.port or demand.port not in room.ports,
@@ -156,6 +255,13 @@ FILTERS: Final = (
     ),
 )
 """In the order in which they are asked; the first that says no is the reason."""
+
+CHANGING: Final = FILTERS[len(STEADY) :]
+
+
+def has_room(room: Room, demand: Demand) -> bool:
+    """Whether a host that is of the right kind may take the task now."""
+    return all(each.passes(room, demand) for each in CHANGING)
 
 
 def fits(room: Room, demand: Demand) -> bool:

@@ -54,6 +54,7 @@ class Numbering:
             port=place.port,
             memory=definition.memory,
             cpu_units=definition.cpu_units,
+            disk=definition.disk,
             issue=0,
             digest=defined.digest,
             issued_at=now,

@@ -1,22 +1,23 @@
 """Where tasks go. One ``Placer`` lives as long as one plan and remembers what that plan has given away.
 
-Hosts stand in one heap by score. Placing a service takes hosts off its top, best first, and puts them back when the
-service is done: the cost grows with the tasks placed, not with tasks times hosts. What the plan takes away is never
-counted as free in the same plan (a stopping task holds its place until its host says that it is gone), so a demand
-that found no host once finds none later, and is not looked for again.
+Hosts stand in heaps by score (``pools``). Placing a service takes hosts off their tops, best first, and puts them back
+when the service is done: the cost grows with the tasks placed, not with tasks times hosts. What the plan takes away is
+never counted as free in the same plan (a stopping task holds its place until its host says that it is gone), so a
+demand that found no host once finds none later, and is not looked for again.
 """
 
 import heapq
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from reconciler.model.task import Task
 from reconciler.scheduler.cluster_view import HostView, Use
-from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, refusal
-from reconciler.scheduler.scores import spread
+from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, has_room, refusal
+from reconciler.scheduler.pools import FAILING_PENALTY, Pool, Pools, spread_value
+from reconciler.scheduler.scores import fullness
 from reconciler.scheduler.steps import Refusal
 
 
@@ -34,21 +35,16 @@ class Placer:
         self,
         hosts: Mapping[str, HostView],
         seq: int = 0,
-        score: Callable[[Room], float] = spread,
         *,
         explains: bool = False,
     ) -> None:
         """``seq``: the cluster's, which no two plans that are carried out share. ``explains``: host by host, too."""
         self.explains = explains
         self._seq = seq
-        self._score = score
         self._rooms = {name: Room.of(host) for name, host in hosts.items()}
-        self._heap: list[tuple[float, str]] = []
-        for name, room in self._rooms.items():
-            room.load = score(room)
-            if fits(room, Demand()):  # hosts that can't even take a task without needs are never worth a look
-                self._heap.append((room.load, name))
-        heapq.heapify(self._heap)
+        for room in self._rooms.values():
+            room.load = fullness(room)
+        self._pools = Pools(room for _, room in sorted(self._rooms.items()))
         self._nowhere: set[Demand] = set()
         self._explained: dict[Demand, str] = {}
         self._refused: dict[Demand, tuple[Refusal, ...]] = {}
@@ -57,9 +53,19 @@ class Placer:
         """What is free on a host now."""
         return self._rooms[host]
 
-    def for_service(self, crowd: Mapping[str, int]) -> "ServicePlacer":
-        """Begin to place tasks of one service, of which ``crowd`` are on each host already."""
-        return ServicePlacer(self, crowd)
+    def for_service(
+        self, crowd: Mapping[str, int], service: str = "", staying: Mapping[str, int] | None = None
+    ) -> "ServicePlacer":
+        """Begin to place tasks of one service, of which ``crowd`` are on each host already.
+
+        ``staying``: those of them that are there to stay (default: all); only these count for the spread over a tag.
+        """
+        return ServicePlacer(self, crowd, service, crowd if staying is None else staying)
+
+    @property
+    def pools(self) -> Pools:
+        """The hosts by class, for service placers."""
+        return self._pools
 
     def would_fit(self, host: str, demand: Demand, gone: Iterable[Task] = (), *, when_left: bool = False) -> bool:
         """Whether the host could take the task if those tasks (and all that are leaving it) were gone."""
@@ -68,6 +74,8 @@ class Placer:
             memory=sum(task.memory for task in held),
             cpu_units=sum(task.cpu_units for task in held),
             ports={task.port: task.id for task in held},
+            disk=sum(task.disk for task in held),
+            services=Counter(task.service for task in held),
         )
         return fits(self._rooms[host].without(use, when_left=when_left), demand)
 
@@ -76,7 +84,7 @@ class Placer:
         waiting = (name for name, room in self._rooms.items() if room.view.present and room.view.leaving.tasks)
         return min((name for name in waiting if self.would_fit(name, demand, when_left=True)), default=None)
 
-    def take(self, room: Room, demand: Demand, task_id: str) -> Place:
+    def take(self, room: Room, demand: Demand, task_id: str, service: str) -> Place:
         """Give away a place on a host that fits; its score has changed when this returns."""
         port = demand.port
         if demand.provide_port:
@@ -85,20 +93,16 @@ class Placer:
             port = room.free_port(zlib.crc32(f"{task_id} {self._seq}".encode()))
         if port:
             room.ports[port] = task_id
-        room.tasks += 1
-        room.memory -= demand.memory
-        room.cpu_units -= demand.cpu_units
-        room.load = self._score(room)
+        room.take(demand, service)
+        room.load = fullness(room)
         return Place(room.name, port)
 
-    def give_back(self, place: Place, demand: Demand) -> None:
+    def give_back(self, place: Place, demand: Demand, service: str) -> None:
         """Undo a ``take`` that was only a trial."""
         room = self._rooms[place.host]
         room.ports.pop(place.port, None)
-        room.tasks -= 1
-        room.memory += demand.memory
-        room.cpu_units += demand.cpu_units
-        room.load = self._score(room)
+        room.take(demand, service, -1)
+        room.load = fullness(room)
 
     def why_nowhere(self, demand: Demand) -> str:
         """Why no host fits: each reason with the number of hosts and the numbers of the one that comes nearest."""
@@ -142,54 +146,41 @@ class Placer:
         else:
             self._nowhere.discard(demand)
 
-    def best(self) -> tuple[float, str] | None:
-        """The score and name of the best host that no service placer has taken off."""
-        return self._heap[0] if self._heap else None
-
-    def take_off(self) -> Room:
-        """Take the best host off the heap; its service placer puts it back."""
-        return self._rooms[heapq.heappop(self._heap)[1]]
-
-    def put_back(self, rooms: Iterable[Room]) -> None:
-        """Return hosts to the heap, with the scores that they have now."""
-        for room in rooms:
-            heapq.heappush(self._heap, (room.load, room.name))
-
 
 class ServicePlacer:
-    """Places tasks of one service: on the host with the fewest of them, then the best score, then by name."""
+    """Places tasks of one service: on the host with the fewest of them, then the best score, then by name.
 
-    def __init__(self, placer: Placer, crowd: Mapping[str, int]) -> None:
+    Where they are to spread over a tag, first where the fewest are of those that stay; hosts without the tag come last.
+    """
+
+    def __init__(self, placer: Placer, crowd: Mapping[str, int], service: str, staying: Mapping[str, int]) -> None:
         self._placer = placer
+        self._service = service
         self._crowd = Counter(crowd)
+        self._staying = Counter(staying)
         self._demand: Demand | None = None
-        self._off: list[Room] = []
-        self._candidates: list[tuple[int, float, str]] = []
+        self._lanes: dict[str | None, Lane] = {}
+        self._counts: Counter[str | None] = Counter()
 
     def place(self, demand: Demand, task_id: str, avoid: Iterable[str] = ()) -> Place | None:
         """A place for one task, given away; None: no host fits. Hosts in ``avoid`` are taken only if no other fits."""
         if self._placer.is_nowhere(demand):
             return None
         if demand != self._demand:
-            self.close()
-            self._demand = demand
-        avoided: list[tuple[int, float, str]] = []
-        shunned = frozenset(avoid)
-        found: Room | None = None
-        while found is None and (candidate := self._next()):
-            room = self._placer.room(candidate[2])
-            if room.name in shunned and fits(room, demand):
-                avoided.append(candidate)
-            elif fits(room, demand):
-                found = room
-        if found is None and avoided:
-            found = self._placer.room(avoided.pop(0)[2])
-        for candidate in avoided:
-            heapq.heappush(self._candidates, candidate)
+            self._open(demand)
+        found = self._find(demand, frozenset(avoid))
+        if found is None and avoid:
+            found = self._find(demand, frozenset())
         if found is None:
             self._placer.found_nowhere(demand)
             return None
-        return self._take(found, demand, task_id)
+        place = self._placer.take(found, demand, task_id, self._service)
+        value = spread_value(found, demand)
+        self._crowd[found.name] += 1
+        self._staying[found.name] += 1
+        self._counts[value] += 1
+        self._lanes[value].taken(found)
+        return place
 
     def place_on(self, host: str, demand: Demand, task_id: str, gone: Task) -> Place | None:
         """A place on that very host, counting ``gone`` as gone already; None: it does not fit."""
@@ -198,20 +189,21 @@ class ServicePlacer:
         self.close()
         room = self._placer.room(host)
         room.ports.pop(gone.port, None)
-        room.memory += gone.memory
-        room.cpu_units += gone.cpu_units
-        return self._placer.take(room, demand, task_id)
+        room.take(Demand(memory=gone.memory, cpu_units=gone.cpu_units, disk=gone.disk), gone.service, -1)
+        place = self._placer.take(room, demand, task_id, self._service)
+        self._placer.pools.changed()
+        return place
 
     def how_many_fit(self, demand: Demand, up_to: int) -> int:
         """How many such tasks could be placed now, at most ``up_to``; nothing is given away."""
         self.close()
-        trial = ServicePlacer(self._placer, self._crowd)
+        trial = ServicePlacer(self._placer, self._crowd, self._service, self._staying)
         places: list[Place] = []
         was_nowhere = self._placer.is_nowhere(demand)
         while len(places) < up_to and (place := trial.place(demand, "trial")):
             places.append(place)
         for place in places:
-            self._placer.give_back(place, demand)
+            self._placer.give_back(place, demand, self._service)
         trial.close()
         if not was_nowhere:
             self._placer.found_nowhere(demand, still=False)
@@ -219,26 +211,103 @@ class ServicePlacer:
 
     def close(self) -> None:
         """Put all hosts back, for the next service (or the next demand)."""
-        self._placer.put_back(self._off)
-        self._off = []
-        self._candidates = []
+        for lane in self._lanes.values():
+            lane.close()
+        if self._demand is not None:
+            self._placer.pools.changed(packed=self._demand.packs)
+        self._lanes = {}
         self._demand = None
 
-    def _next(self) -> tuple[int, float, str] | None:
-        """The best host that was not considered yet, as (tasks of this service there, score, name)."""
-        while True:
-            best = self._placer.best()
-            if best is None or (self._candidates and self._candidates[0] < (0, *best)):
-                return heapq.heappop(self._candidates) if self._candidates else None
-            room = self._placer.take_off()
-            self._off.append(room)
-            crowd = self._crowd[room.name]
-            if crowd == 0:
-                return 0, *best
-            heapq.heappush(self._candidates, (crowd, *best))
+    def _open(self, demand: Demand) -> None:
+        self.close()
+        self._demand = demand
+        self._lanes = {
+            value: Lane(self._placer.room, pools, self._crowd, packs=demand.packs)
+            for value, pools in self._placer.pools.open(demand).items()
+        }
+        self._counts = Counter()
+        if demand.spread_over:
+            for host, count in self._staying.items():
+                self._counts[spread_value(self._placer.room(host), demand)] += count
 
-    def _take(self, room: Room, demand: Demand, task_id: str) -> Place:
-        place = self._placer.take(room, demand, task_id)
-        self._crowd[room.name] += 1
-        heapq.heappush(self._candidates, (self._crowd[room.name], room.load, room.name))
-        return place
+    def _find(self, demand: Demand, shunned: frozenset[str]) -> Room | None:
+        """The best host with room that is not shunned."""
+        lanes = self._lanes
+        if len(lanes) == 1:
+            (lane,) = lanes.values()
+            return lane.find(demand, shunned)
+        # the best host of each value decides between values that have as many
+        tops = [
+            (value is None, self._counts[value], best, value) for value, lane in lanes.items() if (best := lane.best())
+        ]
+        for *_, value in sorted(tops, key=lambda top: top[:3]):
+            if found := lanes[value].find(demand, shunned):
+                return found
+        return None
+
+
+class Lane:
+    """Hosts of some classes while tasks of one service are placed, the best first: the fewest of its tasks, then score.
+
+    What packs does not count its tasks: it fills the fullest host.
+    """
+
+    def __init__(
+        self, room: Callable[[str], Room], pools: Sequence[Pool], crowd: Mapping[str, int], *, packs: bool
+    ) -> None:
+        self._room = room
+        self._pools = pools
+        self._crowd = crowd
+        self._packs = packs
+        self._off: list[tuple[Pool, Room]] = []
+        self._candidates: list[tuple[int, float, str]] = []
+        self._tops = [(*best, number) for number, pool in enumerate(pools) if (best := pool.best())]
+        heapq.heapify(self._tops)
+
+    def best(self) -> tuple[int, float, str] | None:
+        """The host that ``find`` looks at first, as (tasks of this service there, score, name)."""
+        candidates, tops = self._candidates, self._tops
+        while tops:
+            score, name, number = tops[0]
+            if candidates and candidates[0] < (0, score, name):
+                break
+            pool = self._pools[number]
+            pool.take_off()
+            if following := pool.best():
+                heapq.heapreplace(tops, (*following, number))
+            else:
+                heapq.heappop(tops)
+            room = self._room(name)
+            self._off.append((pool, room))
+            heapq.heappush(candidates, (self._count(room), score, name))
+        return candidates[0] if candidates else None
+
+    def find(self, demand: Demand, shunned: frozenset[str]) -> Room | None:
+        """Take off the best host that has room; those in ``shunned`` stay."""
+        passed: list[tuple[int, float, str]] = []
+        found: Room | None = None
+        while found is None and (candidate := self.best()):
+            heapq.heappop(self._candidates)
+            room = self._room(candidate[2])
+            if not has_room(room, demand):
+                continue
+            if room.name in shunned:
+                passed.append(candidate)
+            else:
+                found = room
+        for candidate in passed:
+            heapq.heappush(self._candidates, candidate)
+        return found
+
+    def taken(self, room: Room) -> None:
+        """A task was placed there: it may take another."""
+        heapq.heappush(self._candidates, (self._count(room), self._pools[0].score(room), room.name))
+
+    def close(self) -> None:
+        """Put all hosts back."""
+        for pool, room in self._off:
+            pool.put_back(room)
+
+    def _count(self, room: Room) -> int:
+        count = 0 if self._packs else self._crowd.get(room.name, 0)
+        return count + FAILING_PENALTY if room.view.failing else count

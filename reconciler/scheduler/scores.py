@@ -1,4 +1,4 @@
-"""Which of the hosts that fit is best: the lowest score wins, the name decides between equals."""
+"""How full hosts are: spreading prefers the emptiest, packing the fullest; the name decides between equals."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ NOMINAL_HOST: Final = 4096
 """What a host is assumed to have when it says nothing."""
 
 
-def spread(room: Room) -> float:
+def fullness(room: Room) -> float:
     """How full the host is, in memory or cpu, whichever is fuller."""
     memory, cpu_units = room.view.memory or NOMINAL_HOST, room.view.cpu_units or NOMINAL_HOST
     used_memory = room.view.memory - room.memory + room.tasks * NOMINAL_MEMORY

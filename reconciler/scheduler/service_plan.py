@@ -50,7 +50,7 @@ def plan_service(
     if bounds.desired == 0:
         by = view.scaled_by.get(service.name)
         return stop_all(view, service.name, group, f"stopped {by}" if by else "none are desired", placer, numbering)
-    demand = Demand.of(target.definition)
+    demand = Demand.in_view(view, service.name, target.definition)
     course = rollout.judge(view, course, service, group, lambda: placer.why_nowhere(demand), now)
     group = members(view, service.name, outage, course.accepts)
     canaries = min(service.policy.canary, bounds.desired) if course.phase is RolloutPhase.CANARY else 0
@@ -262,12 +262,17 @@ class _Moves:
         if not changes.issued:
             return "first placement"
         draining = [each.task.host for each in changes.leavers.values() if each.draining]
-        return f"host {draining[0]} is draining" if draining else f"{self._bounds.desired} desired"
+        if draining:
+            return f"host {draining[0]} is draining"
+        misplaced = [each.misplaced for each in changes.leavers.values() if each.misplaced]
+        return misplaced[0] if misplaced else f"{self._bounds.desired} desired"
 
     def _why_leave(self, leaver: Member) -> str:
         version, task = self._course.target.definition.version, leaver.task
         if leaver.draining and leaver.current:
             return f"host {task.host} is draining"
+        if leaver.misplaced and leaver.current:
+            return leaver.misplaced
         if leaver.current:
             return "it is restarted"
         if self._course.phase is RolloutPhase.REVERTING:

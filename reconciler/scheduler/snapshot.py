@@ -5,13 +5,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
 from reconciler.model import keys
 from reconciler.model.manifests import Cluster, Host, Service
-from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, SourceState, Task
+from reconciler.model.task import ClusterHead, HostState, HostStatus, Phase, Rollout, SourceState, Task
 from reconciler.scheduler import evidence
+from reconciler.scheduler.apart import Apart, apart
 from reconciler.scheduler.cluster_view import ClusterView, Defined, HostView, Use
 from reconciler.scheduler.overrides import Overrides, describe, overdue
 
@@ -58,6 +60,7 @@ class Scene(msgspec.Struct, frozen=True):
     issued_ids: frozenset[str]
     leaving_ids: frozenset[str]
     doubt: str | None
+    apart: Apart
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +87,7 @@ def scene(snapshot: Snapshot) -> Scene:
     }
     applying = evidence.applying(snapshot.sources)
     late = overdue(snapshot.overrides, snapshot.host_configs)
+    failing = _failing(snapshot)
     hosts = {}
     for name in snapshot.host_states.keys() | snapshot.host_configs.keys() | issued.keys() | leaving.keys():
         config = snapshot.host_configs.get(name, Host(name=name))
@@ -96,9 +100,12 @@ def scene(snapshot: Snapshot) -> Scene:
             missing_s=snapshot.missing_s.get(name, 0.0),
             drain_settled=drained is not None or config.managed_by not in applying,
             overdue=name in late,
-            issued=_use((task.id, task.port, *_promised(snapshot, task)) for task in issued[name]),
+            failing=name in failing,
+            issued=_use((task.id, task.port, *_promised(snapshot, task), task.service) for task in issued[name]),
             leaving=_use(
-                (each, task.port, task.memory, task.cpu_units) for each, task in leaving.get(name, {}).items()
+                # an id is never trusted to act on, only to hold back: what its service is kept apart from
+                (each, task.port, task.memory, task.cpu_units, task.disk, each.rsplit("-", 2)[0])
+                for each, task in leaving.get(name, {}).items()
             ),
         )
     tasks = {
@@ -111,33 +118,53 @@ def scene(snapshot: Snapshot) -> Scene:
     leaving_ids = frozenset(task_id for left in leaving.values() for task_id in left)
     doubt = snapshot.sentinel or evidence.incomplete(snapshot.sources, _owners(snapshot))
     issued_ids = frozenset(task.id for task in snapshot.tasks)
-    return Scene(snapshot, hosts, tasks, rollouts, issued_ids, leaving_ids, doubt)
+    return Scene(snapshot, hosts, tasks, rollouts, issued_ids, leaving_ids, doubt, apart(snapshot.services.values()))
 
 
 def _order(task: Task) -> tuple[str, int, int]:
     return task.task_name, task.task_version, task.instance
 
 
-def _promised(snapshot: Snapshot, task: Task) -> tuple[int, int]:
-    """Memory and cpu units of a record; another program's scheduler may have left them out."""
-    if task.memory or task.cpu_units:
-        return task.memory, task.cpu_units
+def _promised(snapshot: Snapshot, task: Task) -> tuple[int, int, int]:
+    """Memory, cpu units and disk of a record; another program's scheduler may have left them out."""
+    if task.memory or task.cpu_units or task.disk:
+        return task.memory, task.cpu_units, task.disk
     found = snapshot.definitions.get((task.task_name, task.task_version))
-    return (found.definition.memory, found.definition.cpu_units) if found and found.is_of(task) else (0, 0)
+    if found is None or not found.is_of(task):
+        return 0, 0, 0
+    return found.definition.memory, found.definition.cpu_units, found.definition.disk
 
 
-def _use(held: Iterable[tuple[str, int, int, int]]) -> Use:
-    tasks = memory = cpu_units = 0
-    ports = {}
-    for task_id, port, task_memory, task_cpu_units in held:
+def _failing(snapshot: Snapshot) -> frozenset[str]:
+    """Hosts on which tasks of several services failed, as far as the records and the hosts still tell."""
+    failed: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for task in snapshot.tasks:
+        for host in task.failed_on:
+            failed[host].add((task.cluster, task.service))
+        status = snapshot.statuses.get(task.host)
+        found = status.tasks.get(task.id) if status else None
+        if found and found.issue == task.issue and found.phase in (Phase.FAILED, Phase.REJECTED):
+            failed[task.host].add((task.cluster, task.service))
+    return frozenset(host for host, services in failed.items() if len(services) >= FAILING_SERVICES)
+
+
+def _use(held: Iterable[tuple[str, int, int, int, int, str]]) -> Use:
+    tasks = memory = cpu_units = disk = 0
+    ports: dict[int, str] = {}
+    services: dict[str, int] = {}
+    for task_id, port, task_memory, task_cpu_units, task_disk, service in held:
         tasks += 1
         memory += task_memory
         cpu_units += task_cpu_units
+        disk += task_disk
+        services[service] = services.get(service, 0) + 1
         if port:
             ports[port] = task_id
-    return Use(tasks, memory, cpu_units, ports) if tasks else _NOTHING
+    return Use(tasks, memory, cpu_units, ports, disk, services) if tasks else _NOTHING
 
 
+FAILING_SERVICES: Final = 3
+"""A host on which tasks of so many services failed is taken only when no other fits."""
 _NOTHING = Use()
 
 
@@ -198,6 +225,7 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
         restarted={each: issued for each in services if (issued := overrides.restarted_at(each, name))},
         scaled_by={each: describe(said) for each in services if (said := overrides.scaled(snapshot.services[each]))},
         overrides_end_s=overrides.next_end_s(),
+        apart=everything.apart,
         reschedule_after_s=snapshot.reschedule_after_s,
     )
 

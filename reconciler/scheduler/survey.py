@@ -6,6 +6,6 @@ from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.steps import Refusal
 
 
-def survey(view: ClusterView, defined: Defined) -> tuple[Refusal, ...]:
-    """The hosts that would not take a task of this definition as they are now."""
-    return Placer(view.hosts).refusals(Demand.of(defined.definition))
+def survey(view: ClusterView, service: str, defined: Defined) -> tuple[Refusal, ...]:
+    """The hosts that would not take a task of this definition, of that service, as they are now."""
+    return Placer(view.hosts).refusals(Demand.in_view(view, service, defined.definition))

@@ -45,6 +45,8 @@ export function plan(world, name, cluster, now) {
     const wanted = declared?.services.includes(service) ? world.services.get(service) : undefined;
     const definition = wanted && world.definitions.get(`${wanted.task_name}/${wanted.task_version}`);
     if (isHeld(world, declared, wanted, definition)) continue;
+    if (wanted && (wanted.kind ?? 'service') !== 'service') continue; // another promise than the one that is kept here
+    if (wanted?.placement) continue; // and hosts are not looked at that closely
     if (!wanted || wanted.desired === 0) actions.push(...mine.map((task) => ({ withdraw: task, why: 'not wanted any more' })));
     else actions.push(...planService(context, wanted, definition, mine));
   }
@@ -183,6 +185,7 @@ function nextTask({ room, ids, now, cluster }, service, definition, crowd, faile
     port: place.port,
     memory: definition.memory,
     cpu_units: definition.cpu_units,
+    disk: definition.disk ?? 0,
     issue: 0, // the seq of the transaction that issues it
     digest: definition.digest,
     issued_at: now.wall,
@@ -206,8 +209,9 @@ class Room {
         executors: new Set(state.executors),
         range: config?.port_range ?? state.port_range ?? PORT_RANGE,
         tasks: held.length,
-        memory: state.memory - (config?.reserved_memory ?? 0) - held.reduce((sum, each) => sum + each.memory, 0),
-        cpu: state.cpu_units - (config?.reserved_cpu_units ?? 0) - held.reduce((sum, each) => sum + each.cpu_units, 0),
+        memory: usable(state.memory, config?.reserved_memory, config?.overcommit_memory_percent) - sum(held, 'memory'),
+        cpu: usable(state.cpu_units, config?.reserved_cpu_units, config?.overcommit_cpu_percent) - sum(held, 'cpu_units'),
+        disk: usable(state.disk, config?.reserved_disk) - sum(held, 'disk'),
         ports: new Set(held.map((each) => each.port)),
       });
     }
@@ -224,6 +228,7 @@ class Room {
     best.tasks += 1;
     best.memory -= definition.memory;
     best.cpu -= definition.cpu_units;
+    best.disk -= definition.disk ?? 0;
     return { host: best.name, port };
   }
 
@@ -232,10 +237,20 @@ class Room {
       definition.containers.every((container) => host.executors.has(container.type)) &&
       (!definition.memory || definition.memory <= host.memory) &&
       (!definition.cpu_units || definition.cpu_units <= host.cpu) &&
+      (!definition.disk || definition.disk <= host.disk) &&
       (!definition.port || !host.ports.has(definition.port)) &&
       (!definition.provide_port || freePort(host) > 0)
     );
   }
+}
+
+// What tasks may be promised in all.
+function usable(total = 0, reserved = 0, percent = 100) {
+  return Math.floor((Math.max(0, total - reserved) * percent) / 100);
+}
+
+function sum(held, what) {
+  return held.reduce((total, each) => total + (each[what] ?? 0), 0);
 }
 
 function freePort({ range: [first, last], ports }) {

@@ -128,11 +128,10 @@ class RecordAudit:
         digest = codec.digest(definition)
         if task.digest != digest:
             return f"{key}: digest is {task.digest!r}, that of {task.task_name} version {task.task_version} is {digest}"
-        if (task.memory or task.cpu_units) and (task.memory, task.cpu_units) != (
-            definition.memory,
-            definition.cpu_units,
-        ):
-            return f"{key}: memory {task.memory} and cpu_units {task.cpu_units} are not the definition's"
+        held = (task.memory, task.cpu_units, task.disk)
+        if any(held) and held != (definition.memory, definition.cpu_units, definition.disk):
+            text = f"memory {task.memory}, cpu_units {task.cpu_units} and disk {task.disk}"
+            return f"{key}: {text} are not the definition's"
         return self._wrong_place(declared, key, task, definition)
 
     def _wrong_place(self, declared: Declared, key: str, task: Task, definition: TaskDefinition) -> str | None:

@@ -194,7 +194,9 @@ def _is_healthy(task: Task, statuses: dict[str, HostStatus], present: frozenset[
 def _held(task: Task, declared: Declared) -> TaskStatus:
     """A record in the form of what a status says of a task. Whoever leaves its needs out means the definition's."""
     definition = declared.definition_of(task)
-    memory, cpu_units = task.memory, task.cpu_units
-    if not memory and not cpu_units and definition is not None:
-        memory, cpu_units = definition.memory, definition.cpu_units
-    return TaskStatus(phase=Phase.RUNNING, issue=task.issue, port=task.port, memory=memory, cpu_units=cpu_units)
+    memory, cpu_units, disk = task.memory, task.cpu_units, task.disk
+    if not (memory or cpu_units or disk) and definition is not None:
+        memory, cpu_units, disk = definition.memory, definition.cpu_units, definition.disk
+    return TaskStatus(
+        phase=Phase.RUNNING, issue=task.issue, port=task.port, memory=memory, cpu_units=cpu_units, disk=disk
+    )

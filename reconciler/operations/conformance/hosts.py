@@ -84,6 +84,7 @@ def _task_status(life: Life, behaviour: Behaviour, now: float) -> TaskStatus:
         port=life.task.port,
         memory=life.task.memory,
         cpu_units=life.task.cpu_units,
+        disk=life.task.disk,
     )
 
 

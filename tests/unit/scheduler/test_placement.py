@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.manifests import Host
+from reconciler.model.manifests import Constraint, Host
 from reconciler.scheduler import placement
 from reconciler.scheduler.cluster_view import HostView, Use
-from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, refusal
+from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, has_room, refusal
 from reconciler.scheduler.placement import Placer
 from tests.support.scheduler_world import definition, state
 
@@ -169,6 +169,18 @@ REFUSALS = [
         host("h1", port_range=(80, 80), issued=Use(tasks=1, ports={80: "x"})), Demand(provide_port=True),
         "provided port", "no port of 80-80 is free",
     ),
+    (
+        host("h1", disk=1000, config={"reserved_disk": 100}, issued=Use(tasks=1, disk=600)), Demand(disk=301), "disk",
+        "301 MiB of disk needed, 300 of 900 MiB free",
+    ),
+    (
+        host("h1", config={"tags": {"zone": "b"}}), Demand(constraints=(Constraint(key="tag.zone", value="a"),)),
+        "constraints", "tag.zone = a wanted, it is b",
+    ),
+    (
+        host("h1", issued=Use(tasks=2, services={"db": 2})), Demand(apart=("db",)), "apart",
+        "kept apart from db: 2 tasks of it are there",
+    ),
 ]  # fmt: skip
 
 
@@ -200,9 +212,9 @@ def test_the_work_grows_with_the_tasks_not_with_tasks_times_hosts(monkeypatch: p
     def counting(room: Room, demand: Demand) -> bool:
         nonlocal asked
         asked += 1
-        return fits(room, demand)
+        return has_room(room, demand)
 
-    monkeypatch.setattr(placement, "fits", counting)
+    monkeypatch.setattr(placement, "has_room", counting)
     full = [host(f"full-{number:03}", issued=Use(tasks=1, memory=4096)) for number in range(300)]
     placer = Placer(hosts(*full, *(host(f"h{number:03}") for number in range(200))))
     for _ in range(50):
