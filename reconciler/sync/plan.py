@@ -205,6 +205,11 @@ def _order(key: str) -> tuple[int, str]:
 
 
 def _contested(key: str, stored: Stored, wanted: Wanted) -> Contested:
+    there = object_at(key, stored.value)
+    if there is not None and msgspec.structs.replace(there, managed_by=None) == msgspec.structs.replace(
+        wanted.declared, managed_by=None
+    ):
+        return Contested(key=key, owner=stored.owner or UNMANAGED)  # by hand one need not write defaults
     fields = changed_fields(stored.value, wanted.value) or ("all of it",)  # of what is not readable
     return Contested(key=key, owner=stored.owner or UNMANAGED, fields=tuple(f for f in fields if f != "managed_by"))
 

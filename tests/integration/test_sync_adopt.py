@@ -5,15 +5,20 @@ import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
+from reconciler.errors import RevisionRefused
 from reconciler.model import keys
+from reconciler.model.intents import Adoption
+from reconciler.operations import adopt
 from reconciler.store.connect import open_store
 from reconciler.store.interface import Committed, Put, Store
-from tests.support.consul import ConsulAgent
+from reconciler.sync.once import sync_once
+from tests.support.consul import ConsulAgent, Roles
 from tests.support.git import GitRepository
 from tests.support.program import Daemon, Program
-from tests.support.sync import change, config, manifest, state, values
+from tests.support.sync import ListedSource, change, config, make_ours, manifest, revision, state, values
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.consul
@@ -200,3 +205,26 @@ def test_what_operators_said_can_not_be_read_so_nothing_is_written_and_all_else_
     program.ok("resume", "fleet", "--discard")
     wait_until(lambda: config(store)[keys.service("web")]["desired"] == 5, what="sync to go on", timeout_s=LATE_S)
     wait_until(lambda: not problems(store, "fleet"), what="the problem to be over")
+
+
+def test_the_policies_for_sync_and_operators_are_all_that_an_adoption_needs(roles: Roles) -> None:
+    everything = roles.store("management")
+    make_ours(everything)
+    as_sync, as_operator = roles.store("sync"), roles.store("operator")
+    old, new = (ListedSource(name, revision("r1", {"x.json": manifest(["web"])})) for name in ("old", "new"))
+    sync_once(as_sync, old, emit=lambda _: None)
+    lost = config(everything)["config/services/web"] | {"managed_by": "lost"}  # of a source of which nothing is known
+    everything.commit([Put(keys.service("web"), msgspec.json.encode(lost, order="sorted"))])
+    with pytest.raises(RevisionRefused, match="managed by source old"):
+        sync_once(as_sync, new, emit=lambda _: None)
+    adoption = Adoption(origins=("old", "lost"), by="ann", since=1.0)
+    had = adopt.owners_of(as_operator, adoption.origins)
+    proposal = adopt.propose(as_operator, "new", adoption)
+    adopt.order(as_operator, "new", adoption)
+    sync_once(as_sync, new, emit=lambda _: None)
+    assert adopt.look(as_operator, "new", adoption) == (True, "")
+    assert adopt.conclude(as_operator, proposal, adoption, had).ended == ("old", "lost")
+    assert owners(everything) == {"new"}
+    assert not everything.list(keys.provenance_of_source("old")).entries
+    for store in (everything, as_sync, as_operator):
+        store.close()

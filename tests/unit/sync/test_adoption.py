@@ -254,7 +254,7 @@ def test_what_was_applied_by_hand_or_written_without_owner_is_adopted_at_once(st
     assert run(store, new)
     with pytest.raises(RevisionRefused, match="services/web2 of nobody"):
         adopt.propose(store, "new", adoption("apply"))
-    wanted = adoption("apply", UNMANAGED, with_changes=True)
+    wanted = adoption("apply", UNMANAGED)
     ordered(store, wanted)
     assert run(store, new) == ()
     assert set(owners(store).values()) == {"new"}
