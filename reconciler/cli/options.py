@@ -120,7 +120,7 @@ def daemon_options(port: int) -> Callable[[F], F]:
             help="The least that is logged.",
         ),
     ]
-    return lambda function: _family(function, "daemon_options", DaemonOptions, options)
+    return lambda function: family(function, "daemon_options", DaemonOptions, options)
 
 
 def by_option(function: F) -> F:
@@ -170,15 +170,15 @@ def agent_options(function: F) -> F:
             help="Offer only these executors (may be repeated); all of them if not given.",
         ),
     ]
-    return _family(function, "agent_options", AgentOptions, options)
+    return family(function, "agent_options", AgentOptions, options)
 
 
-def _family(function: F, name: str, kind: type[msgspec.Struct], options: Sequence[Callable[[Any], Any]]) -> F:
-    """Give ``function`` the options' values as one ``kind`` in its argument ``name``."""
+def family(function: F, name: str, kind: type[msgspec.Struct], options: Sequence[Callable[[Any], Any]]) -> F:
+    """Give ``function`` the options' values as one ``kind`` in its argument ``name``; defaults where there is none."""
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
-        values[name] = kind(**{field: values.pop(field) for field in kind.__struct_fields__})
+        values[name] = kind(**{field: values.pop(field) for field in kind.__struct_fields__ if field in values})
         return function(**values)
 
     made: Any = command

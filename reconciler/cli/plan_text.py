@@ -1,19 +1,28 @@
 """A plan in words: lines for a terminal, or Markdown for a comment on a pull request."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
 
+from reconciler.cli import output
 from reconciler.queries.field_changes import FieldChange
 from reconciler.queries.forecast import Unplaced
+from reconciler.queries.overrides import OverrideRow
 from reconciler.queries.preview import ObjectChange, Preview
 
 SIGNS: Final = {"create": "+", "update": "~", "delete": "-"}
 _COLOURS: Final = {"create": "green", "update": "yellow", "delete": "red"}
 _MOST: Final = 100
 _MOST_MOVES: Final = 40
+_MOST_LINE: Final = 1000
+_MOST_NOTICES: Final = 15_000
+_MOST_CHANGES: Final = 32_000
+_MOST_TASKS: Final = 12_000
+"""In bytes; together with the rest they stay below the 65,536 characters that a comment on GitHub may have."""
+_MARKUP: Final = re.compile(r"[\\`*_\[\]|~#]")
 
 
 def text(made: Preview) -> Iterator[str]:
@@ -30,23 +39,55 @@ def text(made: Preview) -> Iterator[str]:
 
 
 def markdown(made: Preview) -> Iterator[str]:
-    """For a comment on a pull request."""
+    """For a comment on a pull request: within the size that GitHub takes, and it says what was cut."""
     yield f"### Plan for `{made.source}`"
     yield ""
     yield summary(made)
-    yield from (f"\n> **Refused:** {each}" for each in made.refused)
-    yield from (f"\n> **Does not fit:** {line}" for line in _unplaced(made))
-    yield from (f"\n> **Warning:** {each}" for each in made.warnings)
+    notices = [
+        *(f"**Refused:** {_escaped(each)}" for each in made.refused),
+        *(f"**Does not fit:** {_escaped(line)}" for line in _unplaced(made)),
+        *(f"**Warning:** {_escaped(each)}" for each in made.warnings),
+    ]
+    kept, cut = _cut([f"\n> {each}" for each in notices], _MOST_NOTICES)
+    yield from kept
+    if cut:
+        yield f"\n> … and {cut} more of these, left out here; `reconciler plan` shows all."
     if made.changes:
-        yield from ("", "```diff")
-        for change in made.changes:
-            yield _head(change).replace("~ ", "! ", 1)
-            yield from (f"    {_field(change, field)}".replace("```", "'''") for field in change.fields)
-        yield "```"
-    moves = list(_moves(made))
-    if moves:
-        yield from ("", "<details><summary>Tasks</summary>", "", "```text", *moves, "```", "", "</details>")
+        kept, cut = _cut([_as_diff(change) for change in made.changes], _MOST_CHANGES)
+        yield from ("", "```diff", *kept, "```")
+        if cut:
+            yield f"\n{cut} of {len(made.changes)} changed objects are left out here; `reconciler plan` shows all."
+    kept, cut = _cut([_fenced(line) for line in _moves(made)], _MOST_TASKS)
+    if kept:
+        yield from ("", "<details><summary>Tasks</summary>", "", "```text", *kept, "```", "", "</details>")
+    if cut:
+        yield f"\n{cut} lines about tasks are left out here; `reconciler plan` shows all."
     yield f"\nPlan `{made.hash}`, revision `{made.revision}`"
+
+
+def _cut(parts: Sequence[str], most: int) -> tuple[list[str], int]:
+    """As many of the first parts as ``most`` bytes hold, and how many are left out."""
+    for number, part in enumerate(parts):
+        most -= len(part.encode()) + 1
+        if most < 0:
+            return list(parts[:number]), len(parts) - number
+    return list(parts), 0
+
+
+def _as_diff(change: ObjectChange) -> str:
+    head = _head(change).replace("~ ", "! ", 1)
+    return "\n".join([_fenced(head), *(_fenced(f"    {_field(change, field)}") for field in change.fields)])
+
+
+def _fenced(line: str) -> str:
+    """A line that can't end the block it stands in."""
+    return " ".join(line.replace("```", "'''").splitlines())[:_MOST_LINE]
+
+
+def _escaped(text: str) -> str:
+    """Words from elsewhere: no markup, no mention of anybody, one paragraph."""
+    words = _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines())[:_MOST_LINE])
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace("@", "@\u200b")
 
 
 def summary(made: Preview) -> str:
@@ -67,12 +108,22 @@ def _moves(made: Preview) -> Iterator[str]:
     for each in made.tasks.unplaced:
         yield f"{'does not fit' if each in new else 'did not fit before either'}: {place(each)}"
     yield from (f"cluster {name}: {why}" for name, why in sorted(made.tasks.unfinished.items()))
+    yield from (f"stays overridden: {overridden(each)}" for each in made.overrides)
+    yield from (f"no longer overridden: {overridden(each)}" for each in made.ended)
     yield from made.tasks.notes
     yield from (f"{each} goes a day after nothing wants it any more" for each in made.kept)
 
 
 def _unplaced(made: Preview) -> Iterator[str]:
     yield from map(place, made.does_not_fit)
+
+
+def overridden(row: OverrideRow) -> str:
+    """What an operator changed, who it was, and until when it holds."""
+    until = f"until {output.when(row.until)}" if row.until else "until its manifest changes"
+    if row.field == "paused" and not row.until:
+        until = "until `reconciler unpause`"
+    return f"{row.text}, by {row.by} {output.ago(row.since)} ago, {until}" + (f": {row.reason}" if row.reason else "")
 
 
 def place(each: Unplaced) -> str:

@@ -45,6 +45,12 @@ def status(store_url: str | None, output_format: str) -> None:
         ],
         empty="no cluster has services yet: apply some manifests",
     )
+    if answer.overrides:
+        from reconciler.cli.plan_text import overridden
+
+        click.echo()
+        for override in answer.overrides:
+            click.echo(f"overridden: {overridden(override)}")
     if answer.sources:
         click.echo()
         output.print_table(

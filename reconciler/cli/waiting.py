@@ -10,6 +10,8 @@ from reconciler.cli.moments import Duration
 from reconciler.errors import RevisionRefused
 
 if TYPE_CHECKING:
+    from reconciler.queries.fleet import Fleet
+    from reconciler.queries.settling import Settling
     from reconciler.store.interface import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,14 +40,25 @@ def wait_healthy(store: "Store", changed: Iterable[str], source: str, timeout_s:
         RevisionRefused: it was given up, or the time is over; says why.
         StoreError: the store does not answer.
     """
-    from reconciler.queries import fleet
     from reconciler.queries.settling import settling
 
     keys = tuple(changed)
+    wait_for(store, lambda fleet: settling(fleet, keys, source), timeout_s)
+
+
+def wait_for(store: "Store", look: "Callable[[Fleet], Settling]", timeout_s: float) -> None:
+    """Look again and again until what was asked for has come about, and tell on standard error how far it is.
+
+    Raises:
+        RevisionRefused: it was given up, or the time is over; says why.
+        StoreError: the store does not answer.
+    """
+    from reconciler.queries import fleet
+
     told: tuple[str, ...] = ()
     deadline = time.monotonic() + timeout_s
     while True:
-        seen = settling(fleet.read(store, time.time()), keys, source)
+        seen = look(fleet.read(store, time.time()))
         if seen.lines != told:
             for line in seen.lines:
                 if line not in told:

@@ -3,6 +3,7 @@
 It is the scheduler's own planner, called again on what its own plan comes to. ``preview`` asks it; nothing is written.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -154,7 +155,10 @@ def _healthy(snapshot: Snapshot) -> Snapshot:
         elif task.host in snapshot.present:
             statuses.setdefault(task.host, {})[task.id] = _passing(task)
     return msgspec.structs.replace(
-        snapshot, statuses={host: HostStatus(host=host, tasks=tasks) for host, tasks in statuses.items()}
+        snapshot,
+        statuses={host: HostStatus(host=host, tasks=tasks) for host, tasks in statuses.items()},
+        healthy_s={task.id: math.inf for task in snapshot.tasks},
+        stalled_s={},
     )
 
 
@@ -166,5 +170,5 @@ def _passing(task: Task) -> TaskStatus:
         port=task.port,
         memory=task.memory,
         cpu_units=task.cpu_units,
-    )
         disk=task.disk,
+    )

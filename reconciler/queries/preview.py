@@ -15,8 +15,10 @@ from reconciler.model.codec import encode
 from reconciler.model.task import SourceState, SyncMark
 from reconciler.queries.field_changes import FieldChange, field_changes, main_fields
 from reconciler.queries.forecast import Forecast, Unplaced, forecast
+from reconciler.queries.overrides import OverrideRow, overrides
 from reconciler.queries.snapshot_file import freeze
 from reconciler.scheduler.observe import Observer
+from reconciler.scheduler.snapshot import Snapshot
 from reconciler.store.frozen import FrozenStore
 from reconciler.store.interface import Store
 from reconciler.sync import observe
@@ -55,6 +57,9 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     tasks: Forecast
     does_not_fit: tuple[Unplaced, ...]
+    overrides: tuple[OverrideRow, ...] = ()
+    """What operators changed by hand, and stays in force; ``ended``: what the change ends."""
+    ended: tuple[OverrideRow, ...] = ()
 
     @property
     def differs(self) -> bool:
@@ -94,7 +99,9 @@ def preview(
     goal = Goal(revision=revision or revision_of(wanted), wanted=wanted, prunes=name != APPLY, is_related=is_related)
     intent, _ = observe.intent_of(frozen, name)
     made = braked(plan(view, goal, now), view, goal.revision, limit, intent.approved if intent else "")
-    before, after = _tasks(frozen, now), _tasks(_applied(frozen, view, goal, made, now), now)
+    is_now, will_be = _snapshot(frozen), _snapshot(_applied(frozen, view, goal, made, now))
+    before, after = forecast(is_now, now), forecast(will_be, now)
+    kept_overrides = overrides(will_be)
     return Preview(
         source=name,
         revision=goal.revision,
@@ -106,6 +113,8 @@ def preview(
         warnings=tuple(map(str, loaded.warnings)),
         tasks=after,
         does_not_fit=new_unplaced(before, after),
+        overrides=kept_overrides,
+        ended=tuple(each for each in overrides(is_now) if each not in kept_overrides),
     )
 
 
@@ -129,8 +138,8 @@ def new_unplaced(before: Forecast, after: Forecast) -> tuple[Unplaced, ...]:
     return tuple(each for each in after.unplaced if each.count > known.get((each.cluster, each.service), 0))
 
 
-def _tasks(store: FrozenStore, now: float) -> Forecast:
-    return forecast(Observer(store).read().scene.snapshot, now)
+def _snapshot(store: FrozenStore) -> Snapshot:
+    return Observer(store).read().scene.snapshot
 
 
 def _applied(store: FrozenStore, view: View, goal: Goal, made: Plan, now: float) -> FrozenStore:

@@ -4,6 +4,7 @@ Pure, over one reading of the store.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.status import ServiceRow, status
 from reconciler.sync.gate import Look, Pair
+
+_GIVEN_UP: Final = (RolloutPhase.FAILED, RolloutPhase.REVERTING, RolloutPhase.REVERTED)
 
 
 class Settling(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +97,7 @@ def _services(fleet: Fleet, changed: frozenset[str], source: str) -> set[str]:
 def _failure(fleet: Fleet, row: ServiceRow) -> str | None:
     """Why the rollout of what is wanted now was given up; None if it was not."""
     rollout = _rollout(fleet, row)
-    if rollout is None or rollout.phase is not RolloutPhase.FAILED:
+    if rollout is None or rollout.phase not in _GIVEN_UP:
         return None
     return f"{row.cluster}/{row.service}: version {row.task_version} was given up: {rollout.reason}"
 

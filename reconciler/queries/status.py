@@ -8,7 +8,9 @@ from reconciler.model.intents import Rollback, Suspension
 from reconciler.model.manifests import Service
 from reconciler.model.task import SourceState, Trial
 from reconciler.queries.fleet import OUR_SCHEDULER, Fleet
+from reconciler.queries.overrides import OverrideRow, overrides
 from reconciler.queries.tasks import TaskRow, tasks
+from reconciler.scheduler.overrides import describe
 from reconciler.sync.gate import in_force
 
 REASONS_SHOWN = 5
@@ -63,6 +65,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[ServiceRow, ...]
     sources: tuple[SourceRow, ...]
     schedulers: dict[str, str | None]
+    overrides: tuple[OverrideRow, ...] = ()
     warnings: tuple[str, ...]
 
 
@@ -78,6 +81,7 @@ def status(fleet: Fleet) -> Status:
         services=services,
         sources=sources,
         schedulers=dict(sorted(fleet.schedulers.items())),
+        overrides=overrides(fleet.snapshot),
         warnings=warnings,
     )
 
@@ -90,7 +94,7 @@ def _services(fleet: Fleet) -> tuple[ServiceRow, ...]:
     for row in tasks(fleet):
         rows.setdefault((row.cluster, row.service), []).append(row)
     return tuple(
-        _wanted(fleet, cluster, fleet.snapshot.services[service], mine)
+        _wanted(fleet, cluster, fleet.snapshot.overrides.service(fleet.snapshot.services[service]), mine)
         if (cluster, service) in wanted and service in fleet.snapshot.services
         else _unwanted(cluster, service, mine, is_named=(cluster, service) in wanted)
         for (cluster, service), mine in sorted(rows.items())
@@ -102,6 +106,9 @@ def _wanted(fleet: Fleet, cluster: str, service: Service, rows: list[TaskRow]) -
     current = [row for row in issued if _is_current(fleet, service, row)]
     plan = fleet.plans.get(cluster)
     notes = [note.reason for note in plan.notes if note.service == service.name] if plan else []
+    scaled = fleet.snapshot.overrides.scaled(fleet.snapshot.services[service.name])
+    if is_stopped := scaled is not None and scaled.desired == 0:
+        notes.append(f"stopped {describe(scaled)}: `reconciler start {service.name}`")
     return ServiceRow(
         cluster=cluster,
         service=service.name,
@@ -111,17 +118,23 @@ def _wanted(fleet: Fleet, cluster: str, service: Service, rows: list[TaskRow]) -
         issued=len(issued),
         healthy=sum(row.healthy for row in issued),
         current=sum(row.healthy for row in current),
-        ok=len(current) == len(rows) == service.desired and all(row.healthy for row in rows),
+        ok=len(current) == len(rows) == service.desired and all(row.healthy for row in rows) and not is_stopped,
         versions=dict(sorted(Counter(row.task_version for row in issued).items())),
         reasons=(*dict.fromkeys(notes), *_of_tasks(rows)),
     )
 
 
 def _is_current(fleet: Fleet, service: Service, row: TaskRow) -> bool:
-    """Whether a task has the content that is wanted now: under one version it may have changed (``dev``)."""
+    """Whether a task has the content that is wanted now: under one version it may have changed (``dev``).
+
+    One that an operator wants replaced is not what is wanted.
+    """
+    restarted = fleet.snapshot.overrides.restarted_at(service.name, row.cluster)
     defined = fleet.snapshot.definitions.get((service.task_name, service.task_version))
     return defined is not None and any(
-        defined.is_of(task) for task in fleet.scene.tasks[row.cluster][row.service] if task.id == row.id
+        defined.is_of(task) and task.issue > restarted
+        for task in fleet.scene.tasks[row.cluster][row.service]
+        if task.id == row.id
     )
 
 
@@ -186,6 +199,10 @@ def _warnings(fleet: Fleet) -> tuple[str, ...]:
         warnings.append(f"nothing is changed: {fleet.scene.doubt}")
     if snapshot.clusters and not snapshot.present:
         warnings.append("no agent is alive: start one with `reconciler agent`")
+    for name in sorted(snapshot.clusters):
+        if pause := snapshot.overrides.paused(name):
+            how = f"paused {describe(pause)}: nothing is changed voluntarily until `reconciler unpause`"
+            warnings.append(f"cluster {name} is {how}")
     for name, plan in sorted(fleet.plans.items()):
         if plan.brake:
             warnings.append(f"cluster {name}: {plan.brake}")

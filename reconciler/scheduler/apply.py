@@ -34,7 +34,9 @@ class Applier:
         self._view = view
         self._now = now
         self._session_id = session_id
-        self._marks = reading.marks
+        # what a plan rests on, whatever it does: no source applied anything since, nobody pulled the emergency brake
+        brakes = (keys.cluster_override(view.name), keys.cluster_override(keys.EVERY))
+        self._unmoved = reading.marks | {key: reading.indexes.get(key, 0) for key in brakes}
         self._indexes = dict(reading.indexes)
         self._placement_seq = reading.placement_seq
         self._written: dict[str, bytes] = {}
@@ -51,7 +53,7 @@ class Applier:
         Raises:
             StoreError: the store said certainly that the last transaction was not written.
         """
-        fixed = 3 + len(self._marks)  # fence, head, placement
+        fixed = 3 + len(self._unmoved)  # fence, head, placement
         for number, steps in enumerate(chunks.split(plan.steps, self._store.limits.operations - fixed)):
             if number and (reason := self._why_no_further(steps, stopping)):
                 return reason
@@ -80,7 +82,7 @@ class Applier:
         seq = self._head.seq + 1
         actions = [action for step in steps for action in step.actions]
         operations: list[Operation] = [lease.fence(keys.scheduler_lock(self._view.name), self._session_id)]
-        operations += [Check(key, index) for key, index in self._marks.items()]
+        operations += [Check(key, index) for key, index in self._unmoved.items()]
         head = ClusterHead(
             cluster=self._view.name,
             scheduler=self._view.scheduler,

@@ -42,7 +42,7 @@ SESSION_PATIENCE_S: Final = 10.0
 WAIT_S: Final = 30.0
 
 ALWAYS_WATCHED: Final = (keys.CLUSTERS, keys.SCHEDULER_LOCKS)
-HOLDERS_WATCH: Final = (keys.CONFIG, keys.STATUSES, keys.HOST_STATES, keys.SOURCES)
+HOLDERS_WATCH: Final = (keys.CONFIG, keys.STATUSES, keys.HOST_STATES, keys.SOURCES, keys.OVERRIDES)
 
 
 class Pass(msgspec.Struct):

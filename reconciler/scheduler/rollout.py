@@ -81,6 +81,7 @@ def course(view: ClusterView, service: Service, target: Defined, now: float) -> 
         previous_task, previous_version = stored.target_task, stored.target_version
     elif stored:
         previous_task, previous_version = stored.previous_task, stored.previous_version
+    heard = view.verdicts.get(service.name)  # whatever it was, it was said of an earlier rollout
     begun = _course(
         view,
         target,
@@ -95,6 +96,7 @@ def course(view: ClusterView, service: Service, target: Defined, now: float) -> 
             phase=RolloutPhase.ROLLING,
             reason="first version" if previous_version is None else f"from version {previous_version}",
             since=now,
+            answered=heard.since if heard else 0.0,
         ),
     )
     before = begun.before

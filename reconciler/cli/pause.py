@@ -1,0 +1,50 @@
+"""``reconciler pause`` and ``reconciler unpause``: the emergency brake."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from reconciler.cli.overriding import Overriding, overriding
+from reconciler.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _which(function: F) -> F:
+    every = click.option("--all", "every", is_flag=True, help="Every cluster, also those that come later.")
+    return click.argument("cluster", required=False)(every(function))
+
+
+@click.command()
+@_which
+@overriding(waits=False)
+def pause(cluster: str | None, every: bool, options: Overriding) -> None:
+    """The emergency brake: start, stop and move nothing in CLUSTER, but what replaces tasks that died.
+
+    Dead tasks are replaced by their own version. It holds until --until or `reconciler unpause`; `reconciler status`
+    shows by whom, and does not call it well. A transaction that a scheduler is about to send is refused as well.
+    """
+    from reconciler.operations import overrides
+
+    with options.store() as store:
+        options.report(store, overrides.pause(store, _name(cluster, every), options.said))
+
+
+@click.command()
+@_which
+@overriding(ends=False, waits=False)
+def unpause(cluster: str | None, every: bool, options: Overriding) -> None:
+    """Release the emergency brake of CLUSTER, or the one of all clusters."""
+    from reconciler.operations import overrides
+
+    with options.store() as store:
+        options.report(store, overrides.unpause(store, _name(cluster, every), options.said.now))
+
+
+def _name(cluster: str | None, every: bool) -> str:
+    from reconciler.model import keys
+
+    if (cluster is None) is not every:
+        raise UsageError("name a CLUSTER, or say --all")
+    return cluster or keys.EVERY

@@ -1,0 +1,41 @@
+"""Has what an operator asked for come about? Asked by ``--wait`` of these commands, again and again. Pure."""
+
+from reconciler.model.task import RolloutPhase
+from reconciler.queries.fleet import Fleet
+from reconciler.queries.settling import Settling
+
+
+def emptied(fleet: Fleet, host: str) -> Settling:
+    """Whether nothing runs on a host any more; and what each task there waits for."""
+    left = sorted({task.id for task in fleet.snapshot.tasks if task.host == host})
+    status = fleet.snapshot.statuses.get(host)
+    stopping = sorted(set(status.tasks if status and host in fleet.snapshot.present else ()) - set(left))
+    services = {(task.cluster, task.service) for task in fleet.snapshot.tasks if task.host == host}
+    said = [
+        (cluster, service, reason)
+        for cluster, plan in fleet.plans.items()
+        for service, reason in (
+            *((note.service, note.reason) for note in plan.notes),
+            *((pending.service, pending.reason) for pending in plan.pending),
+        )
+    ]
+    reasons = [f"{cluster}/{service}: {reason}" for cluster, service, reason in said if (cluster, service) in services]
+    lines = [f"{len(left)} of its tasks run on {host}, {len(stopping)} are stopping", *dict.fromkeys(reasons)]
+    return Settling(lines=tuple(lines), failed=(), done=not left and not stopping)
+
+
+def stopped(fleet: Fleet, service: str) -> Settling:
+    """Whether no task of a service is issued any more, nor stopping."""
+    left = [task.id for task in fleet.snapshot.tasks if task.service == service]
+    return Settling(lines=(f"{service}: {len(left)} tasks have yet to stop",), failed=(), done=not left)
+
+
+def taken_back(fleet: Fleet, service: str) -> Settling:
+    """Whether the rollouts of a service have gone back."""
+    mine = [rollout for (_, name), rollout in fleet.snapshot.rollouts.items() if name == service]
+    failed = [f"{each.cluster}/{service}: {each.reason}" for each in mine if each.phase is RolloutPhase.FAILED]
+    return Settling(
+        lines=tuple(f"{each.cluster}/{service}: {each.phase}" for each in mine),
+        failed=tuple(failed),
+        done=bool(mine) and all(each.phase is RolloutPhase.REVERTED for each in mine),
+    )
