@@ -91,6 +91,10 @@ def adopt(
         since=time.time(),
     )
     with wiring.open_store(store_url) as store:
+        before = operation.carried_out(store, source, adoption)
+        if before is not None:
+            _answer(before, output_format)
+            return
         proposal = operation.propose(store, source, adoption)
         if dry_run:
             if output_format == "json":
@@ -99,10 +103,7 @@ def adopt(
                 _show(proposal)
             return
         done = _carry_out(store, proposal, adoption, timeout_s)
-    if output_format == "json":
-        output.print_json(done)
-    else:
-        _tell(done)
+    _answer(done, output_format)
 
 
 def _carry_out(store: "Store", proposal: "Proposal", adoption: "Adoption", timeout_s: float) -> "Adopted":
@@ -146,7 +147,10 @@ def _show(proposal: "Proposal") -> None:
     )
 
 
-def _tell(done: "Adopted") -> None:
+def _answer(done: "Adopted", output_format: str) -> None:
+    if output_format == "json":
+        output.print_json(done)
+        return
     for each in done.adopted:
         click.echo(f"{each.object}: {_named(each.owner)} → source {done.source}")
     if done.stays:

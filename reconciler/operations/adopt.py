@@ -92,6 +92,24 @@ def propose(store: Store, source: str, adoption: Adoption) -> Proposal:
     )
 
 
+def carried_out(store: Store, source: str, adoption: Adoption) -> Adopted | None:
+    """What is to be said when this was carried out before, as of sources that ended with it; None if it was not."""
+    try:
+        state = read_state(store, source)
+    except UsageError as error:
+        hint = f"Start its `reconciler sync` (--name {source}) first: it is refused, and knows then what it may adopt."
+        raise UsageError(error.message, hint=f"{hint} {error.hint}") from None
+    before = read_intent(store, source).adoption
+    if before is None or before.since != state.adopted or not _is_same(adoption, before):
+        return None
+    ended = tuple(name for name in adoption.origins if name and store.get(keys.source(name)) is None)
+    if set(ended) != set(adoption.origins):
+        return None
+    for name in ended:
+        _clear_away(store, name)
+    return Adopted(source=source, adopted=(), stays=(), ended=ended)
+
+
 def order(store: Store, source: str, adoption: Adoption) -> Adoption:
     """Have it carried out. One that was ordered before and is the same goes on.
 
@@ -103,7 +121,7 @@ def order(store: Store, source: str, adoption: Adoption) -> Adoption:
         nonlocal ordered
         before = intent.adoption_after(read_state(store, source).adopted)
         if before is not None:
-            if msgspec.structs.replace(adoption, by=before.by, since=before.since) != before:
+            if not _is_same(adoption, before):
                 raise RevisionRefused(
                     f"source {source} is still to adopt something else, as {before.by} said",
                     hint=f"`reconciler adopt {source} --cancel` takes that back.",
@@ -189,6 +207,10 @@ def key_of(text: str) -> str:
             f"{text!r} names no object", hint="Such as services/web, clusters/main, task_definitions/web/3, hosts/h1."
         )
     return key
+
+
+def _is_same(one: Adoption, other: Adoption) -> bool:
+    return msgspec.structs.replace(one, by=other.by, since=other.since) == other
 
 
 def _owners(store: Store) -> dict[str, str]:

@@ -111,8 +111,9 @@ def handover_of(view: View, adoption: Adoption, taken: Mapping[str, str]) -> Han
 
 
 def inherited(view: View, handover: Handover | None) -> tuple[PastRevision, ...]:
-    """What became of the revisions of the sources that end with this."""
-    return tuple(each for name in (handover.emptied if handover else ()) for each in view.sources[name].history)
+    """What became of the revisions of the sources that end with this; those of `apply -f` are no commits."""
+    ended = [view.sources[name] for name in (handover.emptied if handover else ())]
+    return tuple(each for state in ended if state.kind != "apply" for each in state.history)
 
 
 def _claimed(value: bytes, source: str) -> bytes:

@@ -183,13 +183,13 @@ class SourceSync:
             if loaded.valid:
                 made = self._plan(view, revision.id, wanted, self._adoption, is_related=relation is not None)
                 problems += made.problems
-                base = msgspec.structs.replace(base, contested=made.contested)
                 if not made.problems:
                     target = self._revisions.accept(revision, wanted)
                     if relation is False:
                         what = f"the history was rewritten: {short(_applied_id(view.own))} is no longer part of it"
                         target = msgspec.structs.replace(target, detail=what)
                     return self._decision(view, target, made, base)
+                base = msgspec.structs.replace(base, contested=made.contested)
         report = with_problems(base, *problems)
         if problems:
             report = msgspec.structs.replace(report, refusal=problems[0])

@@ -79,7 +79,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """All that must happen, in order; with ``problems``, nothing of it may.
 
     ``before`` and ``after`` are the source's objects. ``retired`` are its definitions that are no longer declared.
-    ``contested`` is what others manage and stands in the way, ``handover`` what is taken over from them.
+    ``contested`` is what others manage, ``handover`` what of that is taken over.
     """
 
     changes: tuple[Change, ...] = ()
@@ -144,16 +144,18 @@ def plan(view: View, goal: Goal, now: float) -> Plan:
         stored = view.config.get(key)
         if stored is None:
             writes.append(Create(key, wanted.value))
-        elif stored.value == wanted.value:
             continue
-        elif stored.owner != view.source and (problem := _claim(view, goal, claim := _contested(key, stored, wanted))):
-            contested.append(claim)
-            problems.append((key, problem))
-        elif problem := _refusal(view, goal, key, stored):
+        if stored.value == wanted.value:
+            continue
+        if stored.owner != view.source:
+            contested.append(claim := _contested(key, stored, wanted))
+            if problem := _claim(view, goal, claim):
+                problems.append((key, problem))
+                continue
+            taken[key] = claim.owner
+        if problem := _refusal(view, goal, key, stored):
             problems.append((key, problem))
         else:
-            if stored.owner != view.source:
-                taken[key] = stored.owner or UNMANAGED
             writes.append(Update(key, wanted.value, stored.index, changed_fields(stored.value, wanted.value)))
     passed = adoption.passed_on(view, goal.adoption, goal.wanted.keys())
     writes += [Update(key, value, view.config[key].index, ("managed_by",)) for key, value in passed.items()]

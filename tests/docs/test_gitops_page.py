@@ -151,9 +151,7 @@ def test_handing_over_from_the_old_source_to_the_new_one(program: Program, fleet
     assert waiting.returncode == 1
     assert "nobody works on source fleet" in waiting.stderr
     assert "0 created, 3 updated, 0 deleted" in program.ok(*once, "fleet")
-    again = program.run(*adopt)
-    assert again.returncode == 2
-    assert "there is no source old" in again.stderr
+    assert "source old has nothing left, and is no more" in program.ok(*adopt)
 
 
 def test_a_commit_is_on_trial_and_status_says_so(program: Program, fleet: GitRepository) -> None:

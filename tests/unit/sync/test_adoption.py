@@ -215,6 +215,10 @@ def test_lesson_1_6_renaming_a_source_restarts_nothing_keeps_its_history_and_end
     assert run(store, new) == ()
     done = adopt.conclude(store, proposal, adoption(), held)
     assert done.ended == ("old",)
+    again = adopt.carried_out(store, "new", msgspec.structs.replace(adoption(), since=2000.0))
+    assert again is not None
+    assert again.ended == ("old",), "who says it once more is not told that it can't be"
+    assert adopt.carried_out(store, "new", adoption("other")) is None
     assert contents(store) == before
     recorded = state(store, "new")
     assert set(recorded.retired) == {"gone/1"}, "what goes late still goes late, by its new owner"
@@ -295,6 +299,7 @@ def test_a_source_that_is_being_applied_is_waited_for_or_abandoned(store: Store)
     adopt.order(store, "new", adoption())
     assert any("old is being applied" in each for each in run(store, new))
     assert adopt.look(store, "new", adoption()) == (False, "waiting until source old has finished what it applies")
+    assert state(store, "new").contested_count == len(KEYS), "who orders it once more is told the same"
     adopt.withdraw(store, "new")
     run(store, new)
     abandoned = msgspec.structs.replace(adoption(with_changes=True), abandon_unfinished=True)
