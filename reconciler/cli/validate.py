@@ -3,7 +3,9 @@
 import gc
 import os
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -17,6 +19,10 @@ from reconciler.manifests.checks import Checks
 from reconciler.manifests.disk_cache import judge
 from reconciler.manifests.settings import SETTINGS_NAME
 from reconciler.manifests.verdict import Verdict
+
+if TYPE_CHECKING:
+    from reconciler.manifests.gates import Files
+    from reconciler.manifests.problem import Problem
 
 
 @click.command(
@@ -34,6 +40,8 @@ Examples:
   git show HEAD:web.yml | reconciler validate -
   reconciler validate manifests/ --format json | jq '.problems[].code'
   reconciler validate manifests/ --changed-since origin/main --format github
+  reconciler validate manifests/ --base origin/main
+  reconciler snapshot > fleet.json; reconciler validate manifests/ --against fleet.json
 
 Every field is explained in docs/manifests.md, every problem by `reconciler rules`, CI in docs/validate-in-ci.md.
 """
@@ -54,6 +62,20 @@ Every field is explained in docs/manifests.md, every problem by `reconciler rule
     metavar="REV",
     help="Only problems that the change since the git revision REV touches: on its lines, or new because of it.",
 )
+@click.option(
+    "--base",
+    metavar="REV",
+    help="Also fail when a task definition has another content than in the git revision REV, under the same version.",
+)
+@click.option(
+    "--against",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Also fail when tasks would find no place on the hosts in FILE, which `reconciler snapshot` made.",
+)
+@click.option(
+    "--source", metavar="NAME", help="With --against: which source's manifests these are, if there are several."
+)
 @click.option("--no-cache", is_flag=True, help="Remember nothing of earlier runs, and leave nothing for later ones.")
 def validate(
     paths: tuple[str, ...],
@@ -61,6 +83,9 @@ def validate(
     strict: bool,
     policies: tuple[str, ...],
     revision: str | None,
+    base: str | None,
+    against: Path | None,
+    source: str | None,
     no_cache: bool,
 ) -> None:
     """Check manifests, and say where each mistake is and what to do about it.
@@ -80,9 +105,17 @@ def validate(
     verdict = judge(files, wanted, None if no_cache else _cache_folder())
     if not verdict.names and verdict.valid:
         raise UsageError(f"nothing to check in {', '.join(paths)}", hint=f"look at ignore in {SETTINGS_NAME}")
+    misfits = _misfits(files, verdict, against, source)
     if revision is not None:
+        if against is not None and verdict.errors:
+            raise UsageError(
+                f"nobody can say what fits while the manifests are invalid ({verdict.errors} errors)",
+                hint="Look at them without --changed-since first.",
+            )
         verdict = _touched(verdict, revision, paths, wanted)
-    verdict = msgspec.structs.replace(verdict, strict=strict)
+    gates = [*_changed_versions(files, base, paths), *misfits]
+    problems = sorted([*verdict.problems, *gates], key=lambda problem: problem.sort_key)
+    verdict = msgspec.structs.replace(verdict, problems=tuple(problems), strict=strict)
     click.echo(report(output_format)(verdict, wanted.policies))
     sys.exit(0 if verdict.valid else 1)
 
@@ -97,6 +130,39 @@ def _touched(verdict: Verdict, revision: str, paths: tuple[str, ...], wanted: Ch
     before = judge(changes.before, wanted, None)
     shown = touched(verdict.problems, changes, before.problems)
     return msgspec.structs.replace(verdict, problems=tuple(shown), elsewhere=len(verdict.problems) - len(shown))
+
+
+def _changed_versions(files: "Files", base: str | None, paths: tuple[str, ...]) -> "list[Problem]":
+    """Definitions that changed since ``base`` under the same version."""
+    if base is None:
+        return []
+    from reconciler.manifests.changes import files_at
+    from reconciler.manifests.gates import changed_versions
+
+    if "-" in paths:
+        raise UsageError("--base needs files in a git repository, not the standard input")
+    before = files_at(base, paths)
+    if not before:
+        click.echo(f"reconciler: {base} has no manifests in {', '.join(paths)}: nothing to compare with", err=True)
+    found, unread = changed_versions(files, before, base)
+    for each in unread:
+        click.echo(f"reconciler: not compared, since it can't be read in {base}: {each}", err=True)
+    return found
+
+
+def _misfits(files: "Files", verdict: Verdict, against: Path | None, source: str | None) -> "tuple[Problem, ...]":
+    """Services that find no place; asked only of manifests that are right."""
+    if against is None:
+        if source is not None:
+            raise UsageError("--source goes with --against")
+        return ()
+    from reconciler.queries import fits, snapshot_file
+
+    store = snapshot_file.parse(against.read_bytes(), str(against))
+    if verdict.errors:
+        click.echo(f"reconciler: not compared with {against}, since the manifests are invalid", err=True)
+        return ()
+    return fits.misfits(store, files, source=source, now=time.time())
 
 
 def _cache_folder() -> Path | None:

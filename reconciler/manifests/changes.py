@@ -1,4 +1,4 @@
-"""What changed since a revision, asked of git: for ``validate --changed-since``.
+"""What changed since a revision, asked of git: for ``validate --changed-since`` and ``--base``.
 
 A change touches a problem that stands on a line which was added or changed, and one that was not there before: what a
 change breaks elsewhere is its problem too. Compared are the work tree, with files that git does not know yet, and the
@@ -52,6 +52,21 @@ def changes_since(revision: str, paths: Sequence[str]) -> Changes:
     return Changes(base, lines, tuple(before.items()))
 
 
+def files_at(revision: str, paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """What the files and folders that were given held at a revision itself: (name, content).
+
+    Raises:
+        UsageError: there is no repository, or no such revision.
+    """
+    found: dict[str, bytes] = {}
+    for path in dict.fromkeys(paths):
+        is_folder = Path(path).is_dir()
+        git = _Git(path if is_folder else str(Path(path).parent))
+        held = git.before(git.commit(revision), "." if is_folder else Path(path).name)
+        found |= {git.shown(name, path): content for name, content in held.items()}
+    return list(found.items())
+
+
 class _Git:
     """Asks git about one folder. Names are relative to it, as git is started there."""
 
@@ -62,8 +77,8 @@ class _Git:
         """A file's name as ``validate`` shows it."""
         return str(Path(path) / name) if Path(path).is_dir() else path
 
-    def base(self, revision: str) -> str:
-        """The commit where the history parted from that of ``revision``."""
+    def commit(self, revision: str) -> str:
+        """The commit that a revision stands for."""
         commit = self.ask(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", may_fail=True
         )
@@ -73,8 +88,12 @@ class _Git:
                 f"there is no revision {revision} in the repository of {self.folder}",
                 hint="fetch it: a CI's clone has often the last commit only (fetch-depth: 0 on GitHub)",
             )
-        shared = self.ask("merge-base", commit.decode().strip(), "HEAD", may_fail=True).decode().strip()
-        return shared or commit.decode().strip()
+        return commit.decode().strip()
+
+    def base(self, revision: str) -> str:
+        """The commit where the history parted from that of ``revision``."""
+        commit = self.commit(revision)
+        return self.ask("merge-base", commit, "HEAD", may_fail=True).decode().strip() or commit
 
     def changed(self, base: str, path: str) -> dict[str, frozenset[int] | None]:
         """The lines that were added or changed, by file."""
@@ -129,7 +148,7 @@ class _Git:
         why = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ")
         raise UsageError(
             f"git could not be asked about {self.folder}: {why}",
-            hint="--changed-since needs manifests in a git repository",
+            hint="--changed-since and --base need manifests in a git repository",
         )
 
 

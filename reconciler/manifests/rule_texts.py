@@ -210,8 +210,17 @@ TEXTS: Final[dict[str, RuleText]] = {
         "services:\n  - name: web\n    task_name: web\n    task_version: 1\n    desired: 1\n    placement:\n"
         "      constraints: [{key: tag.zone, operator: regex, value: '^a$'}]",
     ),
+    "RC065": RuleText(
+        "Running tasks and hosts know a version by its content; sync refuses another one under the same number. Only "
+        "`validate --base REV` sees it. Comments, the order of fields and the file do not count.",
+        "a definition whose image changed since main, and whose version did not",
+    ),
+    "RC066": RuleText(
+        "The tasks would wait for a host. Only `validate --against fleet.json` sees it, by the scheduler's planner.",
+        "a service that asks for more memory than any host has left",
+    ),
 }
 """By code."""
 
-NO_FILE: Final = frozenset({"RC018", "RC039", "RC043", "RC046", "RC050"})
+NO_FILE: Final = frozenset({"RC018", "RC039", "RC043", "RC046", "RC050", "RC065", "RC066"})
 """Rules whose example is words instead of a file."""

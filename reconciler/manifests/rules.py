@@ -256,6 +256,18 @@ BAD_PATTERN: Final = _error(
     "Not a pattern that a constraint can match with.",
     "write it with . [a-z] (a|b) * + ? {2,5} and \\d \\w \\s alone; the whole value has to match",
 )
+VERSION_CHANGED: Final = _error(
+    "RC065",
+    "version-changed",
+    "A task definition's content changed, and its version did not.",
+    "leave it as it was, and declare the change as a new version (reconciler bump)",
+)
+DOES_NOT_FIT: Final = _error(
+    "RC066",
+    "does-not-fit",
+    "Tasks of a service would find no place on the hosts there are.",
+    "ask for less, or make room on the hosts",
+)
 
 RULES: Final[dict[str, Rule]] = {rule.code: rule for rule in list(globals().values()) if isinstance(rule, Rule)}
 """By code, in the order of the table."""

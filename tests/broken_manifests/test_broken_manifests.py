@@ -44,4 +44,5 @@ def test_a_broken_manifest_gives_exactly_the_problem_and_line_in_its_name(path: 
 
 def test_every_rule_is_broken_by_some_file() -> None:
     broken = {path.name[:5].upper() for path in FILES}
-    assert broken | GENERATED.keys() == RULES.keys()
+    beside_something_else = {"RC065", "RC066"}  # an earlier revision, a fleet: tests/integration/test_validate_gates.py
+    assert broken | GENERATED.keys() | beside_something_else == RULES.keys()
