@@ -22,7 +22,7 @@ SINGULAR: Final = {
 }
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An object in a manifest. ``object`` is None when a rule of its fields is broken: it is declared, but not usable.
 
     ``name`` and ``version`` are as written, None if they are not what they must be. ``file`` is empty until ``load``

@@ -26,7 +26,7 @@ __all__ = ["Declared", "Loaded", "Origin", "ParseCache", "load"]
 _WORD = re.compile(rb"[A-Za-z0-9._-]+")
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where something is written; ``line`` and ``column`` count from 1."""
 
     file: str
@@ -37,7 +37,7 @@ class Origin(msgspec.Struct, frozen=True):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-class Declared(msgspec.Struct, frozen=True):
+class Declared(msgspec.Struct, frozen=True, gc=False):
     """An object that a manifest declares, and where. Its ``managed_by`` is None: that is for sync to say."""
 
     object: ConfigObject

@@ -7,7 +7,7 @@ import msgspec
 from reconciler.manifests.scalars import Unquoted
 
 
-class Node(msgspec.Struct, eq=False, array_like=True):
+class Node(msgspec.Struct, eq=False, array_like=True, gc=False):
     """A value and where it is written. ``line`` and ``column`` count from 1.
 
     ``value`` is plain (dict, list, str, …); ``fields`` and ``items`` are the nodes inside of a mapping or list;

@@ -40,7 +40,7 @@ class FileKind(enum.IntEnum):
     SETTINGS = 2
 
 
-class Parsed(msgspec.Struct, frozen=True):
+class Parsed(msgspec.Struct, frozen=True, gc=False):
     """The objects in a file and its problems (neither knows the file's name), and its comments to us.
 
     ``text`` is the content of a file that could not be read to its end, else empty; ``ignore`` what settings say.

@@ -14,7 +14,7 @@ MOST_OBJECTS: Final = 500
 """How many objects one record names; a file with more has several records."""
 
 
-class DeclaredIn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DeclaredIn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A file, or a part of one, and what it declares: the line of each object, by its key below ``config/``.
 
     ``digest`` tells its content. ``commit`` is the last one that changed the file, ``author`` and ``subject`` are its;

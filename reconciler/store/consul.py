@@ -56,10 +56,10 @@ class ConsulStore:
         # Consul carries operations out one after the other; ours judge the state before the commit
         ordered = sorted(operations, key=lambda each: not isinstance(each, Check | Held))
         try:
-            conflict = self._client.transact(ordered, self._root)
+            outcome = self._client.transact(ordered, self._root)
         except AnswerLost as error:
             return Unknown(error.message)
-        return Committed() if conflict is None else Conflict(conflict)
+        return Conflict(outcome) if isinstance(outcome, str) else Committed(outcome)
 
     def wait(self, prefix: str, after: int, timeout_s: float) -> int:
         after = max(0, after)

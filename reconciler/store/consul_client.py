@@ -7,7 +7,7 @@ turns a transaction's conflict into text, and leaves indexes as strings. Calls t
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from consul import base as library
@@ -63,13 +63,34 @@ class Library(library.Consul):  # type: ignore[misc]  # the library has no types
         self.session = library.Consul.Session(self)
 
 
+class _Listed(msgspec.Struct, frozen=True, gc=False):
+    """An entry of a listing; base64 becomes bytes while it is decoded."""
+
+    key: str = msgspec.field(name="Key")
+    value: bytes | None = msgspec.field(name="Value")
+    index: int = msgspec.field(name="ModifyIndex")
+    holder: str | None = msgspec.field(name="Session", default=None)
+
+
+_LISTING: Final = msgspec.json.Decoder(list[_Listed] | None)
+
+
 class _TransactionError(msgspec.Struct, frozen=True):
     index: int = msgspec.field(name="OpIndex")
     what: str = msgspec.field(name="What")
 
 
+class _Written(msgspec.Struct, frozen=True):
+    key: str = msgspec.field(name="Key")
+    index: int = msgspec.field(name="ModifyIndex")
+
+
+class _Result(msgspec.Struct, frozen=True):
+    written: _Written | None = msgspec.field(name="KV", default=None)
+
+
 class _TransactionAnswer(msgspec.Struct, frozen=True):
-    results: Any = msgspec.field(name="Results")
+    results: list[_Result] | None = msgspec.field(name="Results")
     errors: list[_TransactionError] | None = msgspec.field(name="Errors", default=None)
 
 
@@ -95,9 +116,17 @@ class ConsulClient:
         return None if raw is None else _entry(raw)
 
     def read_prefix(self, prefix: str) -> tuple[list[Entry], int]:
-        """All keys under a prefix, consistently, and the index to wait after."""
-        index, raw = self.ask(self.library.kv.get, prefix, recurse=True, consistency="consistent")
-        return [_entry(each) for each in raw or ()], int(index)
+        """All keys under a prefix, consistently, and the index to wait after.
+
+        Not by the library, which takes four times as long over a large listing.
+        """
+        answer = self._transport.read(f"/v1/kv/{prefix}", [("recurse", "1"), ("consistent", "1")])
+        try:
+            listed = _LISTING.decode(answer.body) if answer.status == 200 else None
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"{self.address} does not answer as Consul does: {error}") from error
+        entries = [Entry(each.key, each.value or b"", each.index, each.holder or None) for each in listed or ()]
+        return entries, answer.index
 
     def wait_key(self, key: str, after: int, wait_s: float) -> int:
         """The key's index, at once for ``after=0``, else when it changed or the time is over."""
@@ -109,8 +138,8 @@ class ConsulClient:
         index, _ = self.ask(self.library.kv.get, prefix, index=after, wait=format_ms(wait_s), keys=True, separator="/")
         return int(index)
 
-    def transact(self, operations: Sequence[Operation], root: str) -> str | None:
-        """Carry out operations on keys under ``root`` at once. None: done; else why not: nothing was written.
+    def transact(self, operations: Sequence[Operation], root: str) -> dict[str, int] | str:
+        """Carry out operations on keys under ``root`` at once. The new indexes; or why not: nothing was written.
 
         The library's own call has no token, and makes text of the conflict.
         """
@@ -119,9 +148,11 @@ class ConsulClient:
         answer = self._transport.write("/v1/txn", [("consistent", "1")], body)
         if answer.status not in (200, 409):
             raise AnswerLost(f"{self.address} answered {answer.status} to a transaction")
-        errors = self._decode(answer.body, _TransactionAnswer).errors or ()
+        decoded = self._decode(answer.body, _TransactionAnswer)
+        errors = decoded.errors or ()
         if answer.status == 200 and not errors:
-            return None
+            kept = (each.written for each in decoded.results or ())
+            return {each.key.removeprefix(root): each.index for each in kept if each is not None}
         for error in errors:
             if any(words in error.what for words in DENIED):
                 raise StoreDenied(

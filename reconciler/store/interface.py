@@ -13,7 +13,7 @@
   ``Limits.session_slack_s``. When it ends, keys that it holds stay, held by nobody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -28,7 +28,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     session_slack_s: float = 10.0
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A key as it is now. ``index`` is that of its last change; ``holder`` the session that holds it, if any."""
 
     key: str
@@ -102,8 +102,17 @@ class Held(msgspec.Struct, frozen=True):
 Operation: TypeAlias = Put | PutIf | DeleteIf | Check | Acquire | Release | Held
 
 
-class Committed(msgspec.Struct, frozen=True):
-    """All of it was written."""
+class Committed(msgspec.Struct, frozen=True, eq=False):
+    """All of it was written. ``indexes`` are those of keys after it, as far as the store says them: read the others."""
+
+    indexes: Mapping[str, int] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """All are equal: what was written is what was asked for."""
+        return isinstance(other, Committed)
+
+    def __hash__(self) -> int:
+        return hash(Committed)
 
 
 class Conflict(msgspec.Struct, frozen=True):

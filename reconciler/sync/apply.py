@@ -139,15 +139,14 @@ def carry_out(
         if not isinstance(outcome, Committed):
             return Interrupted(_why(outcome))
         if not is_last:
-            entry = store.get(key)
-            if entry is None or entry.value != value:
-                return Interrupted(f"{key} was changed by somebody else")
-            index = entry.index
-            for other, written in origins.written.items():
-                entry = store.get(other)
-                if entry is None or entry.value != written:
-                    return Interrupted(f"{other} was changed by its own source")
-                origins.moved(other, entry.index)
+            for written, what in ((key, value), *origins.written.items()):
+                now = outcome.indexes.get(written) or _index(store, written, what)
+                if not now:
+                    return Interrupted(f"{written} was changed by somebody else")
+                if written == key:
+                    index = now
+                else:
+                    origins.moved(written, now)
     return Done(max(1, len(parts)))
 
 
@@ -172,6 +171,12 @@ def delete_late(store: Store, fence: Held, view: View, late: LatePlan, placement
 def room_for_late_deletes(store: Store, view: View) -> int:
     """How many definitions ``delete_late`` can delete at once."""
     return store.limits.operations - len(view.marks) - 3
+
+
+def _index(store: Store, key: str, value: bytes) -> int:
+    """The index of a key that was just written; 0: it is another one's by now."""
+    entry = store.get(key)
+    return entry.index if entry is not None and entry.value == value else 0
 
 
 def _operation(change: Change) -> Operation:

@@ -27,7 +27,7 @@ _PREFIXES = tuple(prefix for prefix, *_ in KINDS)
 _RANKS = {prefix.split("/")[1]: position for position, prefix in enumerate(_PREFIXES)}
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An object as it is stored; ``owner`` is the source that it says manages it, None if it says none."""
 
     value: bytes

@@ -24,7 +24,7 @@ MOST_RETIRED: Final = 1000
 """How many definitions at once wait for their late end; more wait their turn to wait (a mark has its size)."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """An object that a revision declares, as it is stored, and where it is written."""
 
     declared: ConfigObject

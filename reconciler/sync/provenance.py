@@ -20,7 +20,7 @@ MOST_CHARACTERS: Final = 80
 Shards: TypeAlias = dict[str, tuple[DeclaredIn, ...]]
 
 
-class File(msgspec.Struct, frozen=True):
+class File(msgspec.Struct, frozen=True, gc=False):
     """A file as it is now: a digest of its content, and the line of each object, by its key below ``config/``."""
 
     digest: str

@@ -153,12 +153,15 @@ class ProvenanceRecord:
             value = encode(ProvenanceShard(files=after[name])) if name in after else None
             groups.append([PutIf(key, value, index or 0) if value is not None else DeleteIf(key, index or 0)])
         spare_bytes = len(fence.key) + len(fence.session)
+        indexes: dict[str, int] = {}
         for part in chunks.split(groups, self._store.limits, spare_operations=1, spare_bytes=spare_bytes):
-            if not isinstance(self._store.commit([fence, *part]), Committed):
+            result = self._store.commit([fence, *part])
+            if not isinstance(result, Committed):
                 return False
+            indexes.update(result.indexes)
         for name in names:
             if name in after:
-                self._stored[name] = _Shard(after[name], None)
+                self._stored[name] = _Shard(after[name], indexes.get(self._prefix + name))
             else:
                 self._stored.pop(name, None)
         return True

@@ -262,3 +262,13 @@ def test_of_many_writers_at_once_exactly_one_wins_each_round(backend: Backend) -
 
     with ThreadPoolExecutor(writers) as processes:
         assert sorted(itertools.chain(*processes.map(count, range(writers)))) == list(range(rounds))
+
+
+def test_the_indexes_that_a_commit_says_are_those_of_the_keys(store: Store, backend: Backend) -> None:
+    store.commit([Put("state/a", b"1"), Put("state/same", b"1"), Put("state/gone", b"1")])
+    gone = DeleteIf("state/gone", index_of(store, "state/gone"))
+    outcome = store.commit([Put("state/a", b"2"), PutIf("state/new", b"1", 0), Put("state/same", b"1"), gone])
+    assert isinstance(outcome, Committed)
+    assert all(index_of(store, key) == index for key, index in outcome.indexes.items())
+    if backend.kind == "consul":
+        assert outcome.indexes.keys() == {"state/a", "state/new", "state/same"}, "every other one costs a read"
