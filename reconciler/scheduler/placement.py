@@ -168,9 +168,10 @@ class ServicePlacer:
             return None
         if demand != self._demand:
             self._open(demand)
-        found = self._find(demand, frozenset(avoid))
-        if found is None and avoid:
-            found = self._find(demand, frozenset())
+        shunned = frozenset(avoid)
+        found = self._find(demand, shunned, takes_failing=False) or self._find(demand, shunned, takes_failing=True)
+        if found is None and shunned:
+            found = self._find(demand, frozenset(), takes_failing=True)
         if found is None:
             self._placer.found_nowhere(demand)
             return None
@@ -230,18 +231,18 @@ class ServicePlacer:
             for host, count in self._staying.items():
                 self._counts[spread_value(self._placer.room(host), demand)] += count
 
-    def _find(self, demand: Demand, shunned: frozenset[str]) -> Room | None:
+    def _find(self, demand: Demand, shunned: frozenset[str], *, takes_failing: bool) -> Room | None:
         """The best host with room that is not shunned."""
         lanes = self._lanes
         if len(lanes) == 1:
             (lane,) = lanes.values()
-            return lane.find(demand, shunned)
+            return lane.find(demand, shunned, takes_failing=takes_failing)
         # the best host of each value decides between values that have as many
         tops = [
             (value is None, self._counts[value], best, value) for value, lane in lanes.items() if (best := lane.best())
         ]
         for *_, value in sorted(tops, key=lambda top: top[:3]):
-            if found := lanes[value].find(demand, shunned):
+            if found := lanes[value].find(demand, shunned, takes_failing=takes_failing):
                 return found
         return None
 
@@ -282,11 +283,13 @@ class Lane:
             heapq.heappush(candidates, (self._count(room), score, name))
         return candidates[0] if candidates else None
 
-    def find(self, demand: Demand, shunned: frozenset[str]) -> Room | None:
-        """Take off the best host that has room; those in ``shunned`` stay."""
+    def find(self, demand: Demand, shunned: frozenset[str], *, takes_failing: bool) -> Room | None:
+        """Take off the best host that has room; those in ``shunned`` stay, and unless wanted those that fail much."""
         passed: list[tuple[int, float, str]] = []
         found: Room | None = None
         while found is None and (candidate := self.best()):
+            if candidate[0] >= FAILING_PENALTY and not takes_failing:
+                break  # so are all after it
             heapq.heappop(self._candidates)
             room = self._room(candidate[2])
             if not has_room(room, demand):

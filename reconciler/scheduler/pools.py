@@ -54,7 +54,7 @@ class Pool:
 
 
 class Pools:
-    """All classes of a plan. Who spreads and who packs sort the same hosts differently, so each has pools of its own."""
+    """All classes of a plan; who spreads and who packs have pools of their own, sorted the other way round."""
 
     def __init__(self, rooms: Iterable[Room]) -> None:
         # hosts that can't even take a task without needs are never worth a look

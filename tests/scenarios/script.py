@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from reconciler.model import codec
-from reconciler.model.manifests import Cluster, Host, Service
+from reconciler.model.manifests import Cluster, Constraint, Host, Placement, Service
 from reconciler.model.overrides import (
     ClusterOverride,
     Drained,
@@ -123,6 +123,13 @@ class Script:
         for name in words:
             known = self.world.services[name]
             self.world.services[name] = replace(known, rollout=replace(known.policy, **fields) if fields else None)
+
+    def placement(self, words: list[str], fields: dict[str, Any]) -> None:
+        found = [_constraint(key, text) for key, text in fields.items() if "." in key or key == "name"]
+        rest = {key: each for key, each in fields.items() if not ("." in key or key == "name")}
+        block = Placement(constraints=tuple(found), **rest) if fields else None
+        for name in words:
+            self.world.services[name] = replace(self.world.services[name], placement=block)
 
     def cluster(self, words: list[str], fields: dict[str, Any]) -> None:
         name, *services = words
@@ -249,6 +256,7 @@ class Script:
         "host_config": host_config,
         "definition": definition,
         "service": service,
+        "placement": placement,
         "rollout": rollout,
         "override": override,
         "cluster": cluster,
@@ -278,9 +286,20 @@ class Script:
     }
 
 
+def _constraint(key: str, text: str) -> Constraint:
+    """``tag.zone=a``, ``tag.zone=!=a``, ``tag.zone="in a,b"``, ``name="regex h[12]"``."""
+    if text.startswith("in "):
+        return Constraint(key=key, operator="in", values=tuple(text[3:].split(",")))
+    if text.startswith("regex "):
+        return Constraint(key=key, operator="regex", value=text[6:])
+    return Constraint(key=key, operator="!=" if text.startswith("!=") else "=", value=text.removeprefix("!="))
+
+
 def _value(key: str, text: str) -> Any:
-    if key == "executors":
+    if key in ("executors", "apart_from"):
         return tuple(text.split(","))
+    if key in ("tags", "attributes"):
+        return dict(each.split(":", 1) for each in text.split(",") if each)
     if key == "port_range":
         first, last = text.split("-")
         return int(first), int(last)

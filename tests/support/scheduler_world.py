@@ -156,6 +156,7 @@ class World:
             port=task.port,
             memory=task.memory,
             cpu_units=task.cpu_units,
+            disk=task.disk,
         )
 
     def run_agent(self, host: str) -> None:

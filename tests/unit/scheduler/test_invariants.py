@@ -1,5 +1,6 @@
 """Random worlds, steps and faults: the promises hold after every transaction, and once faults stop it converges."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from reconciler.model import codec
-from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service
+from reconciler.model.manifests import Cluster, Constraint, Host, Placement, RolloutPolicy, Service
 from reconciler.model.overrides import (
     ClusterOverride,
     Drained,
@@ -50,9 +51,10 @@ GOES_ON = {
 """How a rollout may go on by itself. So a revert is never reverted, and what has ended has ended."""
 
 definitions = st.builds(
-    lambda memory, cpu_units, port: {"memory": memory, "cpu_units": cpu_units, **port},
+    lambda memory, cpu_units, disk, port: {"memory": memory, "cpu_units": cpu_units, "disk": disk, **port},
     st.sampled_from([0, 100, 250, 500]),
     st.sampled_from([0, 100]),
+    st.sampled_from([0, 0, 400]),
     st.sampled_from([{}, {"provide_port": True}, {"port": 80}, {"port": 81}]),
 )
 policies = st.builds(
@@ -63,6 +65,29 @@ policies = st.builds(
     deadline=st.sampled_from(["5m", "10m"]),
     on_failure=st.sampled_from(["halt", "revert"]),
     canary=st.integers(0, 2),
+)
+placements = st.one_of(
+    st.none(),
+    st.builds(
+        Placement,
+        constraints=st.lists(
+            st.sampled_from(
+                [
+                    Constraint(key="tag.zone", value="a"),
+                    Constraint(key="tag.zone", operator="!=", value="a"),
+                    Constraint(key="tag.zone", operator="in", values=("a", "b")),
+                    Constraint(key="attribute.arch", operator="regex", value="x.*|arm"),
+                    Constraint(key="name", operator="regex", value="h[1-3]"),
+                ]
+            ),
+            max_size=2,
+            unique=True,
+        ).map(tuple),
+        strategy=st.sampled_from(["spread", "binpack"]),
+        spread_over=st.sampled_from([None, "zone"]),
+        distinct_hosts=st.booleans(),
+        apart_from=st.lists(st.sampled_from(SERVICES), max_size=1).map(tuple),
+    ),
 )
 counts = st.integers(min_value=0, max_value=4)
 tasks = st.integers(min_value=0, max_value=1000)
@@ -86,7 +111,10 @@ class Fleet(RuleBasedStateMachine):
     @initialize(data=st.data(), memory=st.lists(st.sampled_from([500, 1000, 3000]), min_size=2, max_size=5))
     def begin(self, data: st.DataObject, memory: list[int]) -> None:
         for name, each in zip(HOSTS, memory, strict=False):
-            self.world.host_states[name] = state(name, memory=each, port_range=(20000, 20003))
+            attributes = data.draw(st.sampled_from([{}, {"arch": "x86"}, {"arch": "arm"}, {"arch": "mips"}]))
+            self.world.host_states[name] = state(
+                name, memory=each, disk=1000, attributes=attributes, port_range=(20000, 20003)
+            )
             self.world.present.add(name)
         for name in SERVICES:
             for version in VERSIONS:
@@ -120,7 +148,17 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(host=st.sampled_from(HOSTS), draining=st.booleans())
     def drain(self, host: str, draining: bool) -> None:
-        self.world.host_configs[host] = Host(name=host, draining=draining)
+        known = self.world.host_configs.get(host, Host(name=host))
+        self.world.host_configs[host] = replace(known, draining=draining)
+
+    @rule(host=st.sampled_from(HOSTS), zone=st.sampled_from(["a", "b", None]))
+    def change_tags(self, host: str, zone: str | None) -> None:
+        known = self.world.host_configs.get(host, Host(name=host))
+        self.world.host_configs[host] = replace(known, tags={"zone": zone} if zone else {})
+
+    @rule(name=st.sampled_from(SERVICES), placement=placements)
+    def change_placement(self, name: str, placement: Placement | None) -> None:
+        self.world.services[name] = replace(self.world.services[name], placement=placement)
 
     @rule(settled=st.booleans(), owned=st.booleans())
     def apply(self, settled: bool, owned: bool) -> None:
@@ -310,6 +348,42 @@ class Fleet(RuleBasedStateMachine):
             )
         if world.definitions[task.task_name, task.task_version].provide_port:
             assert task.port
+        if task.disk:
+            disk = sum(each.disk for each in records) + sum(each.disk for each in alive)
+            assert disk <= world.host_states[host].disk, f"{host} is promised {disk} MiB of disk"
+        self.check_placement(task, config, {replaced[each.id].id for each in records if each.id in replaced})
+
+    def check_placement(self, task: Task, config: Host, ended: set[str]) -> None:
+        """The host is what the service asks for, and nothing is there that it is kept apart from."""
+        world, host = self.world, task.host
+        service = world.services[task.service]
+        for each in service.placement.constraints if service.placement else ():
+            attributes = world.host_states[host].attributes
+            value = {"tag.zone": config.tags.get("zone"), "attribute.arch": attributes.get("arch"), "name": host}[
+                each.key
+            ]
+            right = {
+                "=": value == each.value,
+                "!=": value != each.value,
+                "in": value in each.values,
+                "regex": value is not None and re.fullmatch(each.value, value) is not None,
+            }
+            assert right[each.operator], f"{task.id} went to {host}, of which {each.key} is {value}"
+        there = [each.service for each in world.tasks.values() if each.host == host and each is not task]
+        there += [
+            name
+            for each in world.statuses.get(host, {})
+            if each not in world.tasks and each not in ended
+            for name in SERVICES
+            if each.startswith(f"{CLUSTER}-{name}-")
+        ]
+        for other in there:
+            assert not self.is_apart(task.service, other), f"{task.id} went to {host} beside one of {other}"
+            assert not self.is_apart(other, task.service), f"{task.id} went to {host} beside one of {other}"
+
+    def is_apart(self, name: str, other: str) -> bool:
+        said = self.world.services[name].placement
+        return said is not None and (other in said.apart_from or (said.distinct_hosts and name == other))
 
     def teardown(self) -> None:
         """Faults stop, agents work: after a bounded number of rounds nothing is left to do, and nothing is written."""
