@@ -147,7 +147,7 @@ def _past(
 
 def _applied(old: SourceState | None, target: Target, plan: Plan, now: float) -> PastRevision:
     is_same = old is not None and old.mark.settled and old.mark.revision == target.revision
-    is_repair = is_same and bool(plan.changes) and target.result == "applied"
+    is_repair = is_same and bool(plan.changes) and target.result != "adopted"
     return PastRevision(
         revision=target.revision,
         result="repaired" if is_repair else target.result,
