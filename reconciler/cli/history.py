@@ -13,7 +13,8 @@ from reconciler.cli.options import format_option, store_option
 def history(source: str, store_url: str | None, output_format: str) -> None:
     """Show what became of SOURCE's last revisions, the newest first.
 
-    RESULT is applied, refused, repaired (somebody had changed objects by hand), rolled back, or with `sync --gate`
+    RESULT is applied, refused, repaired (somebody had changed objects by hand), rolled back, adopted (objects of
+    another source), or with `sync --gate`
     quarantined (its services did not become healthy) or unhealthy (nor was there anything to go back to). The last 20
     are kept.
     """

@@ -219,9 +219,9 @@ class SyncMark(_Record, frozen=True, kw_only=True):
 class PastRevision(_Record, frozen=True, kw_only=True):
     """One thing that happened to a source: a revision was applied, rolled back to, repaired, refused, or found sick.
 
-    ``result`` is ``applied``, ``rolled back``, ``repaired``, ``refused``, ``quarantined`` (its services did not become
-    healthy, and another took its place) or ``unhealthy`` (the same, and it stays for want of another); ``detail`` says
-    why or what. ``at`` is wall time, for display.
+    ``result`` is ``applied``, ``adopted`` (it took objects over from another source), ``rolled back``, ``repaired``,
+    ``refused``, ``quarantined`` (its services did not become healthy, and another took its place) or ``unhealthy`` (the
+    same, and it stays for want of another); ``detail`` says why or what. ``at`` is wall time, for display.
     """
 
     revision: str
