@@ -14,9 +14,8 @@ def history(source: str, store_url: str | None, output_format: str) -> None:
     """Show what became of SOURCE's last revisions, the newest first.
 
     RESULT is applied, refused, repaired (somebody had changed objects by hand), rolled back, adopted (objects of
-    another source), or with `sync --gate`
-    quarantined (its services did not become healthy) or unhealthy (nor was there anything to go back to). The last 20
-    are kept.
+    another source), or with `sync --gate` quarantined (its services did not become healthy) or unhealthy (nor was there
+    anything to go back to). The last 20 are kept.
     """
     from reconciler import wiring
     from reconciler.operations import source_intents
