@@ -1,8 +1,19 @@
 """How long one scheduling decision takes: a full cluster to place, and a converged one where nothing is to do."""
 
+import msgspec
+
 from benchmarks.measure import measure
 from reconciler.model.codec import digest
-from reconciler.model.manifests import Cluster, DockerContainer, DockerExecutor, Host, Service, TaskDefinition
+from reconciler.model.manifests import (
+    Cluster,
+    Constraint,
+    DockerContainer,
+    DockerExecutor,
+    Host,
+    Placement,
+    Service,
+    TaskDefinition,
+)
 from reconciler.model.names import task_id
 from reconciler.model.task import (
     ClusterHead,
@@ -19,8 +30,9 @@ from reconciler.scheduler.cluster_view import Defined
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Snapshot, scene, view_of
 
-SIZES = ((10, 20, 5), (100, 100, 10), (1000, 400, 20))
+SIZES = ((10, 20, 5), (100, 100, 10), (1000, 400, 20), (5000, 1000, 100))
 """Hosts, services, tasks of each."""
+ZONES, CLASSES = 3, 10
 
 
 def fresh(hosts: int, services: int, desired: int) -> Snapshot:
@@ -45,6 +57,28 @@ def fresh(hosts: int, services: int, desired: int) -> Snapshot:
         host_states=states,
         present=frozenset(host_names),
     )
+
+
+def choosy(snapshot: Snapshot) -> Snapshot:
+    """The same where each service rules out some hosts, in ten ways, and spreads over the zones of the others."""
+    configs = {
+        name: Host(name=name, tags={"zone": f"z{number % ZONES}", "class": f"c{number % CLASSES}"})
+        for number, name in enumerate(snapshot.host_configs)
+    }
+    services = {
+        name: msgspec.structs.replace(
+            service,
+            placement=Placement(
+                constraints=(
+                    Constraint(key="tag.class", operator="!=", value=f"c{number % CLASSES}"),
+                    Constraint(key="tag.zone", operator="regex", value="z[0-9]"),
+                ),
+                spread_over="zone",
+            ),
+        )
+        for number, (name, service) in enumerate(snapshot.services.items())
+    }
+    return msgspec.structs.replace(snapshot, host_configs=configs, services=services)
 
 
 def converged(snapshot: Snapshot, desired: int) -> Snapshot:
@@ -107,6 +141,11 @@ def main() -> None:
         issued = sum(len(step.actions) for step in plan(view, 0.0).steps)
         assert issued >= count, f"{issued} of {count} were placed"
         measure("place everything", lambda view=view: plan(view, 0.0), count=count, unit="tasks", runs=3)
+        chosen = view_of(scene(choosy(empty)), "default")
+        issued = sum(len(step.actions) for step in plan(chosen, 0.0).steps)
+        assert issued >= count, f"{issued} of {count} were placed"
+        text = "with constraints and spread"
+        measure(text, lambda chosen=chosen: plan(chosen, 0.0), count=count, unit="tasks", runs=3)
         full = converged(empty, desired)
         measure("sort what was read", lambda full=full: view_of(scene(full), "default"), runs=3)
         view = view_of(scene(full), "default")

@@ -98,11 +98,12 @@ def _host(answer: HostAnswer) -> Iterator[str]:
     if answer.reported:
         yield from _text(_resource("memory", answer.memory, " MiB"))
         yield from _text(_resource("cpu_units", answer.cpu_units, ""))
+        yield from _text(_resource("disk", answer.disk, " MiB"))
         first, last = answer.port_range
         yield from _text(f"ports {first}-{last}, executors {', '.join(answer.executors) or 'none'}")
-    pairs = [f"{name}={value}" for name, value in sorted({**answer.attributes, **answer.tags}.items())]
-    if pairs:
-        yield from _text(f"tags {', '.join(pairs)}")
+    for name, values in (("tags", answer.tags), ("attributes", answer.attributes)):
+        if values:
+            yield from _text(f"{name} {', '.join(f'{key}={value}' for key, value in sorted(values.items()))}")
     for note in answer.notes:
         yield from _text(f"its agent says: {note}", "    ")
     if answer.tasks or answer.leaving:
@@ -183,8 +184,9 @@ def _decisions(decisions: Sequence[Decision], *, title: str = "Decisions", none:
 
 
 def _resource(name: str, found: Resource, unit: str) -> str:
+    percent = f" ({found.overcommit_percent} % of the rest may be promised)" if found.overcommit_percent != 100 else ""
     return (
-        f"{name}: {found.total}{unit} in all, {found.reserved} reserved, {found.used} promised to tasks, "
+        f"{name}: {found.total}{unit} in all, {found.reserved} reserved{percent}, {found.used} promised to tasks, "
         f"{max(0, found.free)} free"
     )
 

@@ -9,18 +9,21 @@ from reconciler.queries.fleet import Fleet
 from reconciler.queries.provenance import Origin, Provenance
 from reconciler.queries.status import SourceRow, status
 from reconciler.queries.tasks import TaskRow, tasks
+from reconciler.scheduler.cluster_view import HostView
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """``total`` is what the host has, ``reserved`` is kept from tasks, ``used`` is promised to them.
 
-    ``used`` counts tasks that are still leaving; ``free`` is below 0 where more is promised than there is.
+    ``used`` counts tasks that are still leaving; ``free`` is below 0 where more is promised than may be.
+    ``overcommit_percent``: how much of what is not reserved may be promised.
     """
 
     total: int
     reserved: int
     used: int
     free: int
+    overcommit_percent: int = 100
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +48,7 @@ class Leaving(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="host"):
-    """A host. Memory in MiB; 1024 cpu units per core. ``waits_for``: why it is not as it should be.
+    """A host. Memory and disk in MiB; 1024 cpu units per core. ``waits_for``: why it is not as it should be.
 
     ``refused`` is what finds no place anywhere, with the reason on this host; ``notes`` is what its agent says.
     """
@@ -64,6 +67,7 @@ class HostAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     port_range: tuple[int, int]
     memory: Resource
     cpu_units: Resource
+    disk: Resource
     tasks: tuple[TaskRow, ...]
     leaving: tuple[Leaving, ...]
     refused: tuple[Refused, ...]
@@ -92,10 +96,7 @@ def explain_host(fleet: Fleet, provenance: Provenance, name: str) -> HostAnswer:
         tags=host.config.tags,
         attributes=host.state.attributes if host.state else {},
         port_range=host.port_range,
-        memory=_resource(host.state.memory if host.state else 0, host.memory, host.issued.memory + host.leaving.memory),
-        cpu_units=_resource(
-            host.state.cpu_units if host.state else 0, host.cpu_units, host.issued.cpu_units + host.leaving.cpu_units
-        ),
+        **_resources(host),
         tasks=tuple(row for row in tasks(fleet) if row.host == name),
         leaving=tuple(
             Leaving(id=task_id, phase=each.phase, reason=each.reason, since=each.since)
@@ -110,8 +111,29 @@ def explain_host(fleet: Fleet, provenance: Provenance, name: str) -> HostAnswer:
     )
 
 
-def _resource(total: int, usable: int, used: int) -> Resource:
-    return Resource(total=total, reserved=total - usable, used=used, free=usable - used)
+def _resources(host: HostView) -> dict[str, Resource]:
+    """By name, what there is of each resource of a host."""
+    has, config, issued, leaving = host.state, host.config, host.issued, host.leaving
+
+    def resource(total: int, reserved: int, usable: int, used: int, percent: int = 100) -> Resource:
+        return Resource(
+            total=total, reserved=min(total, reserved), used=used, free=usable - used, overcommit_percent=percent
+        )
+
+    memory, cpu_units = issued.memory + leaving.memory, issued.cpu_units + leaving.cpu_units
+    return {
+        "memory": resource(
+            has.memory if has else 0, config.reserved_memory, host.memory, memory, config.overcommit_memory_percent
+        ),
+        "cpu_units": resource(
+            has.cpu_units if has else 0,
+            config.reserved_cpu_units,
+            host.cpu_units,
+            cpu_units,
+            config.overcommit_cpu_percent,
+        ),
+        "disk": resource(has.disk if has else 0, config.reserved_disk, host.disk, issued.disk + leaving.disk),
+    }
 
 
 def _refused(fleet: Fleet, name: str) -> tuple[Refused, ...]:

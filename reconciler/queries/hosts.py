@@ -6,7 +6,7 @@ from reconciler.queries.fleet import Fleet
 
 
 class HostRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A host. Memory in MiB; 1024 cpu units per core; ``used`` is what tasks are promised, leaving ones included."""
+    """A host. Memory and disk in MiB, 1024 cpu units per core; ``used`` is promised to tasks, leaving ones included."""
 
     host: str
     present: bool
@@ -18,6 +18,8 @@ class HostRow(msgspec.Struct, frozen=True, kw_only=True):
     memory_used: int
     cpu_units: int
     cpu_units_used: int
+    disk: int
+    disk_used: int
     executors: tuple[str, ...]
     tags: dict[str, str]
     agent_version: str
@@ -42,6 +44,8 @@ def hosts(fleet: Fleet) -> tuple[HostRow, ...]:
             memory_used=host.issued.memory + host.leaving.memory,
             cpu_units=host.cpu_units,
             cpu_units_used=host.issued.cpu_units + host.leaving.cpu_units,
+            disk=host.disk,
+            disk_used=host.issued.disk + host.leaving.disk,
             executors=host.executors,
             tags=host.config.tags,
             agent_version=host.state.agent_version,

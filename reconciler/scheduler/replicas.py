@@ -4,7 +4,7 @@
 """
 
 import enum
-import zlib
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -159,7 +159,7 @@ def retry_delay_s(failed: Task) -> float:
     """
     if failed.retries <= 0:
         return 0.0
-    jitter = zlib.crc32(f"{failed.id} {failed.issue}".encode()) / 2**32 / 5
+    jitter = hashlib.sha256(f"{failed.id} {failed.issue}".encode()).digest()[0] / 256 / 5
     return min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failed.retries - 1, 16)) * (1 - jitter)
 
 
