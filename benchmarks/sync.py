@@ -18,10 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+
+from prometheus_client import REGISTRY
 
 from reconciler.manifests.git_remote import git_remote
 from reconciler.manifests.git_source import GitSource
+from reconciler.manifests.source import Revision
 from reconciler.model import keys
 from reconciler.runtime.clock import SystemClock
 from reconciler.store import sentinel
@@ -31,10 +35,14 @@ from reconciler.sync.passes import SourceSync
 from tests.support.consul import FETCHED, ConsulAgent
 from tests.support.git import GitRepository
 from tests.support.sync import WatchedStore
+from tests.support.wait import wait_until
 
 CLUSTERS = 100
 SERVICES = 4950
 """Each with a definition. Every object has a file of its own: 10,000 of both."""
+CHANGES = (1, 100)
+"""How many of the files a commit changes."""
+POLLS = 50
 RUNS = 5
 OPERATIONS = 64
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,6 +142,28 @@ class Pass(contextlib.ExitStack):
         return self.sync.parsed_files, self.store.reads, len(self.store.commits)
 
 
+class TimedSource(GitSource):
+    """Notes at each read how long all passes and reads before took, and how often the store was read."""
+
+    store: WatchedStore
+    read_s = 0.0
+
+    def read(self) -> Revision:
+        labels = {"loop": f"sync {self.name}"}
+        passes_s = REGISTRY.get_sample_value("reconciler_pass_seconds_sum", labels) or 0.0
+        self.noted.append((passes_s - self.read_s, self.store.reads, len(self.store.commits)))
+        began = time.perf_counter()
+        try:
+            return super().read()
+        finally:
+            self.read_s += time.perf_counter() - began
+
+    @cached_property
+    def noted(self) -> list[tuple[float, int, int]]:
+        """What was noted."""
+        return []
+
+
 def new_store(agent: ConsulAgent) -> Store:
     """A root of its own in a Consul."""
     store = agent.store()
@@ -215,7 +245,7 @@ def later(agent: ConsulAgent, repository: GitRepository, folder: Path) -> None:
     repository.git("clone", "--quiet", "--bare", repository.url, str(copy))
     with Pass(agent, repository, folder / "later") as one:
         one.run()
-        for count in (1, 100):
+        for count in CHANGES:
             fetched, committed, over = list[float](), list[float](), list[float]()
             for _ in range(RUNS):
                 value = next(desired)
@@ -240,8 +270,25 @@ def later(agent: ConsulAgent, repository: GitRepository, folder: Path) -> None:
             done = [now - then for now, then in zip(one.done, before, strict=True)]
         print("sync: nothing changed")
         show("git's own fetch", fetched)
-        show("after the fetch, comparing with all that is stored", over)
+        show("a pass that compares with all that is stored, after its fetch", over)
         print(f"  {said(done)}")
+
+
+def polls(agent: ConsulAgent, repository: GitRepository, folder: Path) -> None:
+    """What the daemon does beside fetching while nothing is new."""
+    with contextlib.closing(new_store(agent)) as store:
+        source = TimedSource("fleet", git_remote(repository.url), cache=folder / "polls")
+        source.store = WatchedStore(store)
+        daemon = loop.SyncDaemon(source.store, source, emit=lambda _: None, poll_s=0.05)
+        daemon.start()
+        try:
+            wait_until(lambda: len(source.noted) > 2 * POLLS, timeout_s=300, what="passes of the daemon")
+        finally:
+            daemon.stop()
+    passes = list(itertools.pairwise(source.noted[-POLLS:]))
+    show("a poll of the daemon, after its fetch", [now[0] - then[0] for then, now in passes])
+    done = {(now[1] - then[1], now[2] - then[2]) for then, now in passes}
+    print("  " + "; ".join(f"{reads} reads, {commits} transactions" for reads, commits in sorted(done)))
 
 
 def said(done: Sequence[int]) -> str:
@@ -263,6 +310,7 @@ def main() -> None:
         try:
             first(agent, repository, folder)
             later(agent, repository, folder)
+            polls(agent, repository, folder)
         finally:
             agent.stop()
 

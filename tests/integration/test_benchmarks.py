@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks import plan, validate
+from benchmarks import plan, sync, validate
+from tests.support.consul import consul_binary
 
 
 def test_the_planners_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +22,14 @@ def test_the_benchmark_of_validate_runs(monkeypatch: pytest.MonkeyPatch, capsys:
     shown = capsys.readouterr().out
     assert "again, unchanged" in shown
     assert "check-jsonschema takes" in shown
+
+
+@pytest.mark.consul
+def test_the_benchmark_of_sync_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    consul_binary()
+    for name, small in {"CLUSTERS": 2, "SERVICES": 4, "CHANGES": (1, 3), "POLLS": 3, "RUNS": 1}.items():
+        monkeypatch.setattr(sync, name, small)
+    sync.main()
+    shown = capsys.readouterr().out
+    assert "1 files parsed, 7 reads, 2 transactions" in shown
+    assert "0 files parsed, 7 reads, 0 transactions" in shown

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from statistics import mode
 
 import pytest
 from prometheus_client import REGISTRY
@@ -125,7 +127,7 @@ class TestWhenItLooks:
         wait_until(lambda: values(store, keys.CONFIG) == before, what="the edit was undone")
 
     def test_while_nothing_is_new_it_writes_parses_and_lists_nothing(
-        self, space: MemorySpace, store: Store, start: Start
+        self, space: MemorySpace, store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         source = ListedSource("fleet", R1)
         watched = WatchedStore(MemoryStore(space))
@@ -133,9 +135,14 @@ class TestWhenItLooks:
         wait_until(lambda: applied(store) == "r1", what="the first revision")
         reads = source.reads
         wait_until(lambda: source.reads > reads + 10, what="its own writes no longer wake it")
-        commits, parsed, listed, reads = len(watched.commits), daemon.parsed_files, len(watched.listed), source.reads
-        wait_until(lambda: source.reads > reads + 30, what="thirty more polls")
+        asked: list[int] = []
+        read = source.read
+        monkeypatch.setattr(source, "read", lambda: asked.append(watched.reads) or read())  # type: ignore[func-returns-value]
+        commits, parsed, listed = len(watched.commits), daemon.parsed_files, len(watched.listed)
+        wait_until(lambda: len(asked) > 30, what="thirty more polls")
         assert (len(watched.commits), daemon.parsed_files, len(watched.listed)) == (commits, parsed, listed)
+        each = mode(now - then for then, now in pairwise(asked))  # some step may not have been due to read the source
+        assert each == 2, "who holds the lock, and what operators said"
 
     def test_rule_03_a_rewritten_history_is_read_twice_before_it_is_believed(
         self, store: Store, start: Start, events: list[Event], monkeypatch: pytest.MonkeyPatch
