@@ -22,6 +22,8 @@ LOOPS = ("sync", "scheduler", "agent")
 IMPURE_FILES = {"observe.py", "apply.py", "loop.py"}
 IMPURE_EXCEPTIONS = {
     "reconciler/agent/identity.py": "reads the machine's id and takes the lock file",
+    "reconciler/agent/metrics.py": "counts, for Prometheus, what the loop has planned",
+    "reconciler/agent/pages.py": "what the agent serves over HTTP",
     "reconciler/agent/publish.py": "the second half of the agent's apply: what it writes to the store",
     "reconciler/agent/scripts.py": "runs script checks for the health provider",
     "reconciler/sync/provenance_record.py": "the last step of a pass: asks git for commits, writes where objects stand",

@@ -30,10 +30,7 @@ def machine(runtime_dir: Path, machine_id: Path = MACHINE_ID) -> str:
 
     The system's id is to be kept confidential (machine-id(5)), so only a hash of it is shown.
     """
-    try:
-        system = machine_id.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        system = ""
+    system = _system_id(machine_id)
     if not system:
         kept = runtime_dir / "machine-id"
         runtime_dir.mkdir(parents=True, exist_ok=True)
@@ -43,6 +40,30 @@ def machine(runtime_dir: Path, machine_id: Path = MACHINE_ID) -> str:
         except FileExistsError:
             pass
         system = kept.read_text(encoding="ascii").strip()
+    return _shown(system)
+
+
+def is_this_machine(shown: str, address: str) -> bool:
+    """Whether a host's record is of the machine that we are on: told by the system's id, or by the host's address."""
+    if (system := _system_id(MACHINE_ID)) and _shown(system) == shown:
+        return True
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except OSError:
+        return False
+    return True
+
+
+def _system_id(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _shown(system: str) -> str:
     return hashlib.sha256(f"reconciler:{system}".encode()).hexdigest()[:16]
 
 
@@ -118,8 +139,8 @@ class HostLock:
         part.replace(self._session_path)
 
 
-def host_state(settings: AgentSettings, executors: tuple[str, ...]) -> HostState:
-    """What this host has. Totals, not what is free: they change when the machine does."""
+def host_state(settings: AgentSettings, executors: tuple[str, ...], http: str = "") -> HostState:
+    """What this host has. Totals, not what is free: they change when the machine does. ``http``: the agent's URL."""
     system = os.uname()
     return HostState(
         host=settings.host,
@@ -137,4 +158,5 @@ def host_state(settings: AgentSettings, executors: tuple[str, ...]) -> HostState
             "hostname": system.nodename,
         },
         agent_version=__version__,
+        http=http,
     )

@@ -7,25 +7,26 @@ by what they watch; every new result wakes the planner. Wakes in quick successio
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
+from reconciler.agent import metrics
 from reconciler.agent.apply import Hands
 from reconciler.agent.host_view import HostView, Outcome, Progress
 from reconciler.agent.identity import HostLock
 from reconciler.agent.lifecycle import Life, Now, TaskKey
 from reconciler.agent.observe import ExecutorSource, HealthSource, IssuedSource
+from reconciler.agent.pages import Pages
 from reconciler.agent.plan import Plan, plan
 from reconciler.agent.publish import Publisher
 from reconciler.agent.settings import AgentSettings
-from reconciler.errors import ReconcilerError, StoreError, UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.executors.interface import Executor, Owner
 from reconciler.health.interface import HealthProvider
-from reconciler.model import codec
 from reconciler.model.events import Event, Level
-from reconciler.model.task import Health, HostStatus
+from reconciler.model.task import HostStatus
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import Clock, SystemClock
-from reconciler.runtime.http import Request, Response, Route, json_response
+from reconciler.runtime.http import Site
 from reconciler.runtime.runner import Loop, Waker
 from reconciler.store.interface import Store
 
@@ -38,8 +39,6 @@ _RESTS: Final = 3.0
 _MOST_REST_S: Final = 0.2
 _IMPATIENT: Final = Backoff(first_s=0.2, most_s=3.0)
 """What is looked at again and again: the store, engines, health."""
-_REPORTS: Final = {"pass": Health.PASSING, "warn": Health.WARNING, "fail": Health.CRITICAL}
-_OF_RECORD: Final = ("cluster", "service", "task_name", "task_version", "instance")
 
 
 class AgentDaemon:
@@ -89,6 +88,15 @@ class AgentDaemon:
             trusted=lambda: self._issued.view.problem is None,
             on_session=self._session_changed,
             on_written=self._issued.note_status,
+        )
+        self._pages = Pages(
+            settings.host,
+            executors,
+            health,
+            plan=lambda: self._last,
+            look=lambda: self._view((), hold=None),
+            unready=self._unready,
+            runs=lambda: self._started,
         )
         self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
         self._issued_loop = self._loop("agent issued", self._issued.look)
@@ -160,31 +168,20 @@ class AgentDaemon:
         self._look_once(self._issued)
         return plan(self._view((), hold=None), self._now())
 
-    def routes(self) -> list[Route]:
-        """``/v1/status``, and where tasks report their own ``ttl`` checks."""
-        return [
-            Route("GET", "/v1/status", lambda _: json_response(self._status_page())),
-            Route("PUT", r"/v1/checks/([^/]+)/(pass|warn|fail)", self._take_report),
+    @property
+    def site(self) -> Site:
+        """What to serve over HTTP."""
+        return Site(self._pages.routes(), self._unready, self._publisher.announce)
+
+    def _unready(self) -> list[str]:
+        """What has not happened yet in this process's life, or what keeps the host's name from being ours."""
+        reasons = [] if self._publisher.hold is None else [self._publisher.hold]
+        if not self._issued.view.known:
+            reasons.append(f"the issued tasks have not been read: {self._issued.view.problem}")
+        reasons += [
+            f"{name} has not been looked at" for name, source in self._sources.items() if not source.view.looked
         ]
-
-    def _status_page(self) -> dict[str, Any]:
-        """The host's status, with what the records say of each task, and who else has something here."""
-        page: dict[str, Any] = codec.to_builtins(self.status)
-        page["strangers"] = sorted(f"{each.machine}, store {each.store_id}" for each in self._last.strangers)
-        for key, life in self._last.lives.items():
-            shown = page["tasks"].get(key.id)
-            if shown is not None and shown["issue"] == key.issue and life.record is not None:
-                shown |= {name: getattr(life.record, name) for name in _OF_RECORD}
-        return page
-
-    def _take_report(self, request: Request) -> Response:
-        check_id, verb = request.args
-        output = request.body.decode(errors="replace") or request.query.get("note", "")
-        try:
-            known = self._health.report(check_id, _REPORTS[verb], output)
-        except StoreError as error:
-            return json_response({"error": error.message}, 503)
-        return json_response({}) if known else json_response({"error": f"no ttl check {check_id} runs here"}, 404)
+        return reasons
 
     def _look_once(self, source: IssuedSource | ExecutorSource) -> None:
         try:
@@ -224,6 +221,8 @@ class AgentDaemon:
             shown = {TaskKey(task_id, task.issue) for task_id, task in view.published.tasks.items()}
             ended = (self._settled | self._lives.keys()) - made.lives.keys()
             self._settled = frozenset(ended & shown)
+        metrics.note(self._lives, made.lives)
+        metrics.show(made.status, view.executors)
         self._lives = made.lives
         with self._changed:
             del self._reports[: len(reports)]

@@ -6,6 +6,7 @@ Both keys are the host's own: ``state/hosts/<host>`` is held by the agent's sess
 
 import logging
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from reconciler.agent import identity
 from reconciler.agent.host_view import NOT_ENTERED
@@ -17,6 +18,7 @@ from reconciler.errors import StoreError, UsageError
 from reconciler.model import codec, keys
 from reconciler.model.task import HostState, HostStatus
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.http_access import is_anywhere
 from reconciler.store import lease
 from reconciler.store.interface import Committed, Entry, PutIf, Store
 from reconciler.store.lease import SessionKeeper
@@ -61,11 +63,19 @@ class Publisher:
         self._status: bytes | None = None
         self._differs_since: float | None = None
         self._wrote_at = clock.monotonic() - settings.publish_interval_s
+        self._http = ""
         self.hold: str | None = NOT_ENTERED
         """Why nothing may be started: this host's name is not ours (yet)."""
         self.wanted: HostStatus | None = None
         """What the status should be; the loop sets it."""
         self.published: HostStatus | None = None
+
+    def announce(self, url: str) -> None:
+        """Say before ``open`` where the agent's HTTP is; with all addresses, under that of this host."""
+        parts = urlsplit(url)
+        address = self._settings.address
+        own = f"{parts.scheme}://{f'[{address}]' if ':' in address else address}:{parts.port}"
+        self._http = own if is_anywhere(parts.hostname or "") else url
 
     def open(self) -> None:
         """Begin to be this host. Raises UsageError when it is certain that another machine is."""
@@ -165,7 +175,7 @@ class Publisher:
             self._end_predecessor(entry.holder)
         elif entry is not None and self._other_machine(entry) is not None:
             log.warning("host %s was another machine before; nobody holds the name now", self._settings.host)
-        value = codec.encode(identity.host_state(self._settings, executors))
+        value = codec.encode(identity.host_state(self._settings, executors, self._http))
         if (entry is None or entry.holder != session or entry.value != value) and not lease.take(
             self._store, key, value, session
         ):

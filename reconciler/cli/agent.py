@@ -25,6 +25,7 @@ def agent(
     from reconciler.runtime.process import serve
 
     daemon_options.set_up_log()
+    access = daemon_options.access()
     with wiring.open_store(store_url) as store:
         daemon = agent_options.agent(store)
         if dry_run:
@@ -34,4 +35,4 @@ def agent(
             if not plan.actions:
                 click.echo("nothing to do")
             return
-        serve([daemon], bind=daemon_options.bind, routes=daemon.routes())
+        serve([daemon], bind=daemon_options.bind, access=access, site=daemon.site)

@@ -25,6 +25,7 @@ def combined(
     from reconciler.runtime.process import serve
 
     daemon_options.set_up_log()
+    access = daemon_options.access()
     with wiring.open_store(store_url) as store:
         daemon = agent_options.agent(store)
-        serve([daemon, wiring.scheduler(store)], bind=daemon_options.bind, routes=daemon.routes())
+        serve([daemon, wiring.scheduler(store)], bind=daemon_options.bind, access=access, site=daemon.site)

@@ -35,6 +35,7 @@ def dev(
     from reconciler.runtime.runner import Daemon
 
     daemon_options.set_up_log()
+    access = daemon_options.access()
     home = Path(".reconciler")
     url = store_url or wiring.embedded_store(home / "dev.db")
     screen = Screen(f"reconciler dev {directory}   Ctrl-C ends it   state: {url}")
@@ -48,4 +49,4 @@ def dev(
             wiring.sync(store, source, mutable_versions=True, emit=screen.emit),
         ]
         with screen.live(lambda: tasks(fleet.read(store, time.time()))):
-            serve(daemons, bind=daemon_options.bind, routes=agent.routes())
+            serve(daemons, bind=daemon_options.bind, access=access, site=agent.site)

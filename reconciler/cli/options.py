@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.agent.loop import AgentDaemon
     from reconciler.model.events import Emit
     from reconciler.queries.fleet import Fleet
+    from reconciler.runtime.http_access import Access
     from reconciler.store.interface import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,8 +58,18 @@ class DaemonOptions(msgspec.Struct, frozen=True):
     """How a process that stays up speaks to others. ``bind`` None: no HTTP."""
 
     bind: tuple[str, int] | None
+    http_token_file: Path | None
+    http_cert: Path | None
+    http_key: Path | None
+    http_client_ca: Path | None
     log_format: str
     log_level: str
+
+    def access(self) -> "Access":
+        """Who may ask what over HTTP. Raises UsageError when the options say nothing that makes sense."""
+        from reconciler.runtime import http_access
+
+        return http_access.access(self.http_token_file, self.http_cert, self.http_key, self.http_client_ca)
 
     def set_up_log(self) -> None:
         """Send the log where and how the options say."""
@@ -101,8 +112,13 @@ def daemon_options(port: int) -> Callable[[F], F]:
             default=f"127.0.0.1:{port}",
             show_default=True,
             metavar="HOST:PORT",
-            help="Where to serve /healthz and /metrics; port 0 takes any free one, `off` serves nothing.",
+            help="Where to serve /healthz, /readyz, /metrics and, an agent, /v1; port 0 takes any free one, `off` "
+            "serves nothing. An agent that others than this machine reach needs a token or --http-client-ca.",
         ),
+        http_token_option,
+        http_file_option("--http-cert", "The certificate, and those between it and its root: serve HTTPS only."),
+        http_file_option("--http-key", "The key of that certificate."),
+        http_file_option("--http-client-ca", "Serve only those who show a certificate that this CA has signed."),
         click.option(
             "--log-format",
             type=click.Choice(["text", "json"]),
@@ -121,6 +137,19 @@ def daemon_options(port: int) -> Callable[[F], F]:
         ),
     ]
     return lambda function: family(function, "daemon_options", DaemonOptions, options)
+
+
+def http_token_option(function: F) -> F:
+    """``--http-token-file FILE``."""
+    what = "The token that /v1 asks for; the token itself may be in RECONCILER_HTTP_TOKEN."
+    return http_file_option("--http-token-file", what)(function)  # type: ignore[no-any-return]  # as in ``family``
+
+
+def http_file_option(name: str, what: str) -> Callable[[Any], Any]:
+    """A PEM file or a secret; its name may come from the environment."""
+    variable = "RECONCILER_" + name.removeprefix("--").replace("-", "_").upper()
+    kind = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.option(name, metavar="FILE", type=kind, envvar=variable, help=f"{what} [env: {variable}]")
 
 
 def by_option(function: F) -> F:

@@ -44,7 +44,7 @@ def scheduler(
                 for line in _lines(plan):
                     click.echo(line)
             return
-        serve([wiring.scheduler(store, name=name)], bind=daemon_options.bind)
+        serve([wiring.scheduler(store, name=name)], bind=daemon_options.bind, access=daemon_options.access())
 
 
 def _lines(plan: "Plan") -> Iterator[str]:

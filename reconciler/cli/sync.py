@@ -116,6 +116,7 @@ def sync(
     """
     from reconciler import wiring
     from reconciler.runtime import log, webhook
+    from reconciler.runtime.http import Site
     from reconciler.runtime.process import serve
     from reconciler.sync import once as one_pass
 
@@ -154,4 +155,4 @@ def sync(
         secret = webhook.secret(webhook_secret_file, os.environ)
         daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal", limit=limit, health_gate=health_gate)
         routes = [webhook.Webhook(secret, daemon.notify, now=time.time).route] if secret else []
-        serve([daemon], bind=daemon_options.bind, routes=routes)
+        serve([daemon], bind=daemon_options.bind, access=daemon_options.access(), site=Site(routes))

@@ -37,7 +37,7 @@ from reconciler.executors.processes import (
 )
 from reconciler.executors.shim import SHIM, reap, spawn
 from reconciler.executors.task_folder import Attempt, TaskFolder, boot_id, folders_in
-from reconciler.executors.task_log import MOST_BYTES, cut_if_long, tail
+from reconciler.executors.task_log import MOST_BYTES, Logs, tail
 from reconciler.model.manifests import BashContainer, Container
 from reconciler.runtime.clock import Clock, SystemClock
 
@@ -67,7 +67,7 @@ class Bash:
         self._tasks = self._folder / "tasks"
         self._artifacts = Artifacts(self._folder / "artifacts", limits)
         self._setup_timeout_s = setup_timeout_s
-        self._log_bytes = log_bytes
+        self._logs = Logs(log_bytes)
         self._clock = clock or SystemClock()
         self._table = ProcessTable()
         self._deaths = Deaths()
@@ -240,6 +240,11 @@ class Bash:
         with _disk("read", output):
             return tail(output, tail_lines)
 
+    def follow(self, ref: Ref, tail_lines: int) -> Iterator[bytes]:
+        output = self._task(ref).output
+        with _disk("read", output):
+            yield from self._logs.follow(output, tail_lines)
+
     def wait(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0 and not self._deaths.closed:
@@ -272,7 +277,7 @@ class Bash:
             refs = list(self._running)
         for ref in refs:
             try:
-                cut_if_long(self._task(ref).output, self._log_bytes)
+                self._logs.cut_if_long(self._task(ref).output)
             except OSError as error:
                 log.warning("cannot cut the log of %s: %s", ref.task_id, error)
 

@@ -10,7 +10,7 @@ import math
 import socket
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,9 @@ from reconciler.executors import docker_config, docker_report
 from reconciler.executors.commands import base_environment, run_script
 from reconciler.executors.docker_engine import Engine, NameTaken, NoImage
 from reconciler.executors.docker_events import News
-from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.executors.docker_follow import follow
+from reconciler.executors.docker_streams import end_of
+from reconciler.executors.interface import MOST_LOG_BYTES, Observed, Owner, Ref, ScriptResult, Spec
 from reconciler.executors.naming import instance_name
 from reconciler.model.manifests import Container
 
@@ -160,7 +162,14 @@ class Docker:
         return self._engine.run(instance_name(self._owner, ref), ["sh", "-c", script], environment, timeout_s)
 
     def logs(self, ref: Ref, tail_lines: int) -> bytes:
-        return self._engine.logs(instance_name(self._owner, ref), tail_lines)
+        found = self._find(ref)
+        if found is None:
+            return b""
+        with self._engine.output(found, tail_lines, follow=False) as (pieces, _):
+            return end_of(pieces, MOST_LOG_BYTES)
+
+    def follow(self, ref: Ref, tail_lines: int) -> Iterator[bytes]:
+        return follow(self._engine, lambda: self._find(ref), tail_lines)
 
     def wait(self, timeout_s: float) -> bool:
         return self._news.wait(timeout_s)

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ import urllib3
 
 from reconciler.errors import ExecutorError
 from reconciler.executors import docker_report
-from reconciler.executors.docker_streams import KILL_MARKED, payload_end
+from reconciler.executors.docker_streams import KILL_MARKED, end_of, payloads
 from reconciler.executors.interface import ScriptResult
 from reconciler.runtime.ids import new_id
 
@@ -38,6 +38,7 @@ _SILENCE_S: Final = 300
 """A pull that shows no progress for so long is given up; a stream of events is opened anew."""
 _REMOVAL_S: Final = 30.0
 _CONNECTIONS: Final = 32
+_OUTPUT_BYTES: Final = 16 * 1024
 _EXEC_MARK: Final = "RECONCILER_EXEC"
 _TROUBLE: Final = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -166,14 +167,29 @@ class Engine:
                 else:
                     return
 
-    def logs(self, name: str, tail_lines: int) -> bytes:
-        """The last lines of both streams."""
+    @contextlib.contextmanager
+    def output(
+        self, container: Mapping[str, Any], tail_lines: int | str, *, follow: bool, since: float = 0.0
+    ) -> Iterator[tuple[Iterator[bytes], Callable[[], None]]]:
+        """What an inspected container wrote, both streams, as it comes if ``follow``; and how any thread may end that.
+
+        ``tail_lines`` may be "all"; ``since`` is wall time.
+        """
+        name = container["Name"].lstrip("/")
+        query = {"stdout": 1, "stderr": 1, "tail": tail_lines, "follow": int(follow), "since": f"{since:.6f}"}
         with self._guard(f"reading the output of {name}"):
-            try:
-                output: bytes = self._client(_READ_S).logs(name, tail=tail_lines)
-            except docker.errors.NotFound:
-                return b""
-            return output
+            client = self._client(_READ_S)
+            url = self._url(client, f"/containers/{container['Id']}/logs")
+            response = client.get(url, params=query, stream=True, timeout=(_READ_S, None if follow else _READ_S))
+            with response:
+                if response.status_code == HTTPStatus.NOT_FOUND:
+                    yield iter(()), lambda: None
+                    return
+                if response.status_code >= 400:
+                    raise ExecutorError(f"reading the output of {name}: {_message(response)}")
+                raw = response.raw.stream(_OUTPUT_BYTES, decode_content=False)
+                pieces = raw if container["Config"]["Tty"] else payloads(raw)
+                yield pieces, lambda: _shut(response)
 
     def run(self, name: str, argv: Sequence[str], variables: Mapping[str, str], timeout_s: float) -> ScriptResult:
         """Run a command in a container that runs, for ``timeout_s`` at most."""
@@ -195,7 +211,7 @@ class Engine:
                 with response:
                     if response.status_code >= 400:
                         return ScriptResult(126, _message(response))
-                    output = payload_end(response.raw.stream(4096, decode_content=False))
+                    output = end_of(payloads(response.raw.stream(4096, decode_content=False)))
             finally:
                 cut.cancel()
             return ScriptResult(self._exit_code(client, exec_id, deadline), output.decode(errors="replace"))

@@ -1,6 +1,7 @@
 """The engine's way of sending a script's output, and a shell text that ends a script from within. Pure."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from reconciler.executors.commands import OUTPUT_BYTES
@@ -17,9 +18,9 @@ done 2>/dev/null
 """
 
 
-def payload_end(chunks: Iterable[bytes], most_bytes: int = OUTPUT_BYTES) -> bytes:
-    """The last of what was written, from a stream of frames (stream, three zeros, length, payload), cut anywhere."""
-    kept, waiting, left = b"", b"", 0
+def payloads(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """What was written, from a stream of frames (stream, three zeros, length, payload) that may be cut anywhere."""
+    waiting, left = b"", 0
     for chunk in chunks:
         waiting += chunk
         while waiting:
@@ -31,5 +32,16 @@ def payload_end(chunks: Iterable[bytes], most_bytes: int = OUTPUT_BYTES) -> byte
                 continue
             part, waiting = waiting[:left], waiting[left:]
             left -= len(part)
-            kept = (kept + part)[-most_bytes:]
-    return kept
+            yield part
+
+
+def end_of(pieces: Iterable[bytes], most_bytes: int = OUTPUT_BYTES) -> bytes:
+    """The last bytes of all that was written, in no more memory than twice that."""
+    kept: deque[bytes] = deque()
+    size = 0
+    for piece in pieces:
+        kept.append(piece)
+        size += len(piece)
+        while size - len(kept[0]) >= most_bytes:
+            size -= len(kept.popleft())
+    return b"".join(kept)[-most_bytes:]

@@ -4,12 +4,14 @@ An executor keeps nothing that must survive it: whatever it made carries labels 
 (bash), and ``observe`` finds it again after any crash. It never touches what does not carry its owner's mark.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
 from reconciler.model.manifests import Container
+
+MOST_LOG_BYTES: Final = 4 * 1024 * 1024
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -106,7 +108,15 @@ class Executor(Protocol):
         """Run a script check inside the container (bash: beside it, in its environment)."""
 
     def logs(self, ref: Ref, tail_lines: int) -> bytes:
-        """The last lines of what it wrote."""
+        """The last lines of what it wrote, at most the last ``MOST_LOG_BYTES`` of them."""
+
+    def follow(self, ref: Ref, tail_lines: int) -> Iterator[bytes]:
+        """The last lines, and then whatever it goes on to write, attempt after attempt, in small pieces.
+
+        It never ends by itself: an empty piece, every second at the latest while there is nothing new, is where the
+        reader may leave by closing the iterator. A slow reader holds up nobody, least of all what writes. Raises
+        ExecutorError when nothing can be read to begin with.
+        """
 
     def wait(self, timeout_s: float) -> bool:
         """Block until one of ours may have started or ended (True), or the time is over (False)."""

@@ -106,6 +106,7 @@ class HostState(_Record, frozen=True, kw_only=True):
     """``state/hosts/<host>``: what a host has. Memory in MiB, disk in MiB, 1024 cpu units per core.
 
     ``machine`` identifies the machine, so that a second machine of the same name is noticed.
+    ``http`` is the URL of its agent; one on loopback is for those on the machine, empty: it serves none.
     """
 
     host: str
@@ -118,6 +119,7 @@ class HostState(_Record, frozen=True, kw_only=True):
     executors: tuple[str, ...] = ()
     attributes: dict[str, str] = {}
     agent_version: str = ""
+    http: str = ""
 
 
 class ClusterHead(_Record, frozen=True, kw_only=True):

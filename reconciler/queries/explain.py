@@ -40,18 +40,19 @@ def explain(fleet: Fleet, provenance: Provenance, text: str) -> Answer:
     return explain_task(fleet, provenance, subject.name)
 
 
-def find(fleet: Fleet, text: str) -> Subject:
-    """The one thing that a name, ``KIND/NAME``, or the beginning or end of a task's id stands for.
+def find(fleet: Fleet, text: str, among: tuple[str, ...] = KINDS) -> Subject:
+    """The one thing that a name, ``KIND/NAME``, or the beginning or end of a task's id stands for, ``among`` kinds.
 
     Raises:
         UsageError: there is none, or more than one.
     """
     kind, slash, name = text.partition("/")
-    kinds: tuple[str, ...] = (kind,) if slash else KINDS
+    kinds: tuple[str, ...] = (kind,) if slash else among
     if not slash:
         name = text
-    elif kind not in KINDS:
-        raise UsageError(f"{text}: there is no kind {kind!r}", hint=f"Say service/{name}, task/{name} or host/{name}.")
+    elif kind not in among:
+        said = _either(f"{each}/{name}" for each in among)
+        raise UsageError(f"{text}: there is no kind {kind!r} here", hint=f"Say {said}.")
     names = {each: _names(fleet, each) for each in kinds}
     found = [Subject(each, name) for each in kinds if name in names[each]]
     if not found and name:

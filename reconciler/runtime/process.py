@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from reconciler.runtime.http import HttpServer, Route, daemon_routes
+from reconciler.runtime.http import HttpServer, Site, daemon_routes
+from reconciler.runtime.http_access import Access
 from reconciler.runtime.runner import Daemon
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ def serve(
     daemons: Sequence[Daemon],
     *,
     bind: tuple[str, int] | None,
-    routes: Sequence[Route] = (),
+    access: Access = Access(),  # noqa: B008 - immutable
+    site: Site = Site(),  # noqa: B008 - immutable
     until: Callable[[threading.Event], None] | None = None,
 ) -> None:
     """Run ``daemons`` and one HTTP server until a signal comes, or ``until`` returns (it is given the stop event).
@@ -52,13 +54,14 @@ def serve(
     Raises:
         UsageError: the address cannot be bound; nothing was started.
     """
-    server = HttpServer(*bind, routes=[*daemon_routes(daemons), *routes]) if bind else None
+    server = HttpServer(*bind, routes=daemon_routes(daemons, site), access=access) if bind else None
     with stop_signals() as stop:
         started: list[Daemon] = []
         try:
             if server is not None:
                 server.start()
-                log.info("listening on http://%s:%d", bind[0] if bind else "", server.port)
+                log.info("listening on %s", server.url)
+                site.announce(server.url)
             for daemon in daemons:
                 daemon.start()
                 started.append(daemon)

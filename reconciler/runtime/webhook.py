@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import ReconcilerError
 from reconciler.runtime.http import Request, Response, Route, json_response
+from reconciler.runtime.http_access import Guard
+from reconciler.runtime.secret import read as read_secret
 
 REMEMBERED: Final = 1000
 """Deliveries, the last ones."""
@@ -27,15 +29,7 @@ def secret(path: Path | None, environ: Mapping[str, str]) -> bytes | None:
     Raises:
         UsageError: it is empty, or the file can't be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8") if path is not None else environ.get(VARIABLE)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the webhook's secret in {path} cannot be read: {error}") from error
-    if text is None:
-        return None
-    if not text.strip():
-        raise UsageError("the webhook's secret is empty", hint=f"Put one into {path or VARIABLE}.")
-    return text.strip().encode()
+    return read_secret("the webhook's secret", path, VARIABLE, environ)
 
 
 class Webhook:
@@ -52,7 +46,7 @@ class Webhook:
     @property
     def route(self) -> Route:
         """What to serve."""
-        return Route("POST", "/webhook", self.handle)
+        return Route("POST", "/webhook", self.handle, Guard.OPEN)
 
     def handle(self, request: Request) -> Response:
         """401 when it is not signed as it should be; 503 when it could not be handed on, so that it is sent again."""

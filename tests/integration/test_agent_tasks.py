@@ -221,7 +221,7 @@ def test_two_hosts_on_one_machine_leave_each_others_tasks_alone(agent_world: Age
         agent_world.await_gone(first)
         assert neighbour.published()[second.id].healthy
         assert not is_alive(before[0])
-        strangers = agent_world.agents[0]._status_page()["strangers"]
+        strangers = agent_world.agents[0]._pages.status()["strangers"]
         assert all(agent_world.store_id not in each for each in strangers), "a neighbour is no stranger"
         moved = agent_world.issue(definition, instance=3)
         agent_world.await_health(moved, Health.PASSING)
@@ -239,7 +239,7 @@ def test_a_script_check_runs_in_the_environment_of_its_task(agent_world: AgentWo
 
 def test_a_task_reports_its_ttl_check_to_the_agent_over_http(agent_world: AgentWorld) -> None:
     agent = agent_world.start_agent()
-    server = HttpServer("127.0.0.1", 0, agent.routes())
+    server = HttpServer("127.0.0.1", 0, agent.site.routes)
     server.start()
     try:
         url = f"http://127.0.0.1:{server.port}/v1"

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.executors import docker_config
 from reconciler.executors.docker_report import observed, pull_failed, start_failed
-from reconciler.executors.docker_streams import payload_end
+from reconciler.executors.docker_streams import end_of, payloads
 
 LABELS = {
     docker_config.STORE: "store",
@@ -116,11 +116,11 @@ def frame(payload: bytes, stream: int = 1) -> bytes:
 def test_output_is_put_together_from_frames_however_they_are_cut(size: int) -> None:
     raw = frame(b"one\n") + frame(b"trouble\n", 2) + frame(b"") + frame(b"x" * 300) + frame(b"end\n")
     chunks = [raw[start : start + size] for start in range(0, len(raw), size)]
-    assert payload_end(chunks) == b"one\ntrouble\n" + b"x" * 300 + b"end\n"
-    assert payload_end(chunks, most_bytes=6) == b"xxend\n"
+    assert end_of(payloads(chunks)) == b"one\ntrouble\n" + b"x" * 300 + b"end\n"
+    assert end_of(payloads(chunks), most_bytes=6) == b"xxend\n"
 
 
 def test_output_that_breaks_off_is_what_came() -> None:
-    assert payload_end([frame(b"hello")[:-2]]) == b"hel"
-    assert payload_end([]) == b""
-    assert payload_end([b"\1\0\0"]) == b""
+    assert end_of(payloads([frame(b"hello")[:-2]])) == b"hel"
+    assert end_of(payloads([])) == b""
+    assert end_of(payloads([b"\1\0\0"])) == b""
