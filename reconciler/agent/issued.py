@@ -57,6 +57,10 @@ def _begin(case: Case) -> Decision:
     ended = [each for each in current if not each.container.running]
     stale = [each for each in case.seen if each.container.running and each.container.attempt != life.attempt]
     names = _names(case, current)
+    if ended and _is_good_end(case, ended):
+        # an agent that was restarted finds a part of the work done
+        begun = _adopted(case, current)
+        return Decision(begun) if running else Decision(lifecycle.step(begun, Phase.COMPLETE, now))
     if ended:
         return _died(case, ended)
     if running and not stale and names <= {each.container.ref.container for each in running}:
@@ -122,9 +126,22 @@ def _watch(case: Case) -> Decision:
     current = [each for each in case.seen if each.container.attempt == case.life.attempt]
     running = {each.container.ref.container for each in current if each.container.running}
     names = _names(case, current)
-    if not names or names - running:
-        return _died(case, [each for each in current if not each.container.running])
-    return Decision(_judged(case))
+    if names and not names - running:
+        return Decision(_judged(case))
+    ended = [each for each in current if not each.container.running]
+    if _is_good_end(case, ended) and names <= {each.container.ref.container for each in current}:
+        return Decision(_judged(case) if running else lifecycle.step(case.life, Phase.COMPLETE, case.now))
+    return _died(case, ended)
+
+
+def _is_good_end(case: Case, ended: Sequence[Seen]) -> bool:
+    """Whether a task that is to come to an end has come to a good one, as far as these containers go."""
+    return (
+        case.record is not None
+        and case.record.completes
+        and bool(ended)
+        and all(each.container.exit_code == 0 for each in ended)
+    )
 
 
 def _judged(case: Case) -> Life:

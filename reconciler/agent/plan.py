@@ -24,6 +24,7 @@ from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 _LEVELS: Final = {Phase.FAILED: Level.ERROR, Phase.REJECTED: Level.ERROR}
 
 _EVENT_BYTES: Final = 1000
+_ENDS: Final = (Phase.FAILED, Phase.COMPLETE)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +128,8 @@ def _born(view: HostView, now: Now, key: TaskKey, record: Task | None, seen: lis
     if blindness(view, life) is not None:
         return None
     before = view.published.tasks.get(key.id) if view.published else None
-    if before is not None and before.issue == key.issue and before.phase is Phase.FAILED and record is not None:
-        return _given_up(life, before)
+    if before is not None and before.issue == key.issue and before.phase in _ENDS and record is not None:
+        return _as_it_ended(life, before)
     if not seen:
         return life
     attempt = max(each.container.attempt for each in seen)
@@ -138,11 +139,11 @@ def _born(view: HostView, now: Now, key: TaskKey, record: Task | None, seen: lis
     return msgspec.structs.replace(life, attempt=attempt, failures=failures)
 
 
-def _given_up(life: Life, before: TaskStatus) -> Life:
-    """An agent's restart gives no new attempts to a task that had failed."""
+def _as_it_ended(life: Life, before: TaskStatus) -> Life:
+    """An agent's restart gives no new attempts to a task that had failed, and does no work again that was done."""
     return msgspec.structs.replace(
         life,
-        phase=Phase.FAILED,
+        phase=before.phase,
         attempt=before.attempt,
         reason=before.reason,
         exit_code=before.exit_code,

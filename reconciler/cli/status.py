@@ -36,7 +36,7 @@ def status(store_url: str | None, output_format: str) -> None:
                 row.service,
                 f"{row.task_name}/{row.task_version}",
                 row.desired,
-                row.current,
+                f"{row.done} done" if row.done else row.current,
                 row.issued,
                 "ok" if row.ok else "not ok",
                 "; ".join(row.reasons),

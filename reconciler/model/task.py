@@ -23,6 +23,7 @@ class Task(_Record, frozen=True, kw_only=True):
     scheduler's wall clock in seconds since 1970 (for display only). ``memory``, ``cpu_units`` and ``disk`` are what its
     host promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a
     row that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
+    ``completes``: it is of a batch, done when all of its containers exit with 0; else that is a death like any other.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Task(_Record, frozen=True, kw_only=True):
     issued_at: float
     retries: int = 0
     failed_on: tuple[str, ...] = ()
+    completes: bool = False
 
 
 class Phase(enum.StrEnum):
@@ -170,7 +172,7 @@ class Rollout(_Record, frozen=True, kw_only=True):
     It changes when the target or the phase does, never while a rollout goes on; ``completed``, ``reverted`` and
     ``failed`` stay until another target is wanted, whatever happens to the tasks later. ``answered`` is the ``since``
     of the last verdict of an operator that was carried out. Of a batch, ``done`` counts the tasks that came to a good
-    end, and ``again`` is the ``since`` of the last restart that began it anew.
+    end, and ``again`` is the cluster's ``seq`` up to which the last restart that began it anew wanted tasks gone.
     """
 
     cluster: str
@@ -185,7 +187,7 @@ class Rollout(_Record, frozen=True, kw_only=True):
     since: float = 0.0
     answered: float = 0.0
     done: int = 0
-    again: float = 0.0
+    again: int = 0
 
 
 class SourceCounts(_Record, frozen=True, kw_only=True):

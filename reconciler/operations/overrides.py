@@ -134,7 +134,9 @@ def restart(store: Store, name: str, said: Said) -> Overridden:
     override_records.of_service(store, name, lambda override: msgspec.structs.replace(override, restarted=restarted))
     return Overridden(
         object=f"service {name}",
-        what="each task is replaced by a new one, health first, as in a rollout",
+        what="all of it is done once more"
+        if service.kind == "batch"
+        else "each task is replaced by a new one, health first, as in a rollout",
         key=keys.service(name),
         managed_by=service.managed_by,
         warnings=_warnings(clusters, name),

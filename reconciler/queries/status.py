@@ -19,7 +19,8 @@ REASONS_SHOWN = 5
 class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A service in a cluster. ``healthy`` counts every healthy task, ``current`` those of the wanted version.
 
-    ``versions`` counts issued tasks by version.
+    ``versions`` counts issued tasks by version. Of a system service ``desired`` is how many hosts are to have it; of a
+    batch ``done`` counts the tasks that came to a good end.
     """
 
     cluster: str
@@ -33,6 +34,8 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     versions: dict[int, int]
     reasons: tuple[str, ...]
+    kind: str = "service"
+    done: int = 0
 
 
 class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,19 +112,32 @@ def _wanted(fleet: Fleet, cluster: str, service: Service, rows: list[TaskRow]) -
     scaled = fleet.snapshot.overrides.scaled(fleet.snapshot.services[service.name])
     if is_stopped := scaled is not None and scaled.desired == 0:
         notes.append(f"stopped {describe(scaled)}: `reconciler start {service.name}`")
+    desired = plan.hosts.get(service.name, service.desired) if plan else service.desired
+    done = _done(fleet, cluster, service)
     return ServiceRow(
         cluster=cluster,
         service=service.name,
+        kind=service.kind,
+        done=done,
         task_name=service.task_name,
         task_version=service.task_version,
-        desired=service.desired,
+        desired=desired,
         issued=len(issued),
         healthy=sum(row.healthy for row in issued),
         current=sum(row.healthy for row in current),
-        ok=len(current) == len(rows) == service.desired and all(row.healthy for row in rows) and not is_stopped,
+        ok=len(current) == len(rows) == max(0, desired - done) and all(row.healthy for row in rows) and not is_stopped,
         versions=dict(sorted(Counter(row.task_version for row in issued).items())),
         reasons=(*dict.fromkeys(notes), *_of_tasks(rows)),
     )
+
+
+def _done(fleet: Fleet, cluster: str, service: Service) -> int:
+    """How many tasks of a batch have come to a good end, of the content that is wanted now."""
+    rollout = fleet.snapshot.rollouts.get((cluster, service.name))
+    wanted = fleet.snapshot.definitions.get((service.task_name, service.task_version))
+    if service.kind != "batch" or rollout is None or wanted is None or rollout.target_digest != wanted.digest:
+        return 0
+    return rollout.done
 
 
 def _is_current(fleet: Fleet, service: Service, row: TaskRow) -> bool:

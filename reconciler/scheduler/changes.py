@@ -109,6 +109,29 @@ class Changes:
             self._count(defined, to_stay=True)
         return 0
 
+    def start_there(self, host: str, defined: Defined, why: str, *, says_why_not: bool = True) -> bool:
+        """Issue one task that may stay on that very host; False: it does not fit, which is said if wanted."""
+        place = self._places.place_on(host, self._demand(defined), self._next_id(defined))
+        if place is None:
+            if says_why_not:
+                self.cannot_place(defined, 1, host)
+            return False
+        self._step(self._issue(defined, place, why))
+        self._count(defined, to_stay=True)
+        return True
+
+    def replace_there(self, dead: Member, defined: Defined, why: str) -> None:
+        """Withdraw a failed task and issue another on its host, in one step; where that does not fit, say so."""
+        place = self._places.place_on(dead.task.host, self._demand(defined), self._next_id(defined), dead.task)
+        if place is None:
+            self.cannot_place(defined, 1, dead.task.host)
+            return
+        self._step(
+            Withdraw(dead.task, why), self._issue(defined, place, why, dead.task if defined.is_of(dead.task) else None)
+        )
+        self._forget(dead)
+        self._count(defined, to_stay=True)
+
     def exchange(self, leaver: Member, defined: Defined, why: str) -> bool:
         """Let a task that is not healthy make room for a new one; False: that would not help."""
         demand = self._demand(defined)
@@ -136,15 +159,15 @@ class Changes:
         """A host with room for a new task once the tasks that are stopping there are gone."""
         return self._placer.fits_when_left(self._demand(defined))
 
-    def cannot_place(self, defined: Defined, count: int) -> None:
-        """Say which tasks should run and find no host, and why."""
+    def cannot_place(self, defined: Defined, count: int, host: str | None = None) -> None:
+        """Say which tasks should run and find no host, and why; or why not on the one ``host`` where it should be."""
         definition, demand = defined.definition, self._demand(defined)
         found = Pending(
             service=self._service,
             task_name=definition.name,
             task_version=definition.version,
             count=count,
-            reason=self._placer.why_nowhere(demand),
+            reason=self._placer.why_nowhere(demand) if host is None else self._placer.why_not(host, demand),
             hosts=self._placer.refusals(demand) if self._placer.explains else (),
         )
         last = self.pending[-1] if self.pending else None
@@ -160,7 +183,10 @@ class Changes:
         return self._numbering.next_id(self._service, defined.definition.version)
 
     def _issue(self, defined: Defined, place: Place, why: str, after: Task | None = None) -> Issue:
-        return Issue(self._numbering.task(self._service, defined, place, self._now, after), why)
+        declared = self._view.services.get(self._service)
+        completes = declared is not None and declared.kind == "batch"
+        task = self._numbering.task(self._service, defined, place, self._now, after, completes=completes)
+        return Issue(task, why)
 
     def _step(self, *actions: Action, needs_fresh_health: bool = False) -> None:
         self.steps.append(Step(service=self._service, actions=actions, needs_fresh_health=needs_fresh_health))

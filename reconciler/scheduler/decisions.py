@@ -70,7 +70,8 @@ def _one(service: str, action: Action) -> _Said:
         case Withdraw(task=task, why=why):
             return _Said(service, f"stop {task.task_version}", f"stop {task.id} on {task.host}", why, [task.id])
         case SaveRollout(rollout=rollout):
-            text = f"rollout of {service} to version {rollout.target_version}: {rollout.phase}"
+            done = f", {rollout.done} done" if rollout.done else ""
+            text = f"rollout of {service} to version {rollout.target_version}: {rollout.phase}{done}"
             return _Said(service, "rollout", text, rollout.reason, [])
         case DropRollout():
             return _Said(service, "forget", f"forget the rollout of {service}", "the service is gone", [])

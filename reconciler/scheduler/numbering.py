@@ -37,7 +37,9 @@ class Numbering:
         """The id that the next task will have."""
         return names.task_id(self._cluster, service, version, self.next_instance(service, version))
 
-    def task(self, service: str, defined: Defined, place: Place, now: float, after: Task | None) -> Task:
+    def task(
+        self, service: str, defined: Defined, place: Place, now: float, after: Task | None, *, completes: bool = False
+    ) -> Task:
         """The record of a new task; ``after``: the failed one whose place it takes. ``issue`` is filled in later."""
         definition = defined.definition
         instance = self.next_instance(service, definition.version)
@@ -55,6 +57,7 @@ class Numbering:
             memory=definition.memory,
             cpu_units=definition.cpu_units,
             disk=definition.disk,
+            completes=completes,
             issue=0,
             digest=defined.digest,
             issued_at=now,

@@ -110,6 +110,12 @@ class Placer:
             self._explained[demand] = self._explain(demand)
         return self._explained[demand]
 
+    def why_not(self, host: str, demand: Demand) -> str:
+        """Why that host does not fit."""
+        room = self._rooms[host]
+        found = refusal(room, demand)
+        return f"{host}: {found.explain(room, demand)}" if found else f"{host} waits for what is stopping there"
+
     def _explain(self, demand: Demand) -> str:
         if not self._rooms:
             return "there is no host"
@@ -183,14 +189,15 @@ class ServicePlacer:
         self._lanes[value].taken(found)
         return place
 
-    def place_on(self, host: str, demand: Demand, task_id: str, gone: Task) -> Place | None:
+    def place_on(self, host: str, demand: Demand, task_id: str, gone: Task | None = None) -> Place | None:
         """A place on that very host, counting ``gone`` as gone already; None: it does not fit."""
-        if not self._placer.would_fit(host, demand, (gone,)):
+        if not self._placer.would_fit(host, demand, (gone,) if gone else ()):
             return None
         self.close()
         room = self._placer.room(host)
-        room.ports.pop(gone.port, None)
-        room.take(Demand(memory=gone.memory, cpu_units=gone.cpu_units, disk=gone.disk), gone.service, -1)
+        if gone is not None:
+            room.ports.pop(gone.port, None)
+            room.take(Demand(memory=gone.memory, cpu_units=gone.cpu_units, disk=gone.disk), gone.service, -1)
         place = self._placer.take(room, demand, task_id, self._service)
         self._placer.pools.changed()
         return place

@@ -3,14 +3,21 @@
 The daemon carries plans out; ``plan``, ``explain``, ``tasks`` and ``--dry-run`` only show them, from the same call.
 """
 
+from typing import Final
+
 from reconciler.scheduler import outage
+from reconciler.scheduler.batch_plan import plan_batch
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.service_plan import ServicePlan, hold_service, plan_service, remove_service
 from reconciler.scheduler.steps import Plan, RemoveHead, Step
+from reconciler.scheduler.system_plan import plan_system
 
 __all__ = ["Plan", "plan"]
+
+PLANNERS: Final = {"service": plan_service, "system": plan_system, "batch": plan_batch}
+"""By kind of service."""
 
 
 def plan(view: ClusterView, now: float, *, explains: bool = False) -> Plan:
@@ -26,7 +33,8 @@ def plan(view: ClusterView, now: float, *, explains: bool = False) -> Plan:
     found = outage.judge(view)
     placer = Placer(view.hosts, view.head.seq if view.head else 0, explains=explains)
     numbering = Numbering(view)
-    parts = [_service(view, name, found, placer, numbering, now) for name in _most_urgent_first(view, found)]
+    names = _most_urgent_first(view, found)
+    parts = [_service(view, name, found, placer, numbering, now) for name in names]
     waits = [part.look_again_s for part in parts if part.look_again_s is not None]
     waits += [each for each in (found.next_s, view.overrides_end_s) if each is not None]
     steps = tuple(step for part in parts for step in part.steps)
@@ -38,6 +46,7 @@ def plan(view: ClusterView, now: float, *, explains: bool = False) -> Plan:
         pending=tuple(pending for part in parts for pending in part.pending),
         notes=tuple(note for part in parts for note in part.notes),
         brake=found.brake,
+        hosts={name: part.hosts for name, part in zip(names, parts, strict=True) if part.hosts is not None},
         look_again_s=min(waits, default=None),
     )
 
@@ -49,7 +58,8 @@ def _service(
         return hold_service(view, name, view.held[name], found, placer, numbering, now)
     if name not in view.services:
         return remove_service(view, name, found, placer, numbering)
-    return plan_service(view, view.services[name], found, placer, numbering, now)
+    planner = PLANNERS[view.services[name].kind]
+    return planner(view, view.services[name], found, placer, numbering, now)
 
 
 def _most_urgent_first(view: ClusterView, found: outage.Outage) -> list[str]:

@@ -24,6 +24,8 @@ RETRY_MOST_S = 300.0
 class Standing(enum.IntEnum):
     """How a task stands, in the order in which tasks are given up."""
 
+    COMPLETE = -1
+    """A task of a batch that came to a good end."""
     FAILED = 0
     """Its agent gave it up; nothing of it runs."""
     LOST = 1
@@ -105,12 +107,15 @@ def members(
     declared = view.services.get(service)
     settles_s = declared.policy.healthy_after_s if declared else 0.0
     restarted = view.restarted.get(service, 0)
+    is_batch = declared is not None and declared.kind == "batch"
     tasks = view.tasks.get(service, ())
     elsewhere = misplaced(view, service, tasks)
     for task in tasks:
         host = view.hosts[task.host]
         standing, reason = _standing(view, task, present=host.present, lost=task.host in outage.lost)
         wait_s = 0.0
+        if standing is Standing.COMPLETE and declared is not None and not is_batch:
+            standing = Standing.FAILED  # a service's task that ends, even well, is a death
         if standing is Standing.FAILED:
             wait_s = max(0.0, retry_delay_s(task) - view.failed_s.get(task.id, 0.0))
         elif standing is Standing.HEALTHY and (wait_s := settles_s - view.healthy_s.get(task.id, 0.0)) > 0:
@@ -124,7 +129,7 @@ def members(
                 draining=draining,
                 reason=reason,
                 wait_s=max(0.0, wait_s),
-                restarts=task.issue <= restarted,
+                restarts=task.issue <= restarted or (declared is not None and task.completes != is_batch),
                 overdue=draining and host.overdue,
                 misplaced=elsewhere.get(task.id, ""),
             )
@@ -139,8 +144,9 @@ def _standing(view: ClusterView, task: Task, *, present: bool, lost: bool) -> tu
     if status is None:
         return Standing.STARTING, f"not yet seen by the agent on {task.host}"
     match status.phase:
-        case Phase.FAILED | Phase.REJECTED | Phase.COMPLETE:
-            # a service's task that ends, even well, is a death
+        case Phase.COMPLETE:
+            return Standing.COMPLETE, status.reason or "complete"
+        case Phase.FAILED | Phase.REJECTED:
             return Standing.FAILED, status.reason or str(status.phase)
         case Phase.RUNNING if status.healthy:
             return Standing.HEALTHY, status.reason

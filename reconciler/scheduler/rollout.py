@@ -97,6 +97,7 @@ def course(view: ClusterView, service: Service, target: Defined, now: float) -> 
             reason="first version" if previous_version is None else f"from version {previous_version}",
             since=now,
             answered=heard.since if heard else 0.0,
+            again=view.restarted.get(service.name, 0),
         ),
     )
     before = begun.before
@@ -133,6 +134,13 @@ def _course(view: ClusterView, target: Defined, record: Rollout) -> Course:
     if before is not None and (before.digest, before.definition.version) == (target.digest, target.definition.version):
         before = None  # its content was changed under the same version: what it was before is nowhere
     return Course(target=target, before=before, record=record)
+
+
+def without_canaries(service: Service) -> Service:
+    """The same service for a kind that has none."""
+    if not service.policy.canary:
+        return service
+    return msgspec.structs.replace(service, rollout=msgspec.structs.replace(service.policy, canary=0))
 
 
 def settle(view: ClusterView, current: Course, phase: RolloutPhase, reason: str, now: float) -> Course:
@@ -180,7 +188,7 @@ def _failure(
     sick = next((each for each in new if each.standing is Standing.FAILED and each.task.retries + 1 >= TRIES), None)
     if sick and any(not goal.is_of(each.task) and each.standing is not Standing.LOST for each in members):
         return f"{TRIES} tasks in a row failed, last {sick.task.id}: {sick.reason}"
-    is_there = sum(member.healthy for member in new) >= min(service.desired, service.max_issued)
+    is_there = sum(member.healthy and member.keeper for member in new) >= min(service.desired, service.max_issued)
     if is_there or view.stalled_s.get(service.name, 0.0) < service.policy.deadline_s:
         return None
     waits = next((f"{each.task.id}: {each.reason}" for each in new if not each.healthy), None)

@@ -37,6 +37,8 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[Pending, ...] = ()
     notes: tuple[Note, ...] = ()
     look_again_s: float | None = None
+    hosts: int | None = None
+    """Of a system service: how many hosts are to have it."""
 
 
 def plan_service(
@@ -59,19 +61,23 @@ def plan_service(
     changes = Changes(view, service.name, group, placer, numbering, now)
     blocker = _Moves(view, changes, bounds, course, service.policy.parallel, canaries).all()
     changes.close()
-    if _converged(changes, bounds):
+    if converged(changes, bounds):
         course = rollout.settled(view, course, now)
-    steps = changes.steps
-    if course.record != view.rollouts.get(service.name):
-        save = SaveRollout(course.record)
-        first = steps[0] if steps else Step(service=service.name, actions=())
-        steps = [msgspec.structs.replace(first, actions=(save, *first.actions)), *steps[1:]]
     return ServicePlan(
-        steps=tuple(steps),
+        steps=with_record(view, service, course, changes.steps),
         pending=tuple(changes.pending),
         notes=obstacles.notes(service.name, course, changes, bounds, blocker),
-        look_again_s=_next_look(view, course, service, (*changes.keepers.values(), *changes.leavers.values())),
+        look_again_s=next_look(view, course, service, (*changes.keepers.values(), *changes.leavers.values())),
     )
+
+
+def with_record(view: ClusterView, service: Service, course: Course, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps, the first of which also stores how far the rollout has come, if that changed."""
+    if course.record == view.rollouts.get(service.name):
+        return tuple(steps)
+    save = SaveRollout(course.record)
+    first = steps[0] if steps else Step(service=service.name, actions=())
+    return (msgspec.structs.replace(first, actions=(save, *first.actions)), *steps[1:])
 
 
 def stop_all(
@@ -110,7 +116,7 @@ def hold_service(
     notes = [Note(service=service, reason=f"on hold: {reason}")]
     for dead in list(changes.dead.values()):
         if own := view.definition_of(dead.task):
-            changes.replace(dead, [(own, True)], _why_dead(dead))
+            changes.replace(dead, [(own, True)], why_dead(dead))
         else:
             text = f"{dead.task.id} can't be replaced: what it ran is not in the store any more"
             notes.append(Note(service=service, reason=text))
@@ -119,7 +125,7 @@ def hold_service(
         steps=tuple(changes.steps),
         pending=tuple(changes.pending),
         notes=tuple(notes),
-        look_again_s=_next_retry(group),
+        look_again_s=next_retry(group),
     )
 
 
@@ -191,9 +197,9 @@ class _Moves:
         for dead in list(changes.dead.values()):
             successors = self._successors(dead)
             if successors:
-                changes.replace(dead, successors, _why_dead(dead))
+                changes.replace(dead, successors, why_dead(dead))
             elif self._wanted() <= 0:
-                changes.withdraw(dead, f"{_why_dead(dead)}; enough others run")
+                changes.withdraw(dead, f"{why_dead(dead)}; enough others run")
 
     def _successors(self, dead: Member) -> list[tuple[Defined, bool]]:
         """What may take a dead task's place, best first, and whether it is there to stay."""
@@ -282,7 +288,8 @@ class _Moves:
         return f"version {version} replaces it" if task.task_version != version else "new content replaces it"
 
 
-def _why_dead(dead: Member) -> str:
+def why_dead(dead: Member) -> str:
+    """Why another takes its place."""
     if dead.standing is Standing.LOST:
         return f"host {dead.task.host} is lost"
     if dead.standing is not Standing.FAILED:
@@ -290,19 +297,21 @@ def _why_dead(dead: Member) -> str:
     return f"failed on {dead.task.host}: {dead.reason}"
 
 
-def _converged(changes: Changes, bounds: Bounds) -> bool:
+def converged(changes: Changes, bounds: Bounds) -> bool:
+    """Whether all is as wanted, and healthy."""
     nothing_to_do = not changes.steps and not changes.pending
     return nothing_to_do and changes.issued == len(changes.keepers) == changes.healthy == bounds.desired
 
 
-def _next_look(view: ClusterView, course: Course, service: Service, left: Sequence[Member]) -> float | None:
+def next_look(view: ClusterView, course: Course, service: Service, left: Sequence[Member]) -> float | None:
     """When something is due though nothing changes: a retry, a task that counts from then on, a deadline."""
-    waits = [each for each in (_next_retry(left),) if each is not None]
+    waits = [each for each in (next_retry(left),) if each is not None]
     stalled_s = view.stalled_s.get(service.name)
     if stalled_s is not None and course.phase in GOES_ON and course.record == view.rollouts.get(service.name):
         waits.append(max(0.0, service.policy.deadline_s - stalled_s))
     return min(waits, default=None)
 
 
-def _next_retry(group: Sequence[Member]) -> float | None:
+def next_retry(group: Sequence[Member]) -> float | None:
+    """When the next of them is due."""
     return min((member.wait_s for member in group if member.wait_s > 0), default=None)

@@ -1,5 +1,6 @@
 """Everything that a plan may say: the actions, the legal steps that they stand in, and the reasons beside them."""
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -84,6 +85,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``hold``: why nothing at all is done. ``release``: another scheduler is named, so the lock is to be given up.
     ``brake``: why lost hosts' tasks are not replaced. ``look_again_s``: when something is due though nothing changes.
+    ``hosts``: by system service, how many hosts are to have it.
     """
 
     cluster: str
@@ -94,6 +96,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     brake: str | None = None
     release: bool = False
     look_again_s: float | None = None
+    hosts: Mapping[str, int] = {}
 
     @property
     def actions(self) -> tuple[Action, ...]:

@@ -347,7 +347,8 @@ def _action(action: Action) -> str:
             return f"stop {task.id} on {task.host}: {why}"
         case SaveRollout(rollout=rollout):
             reason = f" ({rollout.reason})" if rollout.reason else ""
-            return f"rollout of {rollout.service} to version {rollout.target_version}: {rollout.phase}{reason}"
+            done = f", {rollout.done} done" if rollout.done else ""
+            return f"rollout of {rollout.service} to version {rollout.target_version}: {rollout.phase}{done}{reason}"
         case DropRollout(service=service):
             return f"forget the rollout of {service}"
         case RemoveHead():

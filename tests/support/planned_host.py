@@ -83,7 +83,15 @@ class PlannedHost:
         self.work: list[Action] = []
         self.events: list[str] = []
 
-    def issue(self, issue: int, made_of: TaskDefinition | None = None, *, instance: int = 1, port: int = 0) -> Task:
+    def issue(
+        self,
+        issue: int,
+        made_of: TaskDefinition | None = None,
+        *,
+        instance: int = 1,
+        port: int = 0,
+        completes: bool = False,
+    ) -> Task:
         """Issue a task to this host."""
         made_of = made_of or definition()
         task = Task(
@@ -98,6 +106,7 @@ class PlannedHost:
             issue=issue,
             digest=codec.digest(made_of),
             issued_at=0.0,
+            completes=completes,
         )
         self.definitions[task.digest] = made_of
         self.by_host[task.id] = self.by_id[task.id] = task

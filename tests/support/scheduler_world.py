@@ -167,7 +167,7 @@ class World:
         for task in self.tasks.values():
             if task.host == host:
                 status = self.status(task)
-                if status is None or status.phase not in (Phase.FAILED, Phase.REJECTED):
+                if status is None or status.phase not in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE):
                     self.set_status(task.id, Phase.RUNNING, Health.PASSING)
 
     def run_agents(self) -> None:

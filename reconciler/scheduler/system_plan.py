@@ -1,0 +1,160 @@
+"""What a ``system`` service needs now: one task on each host that can run it, also on hosts that join later.
+
+A host can run it when its agent is there, it does not drain, it offers the executors and keeps to the constraints; one
+that is only too full gets its task when there is room, and is said. A new version goes from host to host: beside the
+old task where the host has room for both, else in its place, by default one host at a time.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from reconciler.model.manifests import Service
+from reconciler.scheduler import obstacles, rollout
+from reconciler.scheduler.changes import Changes
+from reconciler.scheduler.cluster_view import ClusterView, Defined
+from reconciler.scheduler.filters import Demand
+from reconciler.scheduler.numbering import Numbering
+from reconciler.scheduler.outage import Outage
+from reconciler.scheduler.placement import Placer
+from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Bounds, Member, Standing, members
+from reconciler.scheduler.rollout import Course
+from reconciler.scheduler.service_plan import ServicePlan, converged, next_look, stop_all, why_dead, with_record
+
+ROOM: Final = frozenset({"memory", "cpu_units", "disk", "port", "provided port", "apart"})
+"""The filters that say no only for now."""
+
+
+def plan_system(
+    view: ClusterView, service: Service, outage: Outage, placer: Placer, numbering: Numbering, now: float
+) -> ServicePlan:
+    """Bring a declared system service nearer to what is wanted."""
+    target = view.definitions[service.task_name, service.task_version]
+    course = rollout.course(view, rollout.without_canaries(service), target, now)
+    group = members(view, service.name, outage, course.accepts)
+    if service.desired == 0:
+        by = view.scaled_by.get(service.name)
+        return stop_all(view, service.name, group, f"stopped {by}" if by else "none are desired", placer, numbering)
+    hosts = _hosts(view, service, target, group, placer)
+    sized = _sized(service, len(hosts))
+    course = rollout.judge(view, course, sized, group, lambda: _no_room(view, service, target, placer), now)
+    group = members(view, service.name, outage, course.accepts)
+    changes = Changes(view, service.name, group, placer, numbering, now)
+    _Hosts(changes, Bounds.of(sized), course, hosts, service.policy.parallel).all()
+    changes.close()
+    if converged(changes, Bounds.of(sized)):
+        course = rollout.settled(view, course, now)
+    left = (*changes.keepers.values(), *changes.leavers.values())
+    return ServicePlan(
+        steps=with_record(view, service, course, changes.steps),
+        pending=tuple(changes.pending),
+        notes=obstacles.notes(service.name, course, changes, Bounds.of(sized), None),
+        look_again_s=next_look(view, course, service, left),
+        hosts=len(hosts),
+    )
+
+
+def _hosts(
+    view: ClusterView, service: Service, target: Defined, group: Sequence[Member], placer: Placer
+) -> frozenset[str]:
+    """The hosts that can run it, and those that are missing but may have it still."""
+    demand = Demand.in_view(view, service.name, target.definition)
+    no = {each.host for each in placer.refusals(demand) if each.filter not in ROOM}
+    may_be = {each.task.host for each in group if each.standing is Standing.MISSING}
+    return frozenset((view.hosts.keys() - no) | may_be)
+
+
+def _sized(service: Service, hosts: int) -> Service:
+    """The service with its numbers: without any of its own, one host may be without it, and one may have two."""
+    step = max(1, service.policy.parallel)
+    most = hosts + step if service.max is None else service.max
+    least = max(0, hosts - step) if service.min is None else min(service.min, hosts)
+    return msgspec.structs.replace(service, desired=hosts, min=least, max=most)
+
+
+def _no_room(view: ClusterView, service: Service, target: Defined, placer: Placer) -> str:
+    return placer.why_nowhere(Demand.in_view(view, service.name, target.definition))
+
+
+class _Hosts:
+    """The moves, host by host."""
+
+    def __init__(self, changes: Changes, bounds: Bounds, course: Course, hosts: frozenset[str], parallel: int) -> None:
+        self._changes = changes
+        self._bounds = bounds
+        self._course = course
+        self._hosts = hosts
+        self._at_once = max(1, parallel)
+        self._begun = 0
+
+    def all(self) -> None:
+        """Plan all moves that are legal now."""
+        changes = self._changes
+        for dead in list(changes.dead.values()):
+            self._replace(dead)
+        on_host: dict[str, list[Member]] = defaultdict(list)
+        for member in (*changes.keepers.values(), *changes.leavers.values()):
+            on_host[member.task.host].append(member)
+        taken = {dead.task.host for dead in changes.dead.values()}
+        for host in sorted(on_host.keys() - self._hosts):
+            for member in on_host[host]:
+                self._stop(member, f"{host} may not have it any more")
+        empty = sorted(self._hosts - on_host.keys() - taken)
+        for host in empty:
+            self._start(host)
+        for host in sorted(self._hosts & on_host.keys()):
+            self._exchange(host, on_host[host])
+
+    def _replace(self, dead: Member) -> None:
+        """What failed starts anew on its own host; what its host took along does not start elsewhere."""
+        host = dead.task.host
+        if self._course.start is not None and dead.standing is Standing.FAILED and host in self._hosts:
+            self._changes.replace_there(dead, self._course.start, why_dead(dead))
+        else:
+            self._changes.withdraw(dead, why_dead(dead))
+
+    def _start(self, host: str) -> None:
+        if self._course.start is not None and self._changes.issued < self._bounds.ceiling:
+            self._changes.start_there(host, self._course.start, f"{host} has none")
+
+    def _exchange(self, host: str, there: list[Member]) -> None:
+        """Bring one host to one task of what is wanted."""
+        keepers = [each for each in there if each.task.id in self._changes.keepers]
+        leavers = [each for each in there if each.task.id in self._changes.leavers]
+        for surplus in keepers[:-1]:
+            self._stop(surplus, f"{host} has another")
+        if keepers:
+            if keepers[-1].healthy:
+                for leaver in leavers:
+                    self._stop(leaver, self._why(leaver))
+            return
+        if not leavers or self._course.start is None or not self._may_begin():
+            return
+        changes = self._changes
+        self._begun += 1
+        is_beside = changes.issued < self._bounds.ceiling and changes.start_there(
+            host, self._course.start, self._why(leavers[0]), says_why_not=False
+        )
+        if not is_beside:
+            for leaver in leavers:
+                self._stop(leaver, self._why(leaver))
+
+    def _may_begin(self) -> bool:
+        """Whether ``parallel`` lets one more host be changed."""
+        changes = self._changes
+        on_the_way = changes.started + sum(not each.healthy for each in changes.keepers.values())
+        return max(on_the_way, self._begun) < self._at_once
+
+    def _stop(self, member: Member, why: str) -> None:
+        changes = self._changes
+        if member.standing is Standing.MISSING:
+            return
+        if member.standing not in PERHAPS_HEALTHY or changes.healthy - member.healthy >= self._bounds.floor:
+            changes.withdraw(member, why)
+
+    def _why(self, leaver: Member) -> str:
+        if leaver.current and leaver.restarts:
+            return "it is restarted"
+        return f"version {self._course.target.definition.version} replaces version {leaver.task.task_version}"
