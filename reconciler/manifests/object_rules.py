@@ -15,6 +15,7 @@ from reconciler.manifests.flag_rules import flag_problems
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.placement_rules import placement_problems
 from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.rollout_rules import rollout_problems
 from reconciler.manifests.rules import Rule
 from reconciler.model.codec import encode
 from reconciler.model.manifests import Cluster, DockerContainer, Host, Service, TaskDefinition
@@ -34,7 +35,7 @@ def object_problems(entry: Entry, docker_flags: FlagCheck | None = None) -> Iter
         case Cluster() as cluster:
             yield from _cluster(cluster, entry)
         case Service() as service:
-            yield from _service(service, entry)
+            yield from rollout_problems(service, entry)
             if service.placement is not None:
                 yield from placement_problems(service.placement, entry)
         case TaskDefinition() as definition:
@@ -53,21 +54,6 @@ def _cluster(cluster: Cluster, entry: Entry) -> Iterator[Problem]:
     if cluster.services:
         names = entry.node.fields["services"].items
         yield from _twice(names, list(cluster.services), f"{entry.label} lists the service")
-
-
-def _service(service: Service, entry: Entry) -> Iterator[Problem]:
-    low, wanted, high = service.min_healthy, service.desired, service.max_issued
-    fields = entry.node.fields
-    if low > wanted:
-        message = f"{entry.label}: min is {low}, more than desired, which is {wanted}"
-        yield _at(fields["min"], rules.COUNTS_OUT_OF_ORDER, message, "lower min or raise desired")
-    if high < wanted:
-        message = f"{entry.label}: max is {high}, less than desired, which is {wanted}"
-        yield _at(fields["max"], rules.COUNTS_OUT_OF_ORDER, message, "raise max or lower desired")
-    if low == wanted == high and wanted > 0:
-        message = f"{entry.label} can never be updated: min, desired and max are all {wanted}"
-        hint = f"set min: {wanted - 1} (stops one task first) or max: {wanted + 1} (starts one more first)"
-        yield _at(fields["max"], rules.ROLLOUT_CANNOT_MOVE, message, hint)
 
 
 def _host(host: Host, entry: Entry) -> Iterator[Problem]:

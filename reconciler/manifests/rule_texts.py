@@ -31,6 +31,12 @@ TEXTS: Final[dict[str, RuleText]] = {
         "Consul does not tell apart capital letters, so requests for one service would reach the other.",
         "clusters:\n  - {name: main, services: [web]}\n  - {name: Main, services: [web]}",
     ),
+    "RC004": RuleText(
+        "No version could ever be rolled out: each would have failed before its first task counts.",
+        "clusters:\n  - {name: main, services: [web]}\nservices:\n  - name: web\n    task_name: web\n"
+        "    task_version: 1\n    desired: 1\n    rollout: {healthy_after: 5m, deadline: 5m}\n"
+        f"task_definitions:\n  - {{name: web, version: 1, {_TASK}}}",
+    ),
     "RC010": RuleText(
         "Nothing would run, and nothing would say so: most often a typo, or a file that was forgotten.",
         "clusters:\n  - name: main\n    services: [wbe]",

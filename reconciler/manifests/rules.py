@@ -57,6 +57,12 @@ DISCOVERY_NAMES_COLLIDE: Final = _error(
     "Two services would be found under one name.",
     "rename one of the clusters or services",
 )
+DEADLINE_TOO_SHORT: Final = _error(
+    "RC004",
+    "deadline-too-short",
+    "A rollout's deadline is over before its healthy_after.",
+    "raise deadline, or lower healthy_after",
+)
 CLUSTER_SERVICE_MISSING: Final = _error(
     "RC010",
     "cluster-service-missing",

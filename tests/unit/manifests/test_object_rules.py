@@ -32,6 +32,25 @@ def test_the_scheduler_must_be_able_to_move(
     assert codes(manifest(services=[service(desired=desired, min=low, max=high)])) == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"kind": "system", "desired": 1, "min": 2, "max": 9}, []),
+        ({"kind": "system", "desired": 1, "min": 1, "max": 1}, []),
+        ({"kind": "system", "desired": 3}, ["RC037"]),
+        ({"kind": "system", "desired": 1, "min": 3, "max": 2}, ["RC014"]),
+        ({"kind": "batch", "desired": 3, "rollout": {"parallel": 2}}, []),
+        ({"kind": "batch", "desired": 3, "min": 1}, ["RC037"]),
+        ({"kind": "batch", "desired": 3, "rollout": {"deadline": "1m", "on_failure": "revert"}}, ["RC037", "RC037"]),
+        ({"rollout": {}}, []),
+        ({"rollout": {"healthy_after": "10m"}}, ["RC004"]),
+        ({"desired": 2, "min": 1, "rollout": {"order": "stop_first"}}, []),
+    ],
+)
+def test_what_says_nothing_for_a_kind_of_service_is_said(fields: dict[str, Any], expected: list[str]) -> None:
+    assert codes(manifest(services=[service(**fields)])) == expected
+
+
 def with_container(*, provide_port: bool = True, **executor: Any) -> dict[str, Any]:
     return manifest(definitions=[task_definition(provide_port=provide_port, containers=[docker(**executor)])])
 
