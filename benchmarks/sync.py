@@ -246,20 +246,22 @@ def later(agent: ConsulAgent, repository: GitRepository, folder: Path) -> None:
     with Pass(agent, repository, folder / "later") as one:
         one.run()
         for count in CHANGES:
-            fetched, committed, over = list[float](), list[float](), list[float]()
+            fetched, committed, over, used = list[float](), list[float](), list[float](), list[float]()
             for _ in range(RUNS):
                 value = next(desired)
                 repository.commit({name: text for each in range(count) for name, text in service(each, value).items()})
                 fetched.append(timed(lambda: repository.git("--git-dir", str(copy), "fetch", "--quiet", "origin")))
-                before, began = one.done, time.perf_counter()
+                before, began, used_before = one.done, time.perf_counter(), time.process_time()
                 one.run()
                 committed.append(one.store.ended_at - began)
                 over.append(one.over_at - began)
+                used.append(time.process_time() - used_before)
                 done = [now - then for now, then in zip(one.done, before, strict=True)]
             print(f"sync: {count} of {CLUSTERS + 2 * SERVICES:,} files changed")
             fetch = show("git's own fetch, into another copy", fetched)
             commit = show("fetched, and committed to the store", committed)
             show("the pass is over: the commits of the files are noted too", over)
+            show("  of which this process computed", used)
             print(f"  {(commit - fetch) * 1000:.0f} ms beyond git's fetch; {said(done)}")
         fetched, over = [], []
         for _ in range(RUNS):

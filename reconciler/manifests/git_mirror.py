@@ -26,7 +26,6 @@ from reconciler.manifests.source import MAX_FILE_BYTES
 
 TARGET: Final = "refs/reconciler/target"
 """What the copy calls the branch, tag or commit that is followed."""
-
 _FETCH: Final = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--")
 _LOCAL_TIMEOUT_S: Final = 60.0
 _FIRST_TIME: Final = 5
@@ -141,9 +140,13 @@ class GitMirror:
             return True
         if not is_commit(earlier) or not is_commit(commit):
             return None
-        if not self.has(earlier) and not self._fetch_commit(earlier):
-            return None
-        return self._run(self.path, "merge-base", "--is-ancestor", earlier, commit).returncode == 0
+        question = ("merge-base", "--is-ancestor", earlier, commit)
+        answer = self._run(self.path, *question).returncode
+        if answer not in {0, 1}:  # one of them is not here
+            if not self.has(earlier) and not self._fetch_commit(earlier):
+                return None
+            answer = self._run(self.path, *question).returncode
+        return answer == 0
 
     def has(self, commit: str) -> bool:
         """Whether the copy has a commit; the server is not asked."""

@@ -91,6 +91,8 @@ class GitSource:
         self._refused: tuple[str, SourceError] | None = None
         self._root: _Folder | None = None
         self._looked_at = 0
+        self._followed = ("", "", False)
+        """The last answer of ``follows``, which never changes: one pass asks twice."""
         self._woken = threading.Event()
         self._closed = False
 
@@ -117,7 +119,7 @@ class GitSource:
                 author=author,
                 subject=subject,
             )
-        rewritten = before is not None and before != commit and not self._mirror.follows(commit, before)
+        rewritten = before is not None and not self.follows(commit, before)
         try:
             self._last = self._revision_or_again(commit, rewritten=rewritten)
         except SourceError as error:
@@ -140,7 +142,12 @@ class GitSource:
         return self._signers.refusal(self._mirror, commit) if self._signers else None
 
     def follows(self, revision: str, earlier: str) -> bool | None:
-        return self._mirror.follows(revision, earlier)
+        if self._followed[:2] != (revision, earlier):
+            answer = self._mirror.follows(revision, earlier)
+            if answer is None:  # the server may have it later
+                return None
+            self._followed = (revision, earlier, answer)
+        return self._followed[2]
 
     def last_changes(self, revision: str, files: Collection[str], timeout_s: float) -> Mapping[str, Commit]:
         changes = LastChanges(files)
