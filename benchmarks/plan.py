@@ -30,7 +30,7 @@ from reconciler.scheduler.cluster_view import Defined
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Snapshot, scene, view_of
 
-SIZES = ((10, 20, 5), (100, 100, 10), (1000, 400, 20), (5000, 1000, 100))
+SIZES = ((10, 20, 5), (100, 100, 10), (1000, 400, 20), (5000, 1000, 100), (5000, 2000, 100))
 """Hosts, services, tasks of each."""
 ZONES, CLASSES = 3, 10
 

@@ -159,8 +159,17 @@ class ServicePlacer:
     Where they are to spread over a tag, first where the fewest are of those that stay; hosts without the tag come last.
     """
 
-    def __init__(self, placer: Placer, crowd: Mapping[str, int], service: str, staying: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        placer: Placer,
+        crowd: Mapping[str, int],
+        service: str,
+        staying: Mapping[str, int],
+        *,
+        is_trial: bool = False,
+    ) -> None:
         self._placer = placer
+        self._is_trial = is_trial
         self._service = service
         self._crowd = Counter(crowd)
         self._staying = Counter(staying)
@@ -199,13 +208,13 @@ class ServicePlacer:
             room.ports.pop(gone.port, None)
             room.take(Demand(memory=gone.memory, cpu_units=gone.cpu_units, disk=gone.disk), gone.service, -1)
         place = self._placer.take(room, demand, task_id, self._service)
-        self._placer.pools.changed()
+        self._placer.pools.freed()
         return place
 
     def how_many_fit(self, demand: Demand, up_to: int) -> int:
         """How many such tasks could be placed now, at most ``up_to``; nothing is given away."""
         self.close()
-        trial = ServicePlacer(self._placer, self._crowd, self._service, self._staying)
+        trial = ServicePlacer(self._placer, self._crowd, self._service, self._staying, is_trial=True)
         places: list[Place] = []
         was_nowhere = self._placer.is_nowhere(demand)
         while len(places) < up_to and (place := trial.place(demand, "trial")):
@@ -222,7 +231,7 @@ class ServicePlacer:
         for lane in self._lanes.values():
             lane.close()
         if self._demand is not None:
-            self._placer.pools.changed(packed=self._demand.packs)
+            self._placer.pools.changed(self._demand)
         self._lanes = {}
         self._demand = None
 
@@ -230,7 +239,7 @@ class ServicePlacer:
         self.close()
         self._demand = demand
         self._lanes = {
-            value: Lane(self._placer.room, pools, self._crowd, packs=demand.packs)
+            value: Lane(self._placer.room, pools, self._crowd, drops=demand.packs and not self._is_trial)
             for value, pools in self._placer.pools.open(demand).items()
         }
         self._counts = Counter()
@@ -261,12 +270,14 @@ class Lane:
     """
 
     def __init__(
-        self, room: Callable[[str], Room], pools: Sequence[Pool], crowd: Mapping[str, int], *, packs: bool
+        self, room: Callable[[str], Room], pools: Sequence[Pool], crowd: Mapping[str, int], *, drops: bool
     ) -> None:
+        """``drops``: hosts without room are not put back."""
         self._room = room
         self._pools = pools
         self._crowd = crowd
-        self._packs = packs
+        self._drops = drops
+        self._full: set[str] = set()
         self._off: list[tuple[Pool, Room]] = []
         self._candidates: list[tuple[int, float, str]] = []
         self._tops = [(*best, number) for number, pool in enumerate(pools) if (best := pool.best())]
@@ -300,6 +311,8 @@ class Lane:
             heapq.heappop(self._candidates)
             room = self._room(candidate[2])
             if not has_room(room, demand):
+                if self._drops:
+                    self._full.add(room.name)
                 continue
             if room.name in shunned:
                 passed.append(candidate)
@@ -316,8 +329,11 @@ class Lane:
     def close(self) -> None:
         """Put all hosts back."""
         for pool, room in self._off:
-            pool.put_back(room)
+            if room.name in self._full:
+                pool.drop(room)
+            else:
+                pool.put_back(room)
 
     def _count(self, room: Room) -> int:
-        count = 0 if self._packs else self._crowd.get(room.name, 0)
+        count = 0 if self._pools[0].packs else self._crowd.get(room.name, 0)
         return count + FAILING_PENALTY if room.view.failing else count

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.model.manifests import Constraint, Host
-from reconciler.scheduler import placement
+from reconciler.scheduler import placement, pools
 from reconciler.scheduler.cluster_view import HostView, Use
 from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, has_room, refusal
 from reconciler.scheduler.placement import Placer
@@ -225,3 +225,38 @@ def test_the_work_grows_with_the_tasks_not_with_tasks_times_hosts(monkeypatch: p
     for _ in range(50):
         assert places(placer, Demand(memory=9999), 20) == []
     assert asked == 500
+
+
+def test_packing_looks_at_a_full_host_once_for_each_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def counting(room: Room, demand: Demand) -> bool:
+        nonlocal asked
+        asked += 1
+        return has_room(room, demand)
+
+    monkeypatch.setattr(placement, "has_room", counting)
+    placer = Placer(hosts(*(host(f"h{number:03}", memory=640) for number in range(100))))
+    for _ in range(50):
+        assert len(places(placer, Demand(memory=64, packs=True), 20)) == 20
+    assert asked <= 50 * 20 + 100
+    assert len(set(places(placer, Demand(packs=True), 5))) == 1, "what needs nothing still goes to the fullest"
+
+
+def test_hosts_are_looked_at_by_class_however_many_services_constrain_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counting(room: Room, demand: Demand) -> bool:
+        asked.append(room.name)
+        return fits(room, demand)
+
+    monkeypatch.setattr(pools, "fits", counting)
+    placer = Placer(
+        hosts(*(host(f"h{number:03}", config={"tags": {"zone": "ab"[number % 2]}}) for number in range(100)))
+    )
+    asked.clear()
+    for _ in range(20):
+        for zone in ("a", "b"):
+            demand = Demand(constraints=(Constraint(key="tag.zone", value=zone),))
+            assert len(places(placer, demand, 5)) == 5
+    assert len(asked) == 4
