@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "hosts": "reconciler.cli.hosts:hosts",
     "explain": "reconciler.cli.explain:explain",
     "events": "reconciler.cli.events:events",
+    "logs": "reconciler.cli.logs:logs",
     "store": "reconciler.cli.store:store",
     "conformance": "reconciler.cli.conformance:conformance",
     "demo": "reconciler.cli.demo:demo",

@@ -1,5 +1,10 @@
 """Script checks and output."""
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 
 from reconciler.errors import ExecutorError
@@ -68,3 +73,41 @@ def test_the_last_lines_of_both_streams_are_the_logs(stage: Stage) -> None:
     wait_until(lambda: stage.executor.logs(spec.ref, 1) == b"last\n", what="the last line")
     assert stage.executor.logs(spec.ref, 3) == b"49\n50\nlast\n"
     assert len(stage.executor.logs(spec.ref, 1000).splitlines()) == 51
+
+
+def read_until(pieces: Iterator[bytes], end: bytes) -> bytes:
+    """What comes until it ends so; the empty pieces in between are where we could leave."""
+    output, deadline = b"", time.monotonic() + 60
+    for piece in pieces:
+        output += piece
+        if output.endswith(end) or time.monotonic() > deadline:
+            break
+    assert output.endswith(end), output[-200:]
+    return output
+
+
+def test_a_reader_follows_the_output_from_one_attempt_to_the_next(stage: Stage) -> None:
+    before = threading.active_count()
+    container = stage.kit.shell('echo "begun $N"; sleep 0.5; echo trouble >&2; exit 3')
+    spec = stage.start(stage.spec(container, environment={"N": "1"}))
+    with closing(stage.executor.follow(spec.ref, 10)) as pieces:  # type: ignore[type-var]
+        assert read_until(pieces, b"trouble\n") == b"begun 1\ntrouble\n"
+        assert next(piece for piece in pieces if not piece) == b"", "the reader has a say while nothing happens"
+        stage.ended(spec)
+        stage.start(stage.spec(container, attempt=2, environment={"N": "2"}))
+        assert read_until(pieces, b"trouble\n") == b"begun 2\ntrouble\n"
+    wait_until(lambda: threading.active_count() <= before, what="no thread is left behind")
+
+
+def test_a_slow_reader_holds_up_nothing_and_misses_nothing(stage: Stage) -> None:
+    spec = stage.start(stage.spec(stage.kit.shell("echo first; sleep 0.5; seq 1 30000; echo end")))
+    wait_until(lambda: stage.executor.logs(spec.ref, 1), what="its first line")
+    with closing(stage.executor.follow(spec.ref, 1)) as pieces:  # type: ignore[type-var]
+        assert next(pieces)
+        assert stage.ended(spec).exit_code == 0
+        assert read_until(pieces, b"end\n").splitlines()[-30_001:-1] == [b"%d" % each for each in range(1, 30_001)]
+
+
+def test_what_was_never_started_has_no_output(stage: Stage) -> None:
+    with closing(stage.executor.follow(Ref("default-nothing-1-0", 1, "main"), 10)) as pieces:  # type: ignore[type-var]
+        assert next(pieces) == b""

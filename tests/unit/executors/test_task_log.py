@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from reconciler.executors.task_log import cut_if_long, older, tail
+from reconciler.executors.task_log import Logs, cut_if_long, older, tail
 from tests.support.wait import wait_until
 
 
@@ -62,3 +62,32 @@ def test_the_tail_of_a_big_log_is_right_at_block_borders(tmp_path: Path) -> None
     log.write_bytes(b"".join(lines))
     for count in (1, 8191, 8192, 8193, 50_000):
         assert tail(log, count) == b"".join(lines[-count:])
+
+
+def test_a_reader_misses_nothing_by_cuts_and_by_a_folder_made_anew(tmp_path: Path) -> None:
+    log = tmp_path / "output.log"
+    log.write_bytes(b"zero\none\n")
+    logs = Logs(most_bytes=20)
+    reader = logs.follow(log, 1)
+    assert next(reader) == b"one\n"
+    with log.open("ab") as output:
+        output.write(b"two\n" + b"x" * 20 + b"\n")
+        output.flush()
+        logs.cut_if_long(log)  # keeps the last 20 bytes only: the reader is too late for "two"
+        output.write(b"three\n")
+        output.flush()
+        assert next(reader) == b"x" * 19 + b"\n"
+        assert next(reader) == b"three\n"
+        output.write(b"four\n")
+        output.flush()
+        assert next(reader) == b"four\n"
+        output.write(b"five, and now it is too long again\n")
+        output.flush()
+    assert next(reader) == b"five, and now it is too long again\n"
+    logs.cut_if_long(log)
+    assert next(reader) == b""
+    log.unlink()
+    assert next(reader) == b""
+    log.write_bytes(b"six\n")
+    assert [next(reader), next(reader)] == [b"", b"six\n"]
+    reader.close()  # type: ignore[attr-defined]
