@@ -61,6 +61,7 @@ class Publisher:
         self._claimed_with: tuple[str, ...] = ()
         self._claimed_at = clock.monotonic() - settings.poll_s
         self._status: bytes | None = None
+        self._index = 0
         self._differs_since: float | None = None
         self._wrote_at = clock.monotonic() - settings.publish_interval_s
         self._http = ""
@@ -145,17 +146,18 @@ class Publisher:
         """Compare-and-set: a write whose answer was lost may land later, but never over a newer one."""
         fence = lease.fence(keys.host_state(self._settings.host), session)
         key = keys.status(self._settings.host)
-        entry = self._store.get(key)
-        if entry is None or entry.value != value:
-            outcome = self._store.commit([fence, PutIf(key, value, entry.index if entry is not None else 0)])
-            self._wrote_at = self._clock.monotonic()
-            if not isinstance(outcome, Committed):
-                # the host or the key may not be what they were: look before the next write
-                self._held_by = None
-                return self._settings.publish_interval_s
+        outcome = self._store.commit([fence, PutIf(key, value, self._index)])
+        self._wrote_at = self._clock.monotonic()
+        if not isinstance(outcome, Committed):
+            # the host or the key may not be what they were: look before the next write
+            self._held_by = None
+            return self._settings.publish_interval_s
+        index = outcome.indexes.get(key)
+        if index is None:  # this store does not say it
             entry = self._store.get(key)
-        if entry is not None:
-            self._on_written(entry.index)
+            index = entry.index if entry is not None else 0
+        self._index = index
+        self._on_written(index)
         self._status, self.published, self._differs_since = value, status, None
         return None
 
@@ -188,6 +190,7 @@ class Publisher:
         """What the status is now, so that an unchanged one is not written again."""
         entry = self._store.get(keys.status(self._settings.host))
         self._status = entry.value if entry is not None else None
+        self._index = entry.index if entry is not None else 0
         try:
             self.published = codec.decode(entry.value, HostStatus, entry.key) if entry is not None else None
         except codec.Undecodable:

@@ -70,7 +70,7 @@ class Applier:
             return "this scheduler may not act any longer"
         if any(step.needs_fresh_health for step in steps):
             return "the rest needs a fresh look at health"
-        for key, value in self._written.items():
+        for key, value in self._written.items():  # those of which the store has not said the index
             entry = self._store.get(key)
             if entry is None or entry.value != value:
                 return f"{key} was written by somebody else"
@@ -106,10 +106,12 @@ class Applier:
         if not isinstance(outcome, Committed):
             return outcome.why
         self._head = head
-        self._written = {head_key: codec.encode(head)}
+        written = {head_key: codec.encode(head)}
         if placement:
             self._placement_seq = placement.seq
-            self._written[keys.PLACEMENT] = codec.encode(placement)
+            written[keys.PLACEMENT] = codec.encode(placement)
+        self._indexes |= {key: index for key, index in outcome.indexes.items() if key in written}
+        self._written = {key: value for key, value in written.items() if key not in outcome.indexes}
         return None
 
     def _operations(

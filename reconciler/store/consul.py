@@ -1,6 +1,9 @@
 """``consul://host:port/prefix``, the production store, over ``ConsulClient``; ``consul_session`` has the sessions."""
 
+import random
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from reconciler.store.commits import AnswerLost, check_commit, check_key, check_prefix
 from reconciler.store.consul_agent import LocalAgent
@@ -20,6 +23,13 @@ from reconciler.store.interface import (
     Unknown,
 )
 
+LARGE: Final = 256
+"""A listing of so many entries is kept, to be read again only when it has changed."""
+KEPT_S: Final = 60.0
+"""For less than the 15 minutes after which Consul forgets deletions, and with them that there was a change."""
+FIRST_PAUSE_S: Final = 0.1
+MOST_PAUSE_S: Final = 1.0
+
 
 class ConsulStore:
     """Everything under one root of a Consul KV; the whole ``Store`` contract."""
@@ -29,6 +39,9 @@ class ConsulStore:
         self._client = client
         self._root = f"{root}/" if root else ""
         self.agent = LocalAgent(client)
+        self._kept: dict[str, tuple[Listing, float]] = {}
+        self._seen_empty: dict[str, int] = {}
+        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
 
     @property
     def url(self) -> str:
@@ -46,8 +59,17 @@ class ConsulStore:
 
     def list(self, prefix: str) -> Listing:
         check_prefix(prefix)
+        began = time.monotonic()
+        listing, read_at = self._kept.get(prefix, (None, 0.0))
+        if listing and began < read_at + KEPT_S and self._client.prefix_index(self._root + prefix) == listing.index:
+            return listing
         entries, index = self._client.read_prefix(self._root + prefix)
-        return Listing(tuple(self._without_root(entry) for entry in entries), index)
+        listing = Listing(tuple(self._without_root(entry) for entry in entries), index)
+        if len(entries) >= LARGE:
+            self._kept[prefix] = (listing, began)
+        else:
+            self._kept.pop(prefix, None)
+        return listing
 
     def commit(self, operations: Sequence[Operation]) -> CommitResult:
         check_commit(operations, self.limits)
@@ -68,7 +90,7 @@ class ConsulStore:
             index = self._client.wait_key(self._root + prefix, after, timeout_s)
         else:
             check_prefix(prefix)
-            index = self._client.wait_prefix(self._root + prefix, after, timeout_s)
+            index = self._wait_prefix(prefix, after, timeout_s)
         return index if index >= after else 0
 
     def open_session(self, name: str, ttl_s: float) -> Session:
@@ -79,6 +101,21 @@ class ConsulStore:
 
     def close(self) -> None:
         self._client.close()
+
+    def _wait_prefix(self, prefix: str, after: int, timeout_s: float) -> int:
+        """Consul ends a wait on an empty prefix for whatever happens beside it. So in a fleet where much happens every
+        idle host would look all the time; here it is asked again, ever more rarely, while the prefix stays empty.
+        """
+        end, pause_s = time.monotonic() + timeout_s, FIRST_PAUSE_S
+        while True:
+            was_empty = self._seen_empty.get(prefix) == after
+            index, is_empty = self._client.wait_prefix(self._root + prefix, after, timeout_s)
+            self._seen_empty[prefix] = index if is_empty else 0
+            left_s = end - time.monotonic()
+            if not (was_empty and is_empty and index > after and left_s > pause_s):
+                return index
+            time.sleep(pause_s * (0.5 + self._rng.random() / 2))
+            after, timeout_s, pause_s = index, end - time.monotonic(), min(MOST_PAUSE_S, pause_s * 2)
 
     def _without_root(self, entry: Entry) -> Entry:
         return Entry(entry.key.removeprefix(self._root), entry.value, entry.index, entry.holder)
