@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.model.manifests import Constraint, Host
-from reconciler.scheduler import placement, pools
+from reconciler.scheduler import lanes, pools
 from reconciler.scheduler.cluster_view import HostView, Use
 from reconciler.scheduler.filters import FILTERS, Demand, Room, fits, has_room, refusal
 from reconciler.scheduler.placement import Placer
@@ -214,7 +214,7 @@ def test_the_work_grows_with_the_tasks_not_with_tasks_times_hosts(monkeypatch: p
         asked += 1
         return has_room(room, demand)
 
-    monkeypatch.setattr(placement, "has_room", counting)
+    monkeypatch.setattr(lanes, "has_room", counting)
     full = [host(f"full-{number:03}", issued=Use(tasks=1, memory=4096)) for number in range(300)]
     placer = Placer(hosts(*full, *(host(f"h{number:03}") for number in range(200))))
     for _ in range(50):
@@ -235,7 +235,7 @@ def test_packing_looks_at_a_full_host_once_for_each_demand(monkeypatch: pytest.M
         asked += 1
         return has_room(room, demand)
 
-    monkeypatch.setattr(placement, "has_room", counting)
+    monkeypatch.setattr(lanes, "has_room", counting)
     placer = Placer(hosts(*(host(f"h{number:03}", memory=640) for number in range(100))))
     for _ in range(50):
         assert len(places(placer, Demand(memory=64, packs=True), 20)) == 20
