@@ -275,21 +275,19 @@ class StartCluster(Protocol):
     def __call__(self, *, config: Mapping[str, Any] | None = None) -> list[ConsulAgent]: ...
 
 
-@pytest.fixture
-def start_consul_cluster(tmp_path: Path) -> Generator[StartCluster]:
-    """Starts three servers for one test, on loopback addresses of their own."""
-    consul_binary()
+@contextlib.contextmanager
+def consul_servers(folder: Path, config: Mapping[str, Any] | None = None) -> Generator[list[ConsulAgent]]:
+    """Three servers with a leader, on loopback addresses of their own."""
+    # every process has a subnet of its own, so that three addresses share the ports
+    subnet = f"127.{1 + os.getpid() % 200}.{1 + os.getpid() // 200 % 250}"
+    addresses = [f"{subnet}.{number}" for number in (11, 12, 13)]
+    server_port, serf_port = free_ports(addresses[0], 2)
+    join = [f"-retry-join={address}:{serf_port}" for address in addresses]
     agents: list[ConsulAgent] = []
-
-    def start(*, config: Mapping[str, Any] | None = None) -> list[ConsulAgent]:
-        # every test process has a subnet of its own, so that three addresses share the ports
-        subnet = f"127.{1 + os.getpid() % 200}.{1 + os.getpid() // 200 % 250}"
-        addresses = [f"{subnet}.{number}" for number in (11, 12, 13)]
-        server_port, serf_port = free_ports(addresses[0], 2)
-        join = [f"-retry-join={address}:{serf_port}" for address in addresses]
+    try:
         for number, address in enumerate(addresses, 1):
             agent = ConsulAgent(
-                tmp_path / f"server-{number}",
+                folder / f"server-{number}",
                 address=address,
                 node=f"server-{number}",
                 is_dev=False,
@@ -301,11 +299,18 @@ def start_consul_cluster(tmp_path: Path) -> Generator[StartCluster]:
             agent.launch()
         for agent in agents:
             agent.wait_leader(60)
-        return agents
+        yield agents
+    finally:
+        for agent in agents:
+            agent.stop()
 
-    yield start
-    for agent in agents:
-        agent.stop()
+
+@pytest.fixture
+def start_consul_cluster(tmp_path: Path) -> Generator[StartCluster]:
+    """Starts three servers for one test."""
+    consul_binary()
+    with contextlib.ExitStack() as stack:
+        yield lambda *, config=None: stack.enter_context(consul_servers(tmp_path, config))
 
 
 @pytest.fixture

@@ -1,0 +1,304 @@
+"""How a fleet behaves on a real Consul of three servers: hosts that run the real agent, and tasks that only pretend.
+
+First everything is declared and has to become healthy, beside a bare loop that writes the same records over one
+connection; then a tenth of the tasks is updated, rolling. What counts is that ratio, and what it costs: requests and
+bytes of the agents and of the scheduler, processor time and memory of everyone.
+
+``python -m benchmarks.fleet --hosts 500 --tasks 10000`` takes some minutes. Consul is ``.cache/consul/consul`` or
+``CONSUL_BIN``; nothing is measured if there is none. Hosts share a few processes: one for each would not fit.
+"""
+
+import argparse
+import collections
+import contextlib
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from reconciler.agent import identity
+from reconciler.agent.loop import AgentDaemon
+from reconciler.agent.scripts import script_runner
+from reconciler.agent.settings import AgentSettings
+from reconciler.health.native import NativeHealth
+from reconciler.model import codec, keys
+from reconciler.model.manifests import BashContainer, BashExecutor, Cluster, Service, TaskDefinition
+from reconciler.model.task import HostStatus
+from reconciler.runtime.clock import SystemClock
+from reconciler.scheduler.loop import SchedulerDaemon
+from reconciler.store import chunks, sentinel
+from reconciler.store.connect import open_store
+from reconciler.store.consul_transport import Answer, Transport
+from reconciler.store.interface import Committed, Entry, Operation, Put, Store
+from tests.support.consul import FETCHED, ConsulAgent, consul_servers
+from tests.support.pretend_executor import PretendExecutor
+
+HOSTS_PER_PROCESS = 125
+LARGEST_SERVICE = 100
+MOST_S = 900.0
+REST_S = 10.0
+MIB = 1 << 20
+CONNECTIONS_PER_HOST = 8
+"""At most; on a server here they all come from one address, of which Consul takes 200 unless it is told otherwise."""
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet")
+    parser.add_argument("--hosts", type=int, default=100)
+    parser.add_argument("--tasks", type=int, default=2000)
+    chosen = parser.parse_args(arguments)
+    if not (os.environ.get("CONSUL_BIN") or FETCHED.is_file()):
+        print(f"fleet: left out, there is no Consul at {FETCHED}")
+        return
+    print(f"fleet: {chosen.hosts} hosts, {chosen.tasks} tasks, 3 Consul servers")
+    limits = {"limits": {"http_max_conns_per_client": 1000 + CONNECTIONS_PER_HOST * chosen.hosts}}
+    with tempfile.TemporaryDirectory() as folder, consul_servers(Path(folder), limits) as servers:
+        bench(servers, chosen.hosts, chosen.tasks, Path(folder))
+
+
+def bench(servers: Sequence[ConsulAgent], hosts: int, tasks: int, folder: Path) -> None:
+    """The whole story."""
+    size = min(LARGEST_SERVICE, max(1, tasks // 20))
+    names = [f"web-{number}" for number in range(tasks // size)]
+    tasks = len(names) * size
+    updated = names[: max(1, len(names) // 10)]
+    moved = len(updated) * size
+    with contextlib.closing(open_store(servers[0].url, environ={})) as store:
+        sentinel.ensure(store, "the store of a benchmark")
+        with contextlib.closing(Fleet(servers, hosts, folder)) as fleet:
+            wait(lambda: sum(each.holder is not None for each in store.list(keys.HOST_STATES).entries) == hosts)
+            with fleet.measured(f"first convergence of {tasks} tasks", tasks) as first:
+                declare(store, names, 1, size)
+                cluster = Cluster(name="main", services=tuple(names))
+                commit(store, [Put(keys.config(cluster), codec.encode(cluster))])
+                wait(lambda: healthy(store) == {1: tasks})
+            records = store.list(keys.STATE).entries
+            with fleet.measured("at rest", hosts):
+                time.sleep(REST_S)
+            with fleet.measured(f"rolling update of {moved} tasks", moved):
+                declare(store, updated, 2, size)
+                wait(lambda: healthy(store) == collections.Counter({1: tasks - moved, 2: moved}))
+    bare_s = bare_loop(servers[0], records)
+    print(f"  {f'a bare loop that writes the same {len(records)} records':<50} {bare_s:8.1f} s")
+    print(f"  the first convergence takes {first[0] / bare_s:.1f} times as long")
+
+
+def declare(store: Store, names: Sequence[str], version: int, size: int) -> None:
+    """Write services of ``size`` tasks, each with a definition of this version."""
+    operations: list[Operation] = []
+    for name in names:
+        container = BashContainer(name="main", executor=BashExecutor(start=(f"exec serve {name}",)))
+        definition = TaskDefinition(name=name, version=version, containers=(container,), memory=64, cpu_units=16)
+        service = Service(
+            name=name,
+            task_name=name,
+            task_version=version,
+            desired=size,
+            min=size - size // 10,
+            max=size + max(1, size // 10),
+        )
+        operations += [Put(keys.config(each), codec.encode(each)) for each in (definition, service)]
+    commit(store, operations)
+
+
+def commit(store: Store, operations: Sequence[Operation]) -> None:
+    """Write all of it, in as many transactions as it takes."""
+    for chunk in chunks.split([[each] for each in operations], store.limits):
+        outcome = store.commit(chunk)
+        assert isinstance(outcome, Committed), outcome
+
+
+def healthy(store: Store) -> Mapping[int, int]:
+    """How many tasks of each version are there, as the hosts say; none at all while one of them is not healthy."""
+    found: collections.Counter[int] = collections.Counter()
+    for entry in store.list(keys.STATUSES).entries:
+        for task_id, status in codec.decode(entry.value, HostStatus).tasks.items():
+            found[int(task_id.rsplit("-", 2)[1]) if status.healthy else 0] += 1
+    return found
+
+
+def wait(reached: Callable[[], bool]) -> None:
+    """Look twice a second, so that looking costs little beside what is measured."""
+    end = time.monotonic() + MOST_S
+    while not reached():
+        assert time.monotonic() < end, f"not reached in {MOST_S:.0f} s"
+        time.sleep(0.5)
+
+
+def bare_loop(server: ConsulAgent, records: Sequence[Entry]) -> float:
+    """How long it takes to write records in transactions as large as Consul takes, and to do nothing else."""
+    with contextlib.closing(server.store()) as store:
+        began = time.perf_counter()
+        commit(store, [Put(each.key, each.value) for each in records])
+        return time.perf_counter() - began
+
+
+class Reading(msgspec.Struct):
+    """What everyone has used up so far. ``counts``: requests by kind, bytes, passes."""
+
+    at: float
+    cpu_s: dict[str, float]
+    counts: dict[str, collections.Counter[str]]
+
+
+class Fleet:
+    """A scheduler and many hosts, in processes of their own."""
+
+    def __init__(self, servers: Sequence[ConsulAgent], hosts: int, folder: Path) -> None:
+        names = [f"host-{number:04}" for number in range(hosts)]
+        self._hosts = hosts
+        self._servers = [psutil.Process(server.pid) for server in servers]
+        self._scheduler = Part(run_scheduler, servers[0].url)
+        self._agents = [
+            Part(run_hosts, servers[number % len(servers)].url, names[start : start + HOSTS_PER_PROCESS], folder)
+            for number, start in enumerate(range(0, hosts, HOSTS_PER_PROCESS))
+        ]
+
+    def close(self) -> None:
+        """End all of it, without farewell."""
+        for part in (self._scheduler, *self._agents):
+            part.kill()
+
+    @contextlib.contextmanager
+    def measured(self, what: str, changes: int) -> Iterator[list[float]]:
+        """Print what everyone used up inside; yields the list to which the seconds are added."""
+        taken: list[float] = []
+        before = self._read()
+        yield taken
+        after = self._read()
+        taken.append(after.at - before.at)
+        cpu = {name: after.cpu_s[name] - before.cpu_s[name] for name in after.cpu_s}
+        print(f"  {what:<50} {taken[0]:8.1f} s")
+        print("    processor: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in cpu.items()))
+        print("    memory: " + ", ".join(f"{name} {_rss(parts):.0f} MiB" for name, parts in self._processes().items()))
+        for name, counted in after.counts.items():
+            used = counted - before.counts[name]
+            sent = sum(count for kind, count in used.items() if kind in KINDS)
+            shown = ", ".join(f"{used[kind]} {kind}" for kind in KINDS if used[kind])
+            per = f"{sent / changes:.1f} requests and {used['bytes'] / changes:,.0f} bytes each" if changes else ""
+            print(f"    {name}: {sent} requests ({shown}), {used['bytes'] / MIB:.1f} MiB; {per}")
+
+    def _processes(self) -> dict[str, list[psutil.Process]]:
+        return {
+            "consul": self._servers,
+            "scheduler": [self._scheduler.process],
+            "agents": [agent.process for agent in self._agents],
+        }
+
+    def _read(self) -> Reading:
+        agents: collections.Counter[str] = collections.Counter()
+        for agent in self._agents:
+            agents.update(agent.counts())
+        return Reading(
+            at=time.perf_counter(),
+            cpu_s={name: sum(map(_cpu_s, each)) for name, each in self._processes().items()},
+            counts={"scheduler": self._scheduler.counts(), "agents": agents},
+        )
+
+
+class Part:
+    """A process that counts its requests to Consul and says how many, whenever it is asked."""
+
+    def __init__(self, run: Callable[..., Any], *arguments: Any) -> None:
+        self._pipe, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=run, args=(theirs, *arguments), daemon=True)
+        self._process.start()
+        self._pipe.recv()
+        self.process = psutil.Process(self._process.pid)
+
+    def counts(self) -> collections.Counter[str]:
+        self._pipe.send(None)
+        return collections.Counter(self._pipe.recv())
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+KINDS = ("watch", "listing", "key", "transaction", "session", "sign of life")
+
+
+def count_requests(pipe: Connection) -> Callable[[], None]:
+    """Count every request of this process from now on; call what is returned to answer until the end."""
+    counts: collections.Counter[str] = collections.Counter()
+    lock = threading.Lock()
+    send = Transport._send  # noqa: SLF001 - every request goes through it, and only here does anybody count them
+
+    def counted(
+        self: Transport, method: str, path: str, query: Any, body: bytes | None, wait_s: float | None
+    ) -> Answer:
+        answer = send(self, method, path, query, body, wait_s)
+        with lock:
+            counts[_kind(path, dict(query), wait_s)] += 1
+            counts["bytes"] += len(body or b"") + len(answer.body)
+        return answer
+
+    Transport._send = counted  # type: ignore[method-assign]  # noqa: SLF001 - the same
+
+    def answer() -> None:
+        pipe.send(None)
+        while True:
+            pipe.recv()
+            with lock:
+                pipe.send(dict(counts))
+
+    return answer
+
+
+def _kind(path: str, query: Mapping[str, Any], wait_s: float | None) -> str:
+    if wait_s is not None:
+        return "watch"
+    match path.split("/")[2]:
+        case "txn":
+            return "transaction"
+        case "kv":
+            return "listing" if "recurse" in query else "key"
+        case "session":
+            return "session"
+    return "sign of life"
+
+
+def run_scheduler(pipe: Connection, url: str) -> None:
+    """The process of the scheduler."""
+    answer = count_requests(pipe)
+    daemon = SchedulerDaemon(open_store(url, environ={}), emit=lambda _: None)
+    daemon.start()
+    answer()
+
+
+def run_hosts(pipe: Connection, url: str, names: Sequence[str], folder: Path) -> None:
+    """A process of many hosts: for each the real agent, with connections of its own."""
+    answer = count_requests(pipe)
+    for name in names:
+        store = open_store(url, environ={})
+        settings = AgentSettings(host=name, address="127.0.0.1", runtime_dir=folder / "run")
+        owner = identity.owner(settings, sentinel.read(store))
+        executor = PretendExecutor(owner)
+        health = NativeHealth(script_runner({"bash": executor}), SystemClock())
+        agent = AgentDaemon(store, settings, {"bash": executor}, health, owner=owner, emit=lambda _: None)
+        agent.start()
+    answer()
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
+
+
+def _rss(processes: Sequence[psutil.Process]) -> float:
+    return float(sum(process.memory_info().rss for process in processes)) / MIB
+
+
+if __name__ == "__main__":
+    main()

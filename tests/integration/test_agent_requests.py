@@ -1,0 +1,114 @@
+"""What a change costs an agent: the same in a fleet of 10 hosts as of 100, and nothing if it is another host's."""
+
+import collections
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.agent import identity
+from reconciler.model import codec, keys
+from reconciler.model.task import Health, HostStatus, Phase, TaskStatus
+from reconciler.store.interface import CommitResult, Entry, Listing, Operation, Store
+from reconciler.store.memory import MemorySpace, MemoryStore
+from tests.support.agent import AgentWorld, bash_definition
+from tests.support.pretend_executor import PretendExecutor
+from tests.support.wait import wait_until
+
+CHANGES = 3
+TASKS_PER_HOST = 10
+MOST_REQUESTS = 20
+"""Measured: 8, with 2,400 bytes; twice that when it looks or publishes twice."""
+MOST_BYTES = 10_000
+
+
+class CountedStore:
+    """Notes who is asked for what, and how many bytes that was; sessions and all else as they are."""
+
+    def __init__(self, store: Store) -> None:
+        self._inner = store
+        self._lock = threading.Lock()
+        self.asked: collections.Counter[str] = collections.Counter()
+        self.bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def begin_anew(self) -> None:
+        with self._lock:
+            self.asked.clear()
+            self.bytes = 0
+
+    def get(self, key: str) -> Entry | None:
+        entry = self._inner.get(key)
+        self._count([key], len(entry.value) if entry else 0)
+        return entry
+
+    def list(self, prefix: str) -> Listing:
+        listing = self._inner.list(prefix)
+        self._count([prefix], sum(len(entry.value) for entry in listing.entries))
+        return listing
+
+    def commit(self, operations: Sequence[Operation]) -> CommitResult:
+        self._count([each.key for each in operations], sum(len(getattr(each, "value", b"")) for each in operations))
+        return self._inner.commit(operations)
+
+    def wait(self, prefix: str, after: int, timeout_s: float) -> int:
+        index = self._inner.wait(prefix, after, timeout_s)
+        self._count([prefix], 0)
+        return index
+
+    def _count(self, asked: Sequence[str], size: int) -> None:
+        with self._lock:
+            self.asked.update(asked)
+            self.bytes += size
+
+
+def settle(world: AgentWorld, hosts: int) -> None:
+    """What the agents of other hosts, and schedulers, keep in the store."""
+    definition = bash_definition(name="other")
+    for number in range(hosts - 1):
+        host = f"other-{number}"
+        tasks = [world.issue(definition, number * TASKS_PER_HOST + each, host=host) for each in range(TASKS_PER_HOST)]
+        shown = {each.id: TaskStatus(phase=Phase.RUNNING, issue=each.issue, health=Health.PASSING) for each in tasks}
+        world.put(keys.status(host), codec.encode(HostStatus(host=host, tasks=shown)))
+
+
+@pytest.mark.parametrize("hosts", [10, 100])
+def test_a_change_costs_an_agent_the_same_however_large_the_fleet_is(hosts: int, tmp_path: Path) -> None:
+    space = MemorySpace()
+    world = AgentWorld(MemoryStore(space), tmp_path)
+    world.with_settings(publish_interval_s=0.1)
+    settle(world, hosts)
+    store = CountedStore(MemoryStore(space))
+    executor = PretendExecutor(identity.owner(world.settings, world.store_id))
+    world.start_agent(store=store, executors={"bash": executor})
+    definition = bash_definition(name="web")
+    first = world.issue(definition, 1)
+    world.await_health(first, Health.PASSING)
+
+    store.begin_anew()
+    for number in range(CHANGES):
+        world.await_health(world.issue(definition, number + 2), Health.PASSING)
+    own = {
+        keys.CONFIG_SENTINEL,
+        keys.STATE_SENTINEL,
+        keys.tasks_of_host(world.host),
+        keys.status(world.host),
+        keys.host_state(world.host),
+        keys.config(definition),
+        *(keys.task_by_id(f"c-web-1-{number + 1}") for number in range(CHANGES + 1)),
+    }
+    assert set(store.asked) <= own, "it looks at nothing that is not its own"
+    assert store.asked.total() / CHANGES < MOST_REQUESTS
+    assert store.bytes / CHANGES < MOST_BYTES
+
+    wait_until(lambda: len(world.published()) == CHANGES + 1)
+    store.begin_anew()
+    for number in range(20):
+        world.issue(bash_definition(name="other"), 10_000 + number, host="other-1")
+    world.await_health(world.issue(definition, 99), Health.PASSING)
+    assert store.asked[keys.tasks_of_host(world.host)] <= 8, "what others get wakes nobody here"
+    world.close()

@@ -1,0 +1,74 @@
+"""An executor that only pretends: the real agent over it is a simulated host. For ``benchmarks.fleet`` and tests."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.model.manifests import Container
+
+
+class PretendExecutor:
+    """Starts and stops at once, in memory; everything that it started runs until it is stopped."""
+
+    name = "bash"
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._changed = threading.Condition()
+        self._running: dict[Ref, Observed] = {}
+        self._news = False
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def observe(self) -> Sequence[Observed]:
+        with self._changed:
+            return tuple(self._running.values())
+
+    def prepare(self, spec: Spec) -> None:
+        pass
+
+    def start(self, spec: Spec) -> None:
+        observed = Observed(
+            ref=spec.ref,
+            owner=self._owner,
+            digest=spec.digest,
+            attempt=spec.attempt,
+            running=True,
+            started_at=time.time(),
+        )
+        with self._changed:
+            self._running[spec.ref] = observed
+            self._tell()
+
+    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:
+        with self._changed:
+            if self._running.pop(ref, None) is not None:
+                self._tell()
+
+    def remove(self, ref: Ref) -> None:
+        pass
+
+    def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
+        return ScriptResult(0, "")
+
+    def logs(self, ref: Ref, tail_lines: int) -> bytes:
+        return b""
+
+    def follow(self, ref: Ref, tail_lines: int) -> Iterator[bytes]:
+        return iter(())
+
+    def wait(self, timeout_s: float) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._news, timeout_s)
+            news, self._news = self._news, False
+            return news
+
+    def close(self) -> None:
+        with self._changed:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._news = True
+        self._changed.notify_all()
