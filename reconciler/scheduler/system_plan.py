@@ -5,7 +5,7 @@ that is only too full gets its task when there is room, and is said. A new versi
 old task where the host has room for both, else in its place, by default one host at a time.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -88,6 +88,9 @@ class _Hosts:
         self._hosts = hosts
         self._at_once = max(1, parallel)
         self._begun = 0
+        self._healthy_on = Counter(
+            each.task.host for each in (*changes.keepers.values(), *changes.leavers.values()) if each.healthy
+        )
 
     def all(self) -> None:
         """Plan all moves that are legal now."""
@@ -110,7 +113,9 @@ class _Hosts:
     def _replace(self, dead: Member) -> None:
         """What failed starts anew on its own host; what its host took along does not start elsewhere."""
         host = dead.task.host
-        if self._course.start is not None and dead.standing is Standing.FAILED and host in self._hosts:
+        has_another = any(keeper.task.host == host for keeper in self._changes.keepers.values())
+        is_wanted = dead.standing is Standing.FAILED and host in self._hosts and not has_another
+        if self._course.start is not None and is_wanted:
             self._changes.replace_there(dead, self._course.start, why_dead(dead))
         else:
             self._changes.withdraw(dead, why_dead(dead))
@@ -130,6 +135,10 @@ class _Hosts:
                 for leaver in leavers:
                     self._stop(leaver, self._why(leaver))
             return
+        if len(leavers) > 1:
+            for surplus in leavers[:-1]:
+                self._stop(surplus, self._why(surplus))
+            return
         if not leavers or self._course.start is None or not self._may_begin():
             return
         changes = self._changes
@@ -148,10 +157,15 @@ class _Hosts:
         return max(on_the_way, self._begun) < self._at_once
 
     def _stop(self, member: Member, why: str) -> None:
-        changes = self._changes
+        """Stop a task, if as many are healthy without it, and on as many hosts."""
+        changes, host = self._changes, member.task.host
         if member.standing is Standing.MISSING:
             return
-        if member.standing not in PERHAPS_HEALTHY or changes.healthy - member.healthy >= self._bounds.floor:
+        hosts = sum(count > 0 for each, count in self._healthy_on.items() if each in self._hosts)
+        is_last = host in self._hosts and self._healthy_on[host] <= member.healthy
+        enough = changes.healthy - member.healthy >= self._bounds.floor and hosts - is_last >= self._bounds.floor
+        if member.standing not in PERHAPS_HEALTHY or enough:
+            self._healthy_on[host] -= member.healthy
             changes.withdraw(member, why)
 
     def _why(self, leaver: Member) -> str:
