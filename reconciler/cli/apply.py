@@ -1,10 +1,13 @@
 """``reconciler apply``."""
 
+from pathlib import Path
+
 import click
 
 from reconciler.cli import output
 from reconciler.cli.options import format_option, store_option
 from reconciler.cli.waiting import wait_healthy, wait_options
+from reconciler.errors import UsageError
 
 
 @click.command()
@@ -13,9 +16,15 @@ from reconciler.cli.waiting import wait_healthy, wait_options
     "--file",
     "files",
     multiple=True,
-    required=True,
     metavar="FILE",
     help="A manifest or a folder of them; `-` reads standard input. May be given several times.",
+)
+@click.option(
+    "--plan",
+    "plan_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Instead of manifests: what `reconciler plan --out FILE` wrote. Refused if anything it rests on has moved.",
 )
 @click.option(
     "--abandon-unfinished",
@@ -27,13 +36,14 @@ from reconciler.cli.waiting import wait_healthy, wait_options
 @format_option("text", "json")
 def apply(
     files: tuple[str, ...],
+    plan_file: Path | None,
     abandon_unfinished: bool,
     wait: bool,
     timeout_s: float,
     store_url: str | None,
     output_format: str,
 ) -> None:
-    """Write manifests to the store by hand, without git.
+    """Write manifests or a saved plan to the store by hand.
 
     Everything is checked first; nothing is written unless all of it is valid. Objects that are not mentioned stay:
     `apply` never removes anything. What a `sync` source manages is refused.
@@ -41,16 +51,24 @@ def apply(
     from reconciler import wiring
     from reconciler.cli.inputs import read_files
     from reconciler.operations import apply as operation
+    from reconciler.operations import saved_plan
+    from reconciler.operations.apply_plan import apply_plan
     from reconciler.sync.passes import APPLY
 
+    if bool(files) == bool(plan_file):
+        raise UsageError("apply needs manifests, or a plan", hint="Give -f FILE… or --plan FILE.")
+    saved = saved_plan.read(plan_file) if plan_file else None
     contents = read_files(files)
     with wiring.open_store(store_url) as store:
         wiring.ready(store)
-        result = operation.apply(store, contents, abandon_unfinished=abandon_unfinished)
+        if saved is not None:
+            result, source = apply_plan(store, saved), saved.declared.identity.source
+        else:
+            result, source = operation.apply(store, contents, abandon_unfinished=abandon_unfinished), APPLY
         if output_format == "json":
             output.print_json(result)
         else:
             for line in result.lines():
                 click.echo(line)
         if wait:
-            wait_healthy(store, [each.key for each in result.applied], APPLY, timeout_s)
+            wait_healthy(store, [each.key for each in result.applied], source, timeout_s)

@@ -1,5 +1,6 @@
 """``reconciler plan``: what would change, before it does."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from reconciler.cli.options import format_option, store_option
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
+    from reconciler.operations.saved_plan import Declared
+    from reconciler.queries.preview import Preview
+    from reconciler.store.frozen import FrozenStore
     from reconciler.store.interface import Store
     from reconciler.sync.brake import DeletionLimit
 
@@ -55,6 +59,13 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file from `reconciler snapshot`, instead of the store.",
 )
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the plan to FILE, for `reconciler apply --plan FILE`: exactly that is applied then, or nothing. "
+    "It holds the manifests, so keep it as you keep them.",
+)
 @max_deletions_option
 @click.option(
     "--must-fit", is_flag=True, help="Exit with 1 when tasks would find no place, but for those that have none now."
@@ -71,6 +82,7 @@ def plan(
     path: str,
     source: str | None,
     against: Path | None,
+    out: Path | None,
     limit: "DeletionLimit",
     must_fit: bool,
     detailed_exitcode: bool,
@@ -82,9 +94,15 @@ def plan(
     Nothing is written. The tasks are planned by the scheduler's own planner, round by round, as if each task that
     starts became healthy: what starts, stops and moves, in which order, and what does not fit and why.
     """
+    from reconciler import wiring
     from reconciler.cli import plan_text
     from reconciler.cli.inputs import read_files
+    from reconciler.operations.apply import IDENTITY
+    from reconciler.operations.saved_plan import Declared
     from reconciler.queries.preview import preview
+    from reconciler.queries.preview_source import newest
+    from reconciler.queries.snapshot_file import freeze
+    from reconciler.sync.source_state import Identity
 
     with _errors_are_1(detailed_exitcode):
         if bool(paths) == bool(git_url):
@@ -92,14 +110,34 @@ def plan(
         if not git_url and (branch or tag or commit or path):
             raise UsageError("--branch, --tag, --commit and --path go with --git")
         with open_or_snapshot(store_url, against) as store:
+            frozen = freeze(store)
             if git_url:
-                from reconciler import wiring
-                from reconciler.queries.preview_source import preview_source
-
                 place = wiring.source(git_url=git_url, branch=branch, tag=tag, commit=commit, path=path, name=source)
-                made = preview_source(store, place, now=time.time(), limit=limit)
+                found = newest(frozen, place)
+                identity, revision = Identity(place.name, place.kind, place.location), found.revision
+                what = Declared(
+                    identity=identity,
+                    revision=revision.id,
+                    files=tuple(revision.files.items()),
+                    is_related=found.is_related,
+                    author=revision.author,
+                    subject=revision.subject,
+                )
+                made = preview(
+                    frozen,
+                    what.files,
+                    source=place.name,
+                    revision=revision.id,
+                    is_related=found.is_related,
+                    now=time.time(),
+                    limit=limit,
+                )
             else:
-                made = preview(store, read_files(paths), source=source, now=time.time(), limit=limit)
+                files = tuple(read_files(paths))
+                made = preview(frozen, files, source=source, now=time.time(), limit=limit)
+                what = Declared(identity=IDENTITY, revision=made.revision, files=files)
+            if out is not None:
+                _save(frozen, what, made, out)
     if output_format == "json":
         output.print_json(made)
     else:
@@ -108,6 +146,23 @@ def plan(
     if made.refused or (must_fit and not made.fits):
         sys.exit(1)
     sys.exit(DIFFERS if detailed_exitcode and made.differs else 0)
+
+
+def _save(frozen: "FrozenStore", what: "Declared", made: "Preview", place: Path) -> None:
+    """Write the plan to a file; a plan that would be refused is not worth one."""
+    from reconciler.operations import saved_plan
+
+    if made.source != what.identity.source:
+        raise UsageError(
+            f"--out with files goes with --source apply: source {made.source} reads them from elsewhere",
+            hint="For a repository, give --git URL in the place of PATH.",
+        )
+    if made.refused:
+        click.echo(f"reconciler: {place} is not written: the plan would be refused", err=True)
+        return
+    keys = [change.key for change in made.changes]
+    saved_plan.write(saved_plan.saved(frozen, what, plan_hash=made.hash, keys=keys), place)
+    click.echo(f"wrote {place}; apply it with: reconciler apply --plan {shlex.quote(str(place))}", err=True)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ It never deletes anything, and takes over nothing that a source manages. Works b
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
 from reconciler.errors import RevisionRefused
-from reconciler.manifests.load import ParseCache, load
+from reconciler.manifests.load import Loaded, ParseCache, load
 from reconciler.model import keys
 from reconciler.model.events import Event
 from reconciler.runtime.clock import Clock, SystemClock
@@ -16,18 +17,18 @@ from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Store
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
-from reconciler.sync.outcome import Decision, events_of
+from reconciler.sync.outcome import Decision, Outcome, events_of
 from reconciler.sync.passes import APPLY
-from reconciler.sync.plan import Create, Goal, Update, Wanted, plan, revision_of, wanted_of
+from reconciler.sync.plan import Create, Goal, Plan, Update, Wanted, plan, revision_of, wanted_of
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord
 from reconciler.sync.reconcile import reconcile
 from reconciler.sync.source_state import Identity, Report, Target
 
-_IDENTITY = Identity(source=APPLY, kind="apply", location="reconciler apply -f")
+IDENTITY: Final = Identity(source=APPLY, kind="apply", location="reconciler apply -f")
 
 
 class Written(msgspec.Struct, frozen=True):
-    """An object that was written: ``action`` is ``created`` or ``updated``; ``fields`` are those that changed."""
+    """An object: ``action`` is ``created``, ``updated`` or ``deleted``; ``fields`` are those that changed."""
 
     key: str
     object: str
@@ -36,11 +37,12 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``apply -f`` did; the JSON form of it is stable."""
+    """What ``apply`` did; the JSON form of it is stable."""
 
     revision: str
     created: int
     updated: int
+    deleted: int
     unchanged: int
     applied: tuple[Written, ...]
     warnings: tuple[str, ...]
@@ -51,7 +53,9 @@ class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
             f"{each.object} {each.action}" + (f" ({', '.join(each.fields)})" if each.fields else "")
             for each in self.applied
         ]
-        return [*self.warnings, *written, f"{self.created} created, {self.updated} updated, {self.unchanged} unchanged"]
+        deleted = f", {self.deleted} deleted" if self.deleted else ""
+        counts = f"{self.created} created, {self.updated} updated{deleted}, {self.unchanged} unchanged"
+        return [*self.warnings, *written, counts]
 
 
 def apply(
@@ -80,38 +84,59 @@ def apply(
     wanted: dict[str, Wanted] = {}
 
     def decide(view: View) -> Decision:
-        known = [thing for key, stored in view.config.items() if (thing := object_at(key, stored.value)) is not None]
-        loaded = load(files, cache=cache, known=known)
-        loaded.raise_if_invalid()
+        nonlocal wanted
+        stored = (object_at(key, each.value) for key, each in view.config.items())
+        loaded = load(files, cache=cache, known=[thing for thing in stored if thing is not None])
         warnings[:] = map(str, loaded.warnings)
-        wanted.clear()
-        wanted.update(wanted_of(APPLY, [(each.object, each.origin) for each in loaded.objects]))
+        wanted = declared(APPLY, loaded)
         mine.update(view.mine())
         revision = revision_of(wanted)
         _refuse_beside_unfinished(view, revision, abandon=abandon_unfinished)
         goal = Goal(revision=revision, wanted=wanted, prunes=False, mutable_versions=mutable_versions)
-        made = plan(view, goal, clock.wall())
-        if made.problems:
-            raise RevisionRefused("\n".join(["nothing was applied:", *made.problems]))
-        return Decision(target=Target(revision), plan=made, report=Report(revision))
+        return Decision(target=Target(revision), plan=planned(view, goal, clock), report=Report(revision))
 
     with holding(store, APPLY, wait_s=lock_wait_s, clock=clock) as fence:
-        outcome = reconcile(store, fence, _IDENTITY, decide, store_id=None, clock=clock)
+        outcome = reconcile(store, fence, IDENTITY, decide, store_id=None, clock=clock)
         record = ProvenanceRecord(store, APPLY, by=whoami(), last_changes=None, say=warnings.append)
         applied = Applied(revision_of(wanted), wanted, dict(files))
         record.update(fence, applied, mine - wanted.keys(), clock.wall(), is_whole=False)
     if emit is not None:
         for event in events_of(APPLY, outcome):
             emit(event)
+    return result_of(outcome, warnings)
+
+
+def planned(view: View, goal: Goal, clock: Clock) -> Plan:
+    """What is to be written.
+
+    Raises:
+        RevisionRefused: says why that may not be.
+    """
+    made = plan(view, goal, clock.wall())
+    if made.problems:
+        raise RevisionRefused("\n".join(["nothing was applied:", *made.problems]))
+    return made
+
+
+def declared(source: str, loaded: Loaded) -> dict[str, Wanted]:
+    """By key, what manifests declare for a source. Raises InvalidManifests."""
+    loaded.raise_if_invalid()
+    return wanted_of(source, [(each.object, each.origin) for each in loaded.objects])
+
+
+def result_of(outcome: Outcome, warnings: Sequence[str]) -> ApplyResult:
+    """What an apply came to."""
     made, target = outcome.decision.plan, outcome.decision.target
     assert made is not None
     assert target is not None
+    deleted = (Written(each.key, label(each.key), "deleted") for each in made.deletes)
     return ApplyResult(
         revision=target.revision,
         created=len(made.creates),
         updated=len(made.updates),
+        deleted=len(made.deletes),
         unchanged=made.unchanged,
-        applied=(*map(_created, made.creates), *map(_updated, made.updates)),
+        applied=(*map(_created, made.creates), *map(_updated, made.updates), *deleted),
         warnings=tuple(warnings),
     )
 

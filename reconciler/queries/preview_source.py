@@ -1,33 +1,30 @@
-"""``reconciler plan --git``: the preview of what a source declares now."""
+"""``reconciler plan --git``: what a source declares now, as ``preview`` takes it."""
 
-from reconciler.manifests.source import Source
-from reconciler.queries.preview import Preview, preview
-from reconciler.queries.snapshot_file import freeze
-from reconciler.store.interface import Store
+import msgspec
+
+from reconciler.manifests.source import Revision, Source
+from reconciler.store.frozen import FrozenStore
 from reconciler.sync import observe
-from reconciler.sync.brake import DeletionLimit
 
 
-def preview_source(store: Store, source: Source, *, now: float, limit: DeletionLimit | None = None) -> Preview:
-    """What ``sync`` would do with the newest revision.
+class Newest(msgspec.Struct, frozen=True):
+    """The newest revision. ``is_related`` False: nobody knows whether it comes after the one that is applied."""
+
+    revision: Revision
+    is_related: bool
+
+
+def newest(store: FrozenStore, source: Source) -> Newest:
+    """What ``sync`` would take now.
 
     Raises:
-        SourceError: it could not be read. And what ``preview`` raises.
+        SourceError: it could not be read.
     """
-    frozen = freeze(store)
     try:
         revision = source.read()
-        own = observe.observe(frozen, source.name, None).own
+        own = observe.observe(store, source.name, None).own
         applied = (own.mark.revision if own.mark.settled else own.mark.to) if own else None
         related = not applied or applied == revision.id or source.follows(revision.id, applied) is not None
-        return preview(
-            frozen,
-            list(revision.files.items()),
-            source=source.name,
-            revision=revision.id,
-            now=now,
-            is_related=related,
-            limit=limit,
-        )
+        return Newest(revision, related)
     finally:
         source.close()

@@ -39,7 +39,7 @@ def test_every_block_is_run_here() -> None:
     assert set(BLOCKS) == {
         *("run sync", "run once", "run apply", "run plan", "run gate", "run snapshot", "run wait"),
         *("run webhook", "run history", "run rollback", "run suspend", "run explain", "run health-gate"),
-        *("run signatures", "run adopt"),
+        *("run signatures", "run adopt", "run saved plan"),
     }
 
 
@@ -95,6 +95,14 @@ def test_plan_says_what_would_change_and_a_snapshot_says_the_same(program: Progr
     gate = program.run(*BLOCKS["run gate"].commands[0][1:])
     assert gate.returncode == 1
     assert "does not fit: 3 tasks of service web" in gate.stdout
+
+
+def test_a_saved_plan_is_applied_as_it_was_looked_at(program: Program, fleet: GitRepository) -> None:
+    program.ok("store", "init")
+    save, write = BLOCKS["run saved plan"].commands
+    program.ok(*command_of(BLOCKS["run saved plan"], 0, fleet))
+    assert (save[-1], write[-1]) == ("plan.json", "plan.json")
+    assert "3 created" in program.ok(*write[1:])
 
 
 def test_wait_fails_with_the_reasons_when_nothing_becomes_healthy(program: Program, fleet: GitRepository) -> None:

@@ -67,6 +67,7 @@ def test_its_json_form_is_stable(store: Store) -> None:
     assert result == {
         "created": 0,
         "updated": 1,
+        "deleted": 0,
         "unchanged": 2,
         "applied": [
             {"key": "config/services/web", "object": "service web", "action": "updated", "fields": ["desired"]}
