@@ -70,8 +70,9 @@ def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: str | No
         text = f"min = desired = max = {desired}, so no task may start or stop first: raise max or lower min"
     elif changes.pending and bounds.floor == desired:
         text = f"no host has room beside the old tasks, and min = desired = {desired} forbids to stop one first"
+        text += ": lower min, or make room on a host"
     elif changes.pending:
-        text = "no host has room, nor would one if an old task stopped first"
+        text = "no host has room, nor would one if an old task stopped first: make room on a host"
     else:
         text = f"{changes.healthy} are healthy, and at least {bounds.floor} must stay"
     return Note(service=service, reason=text)
