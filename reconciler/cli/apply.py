@@ -56,7 +56,7 @@ def apply(
     from reconciler.sync.passes import APPLY
 
     if bool(files) == bool(plan_file):
-        raise UsageError("apply needs manifests, or a plan", hint="Give -f FILE… or --plan FILE.")
+        raise UsageError("apply needs manifests, or a plan", hint="Give --file FILE… or --plan FILE.")
     saved = saved_plan.read(plan_file) if plan_file else None
     contents = read_files(files)
     with wiring.open_store(store_url) as store:

@@ -12,46 +12,59 @@ import click
 from reconciler import __version__
 from reconciler.errors import ReconcilerError
 
-# name → where the click command is; in the order in which --help shows them
-COMMANDS: Final = {
-    "validate": "reconciler.cli.validate:validate",
-    "plan": "reconciler.cli.plan:plan",
-    "snapshot": "reconciler.cli.snapshot:snapshot",
-    "rules": "reconciler.cli.rules:rules",
-    "bump": "reconciler.cli.bump:bump",
-    "init": "reconciler.cli.init:init",
-    "approve": "reconciler.cli.approve:approve",
-    "apply": "reconciler.cli.apply:apply",
-    "dev": "reconciler.cli.dev:dev",
-    "sync": "reconciler.cli.sync:sync",
-    "history": "reconciler.cli.history:history",
-    "rollback": "reconciler.cli.rollback:rollback",
-    "adopt": "reconciler.cli.adopt:adopt",
-    "suspend": "reconciler.cli.suspend:suspend",
-    "resume": "reconciler.cli.suspend:resume",
-    "scheduler": "reconciler.cli.scheduler:scheduler",
-    "agent": "reconciler.cli.agent:agent",
-    "combined": "reconciler.cli.combined:combined",
-    "scale": "reconciler.cli.scale:scale",
-    "restart": "reconciler.cli.restart:restart",
-    "stop": "reconciler.cli.stop:stop",
-    "start": "reconciler.cli.stop:start",
-    "promote": "reconciler.cli.promote:promote",
-    "abort": "reconciler.cli.promote:abort",
-    "drain": "reconciler.cli.drain:drain",
-    "undrain": "reconciler.cli.drain:undrain",
-    "pause": "reconciler.cli.pause:pause",
-    "unpause": "reconciler.cli.pause:unpause",
-    "tasks": "reconciler.cli.tasks:tasks",
-    "status": "reconciler.cli.status:status",
-    "hosts": "reconciler.cli.hosts:hosts",
-    "explain": "reconciler.cli.explain:explain",
-    "events": "reconciler.cli.events:events",
-    "logs": "reconciler.cli.logs:logs",
-    "store": "reconciler.cli.store:store",
-    "conformance": "reconciler.cli.conformance:conformance",
-    "demo": "reconciler.cli.demo:demo",
+SECTIONS: Final = {
+    "Manifests": {
+        "init": "reconciler.cli.init:init",
+        "validate": "reconciler.cli.validate:validate",
+        "rules": "reconciler.cli.rules:rules",
+        "bump": "reconciler.cli.bump:bump",
+        "plan": "reconciler.cli.plan:plan",
+        "snapshot": "reconciler.cli.snapshot:snapshot",
+    },
+    "Run it": {
+        "dev": "reconciler.cli.dev:dev",
+        "sync": "reconciler.cli.sync:sync",
+        "scheduler": "reconciler.cli.scheduler:scheduler",
+        "agent": "reconciler.cli.agent:agent",
+        "combined": "reconciler.cli.combined:combined",
+        "apply": "reconciler.cli.apply:apply",
+        "demo": "reconciler.cli.demo:demo",
+    },
+    "Look": {
+        "status": "reconciler.cli.status:status",
+        "tasks": "reconciler.cli.tasks:tasks",
+        "hosts": "reconciler.cli.hosts:hosts",
+        "explain": "reconciler.cli.explain:explain",
+        "events": "reconciler.cli.events:events",
+        "logs": "reconciler.cli.logs:logs",
+        "history": "reconciler.cli.history:history",
+    },
+    "Sources, by hand": {
+        "approve": "reconciler.cli.approve:approve",
+        "rollback": "reconciler.cli.rollback:rollback",
+        "suspend": "reconciler.cli.suspend:suspend",
+        "resume": "reconciler.cli.suspend:resume",
+        "adopt": "reconciler.cli.adopt:adopt",
+    },
+    "Services and hosts, by hand": {
+        "scale": "reconciler.cli.scale:scale",
+        "restart": "reconciler.cli.restart:restart",
+        "stop": "reconciler.cli.stop:stop",
+        "start": "reconciler.cli.stop:start",
+        "promote": "reconciler.cli.promote:promote",
+        "abort": "reconciler.cli.promote:abort",
+        "drain": "reconciler.cli.drain:drain",
+        "undrain": "reconciler.cli.drain:undrain",
+        "pause": "reconciler.cli.pause:pause",
+        "unpause": "reconciler.cli.pause:unpause",
+    },
+    "The store, and your own scheduler": {
+        "store": "reconciler.cli.store:store",
+        "conformance": "reconciler.cli.conformance:conformance",
+    },
 }
+"""Title → name → where the click command is; in the order in which --help shows them."""
+COMMANDS: Final = {name: where for section in SECTIONS.values() for name, where in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -66,6 +79,13 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By section, since there are many."""
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                found = ((name, self.get_command(ctx, name)) for name in section)
+                formatter.write_dl([(name, each.get_short_help_str(120)) for name, each in found if each], col_max=14)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
