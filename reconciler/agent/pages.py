@@ -200,12 +200,13 @@ class Pages:
             yield first
             was_gone = False
             for piece in pieces:
-                if not self._runs():
-                    raise StreamCut("the agent is being stopped")
                 yield piece
-                is_gone = key not in self._plan().lives
-                if is_gone and was_gone and not piece:
+                life = self._plan().lives.get(key)
+                is_gone = life is None or life.phase is Phase.STOPPED
+                if is_gone and not piece and (was_gone or not self._runs()):
                     return
+                if not is_gone and not self._runs():
+                    raise StreamCut("the agent is being stopped")
                 was_gone = is_gone
 
     def _take_report(self, request: Request) -> Response:

@@ -80,6 +80,11 @@ def _print(where: "Whereabouts", query: dict[str, str], credentials: "Credential
             sys.stdout.buffer.flush()
     except http_client.Unreachable as error:
         raise ReconcilerError(error.message, hint=f"Is the agent of {where.host} up, and may it be reached?") from error
+    except http_client.Cut as error:
+        raise ReconcilerError(
+            f"the agent of {where.host} has stopped, or is out of reach; the task may well go on",
+            hint="Give the same command again; the next agent goes on with the same logs.",
+        ) from error
     except http_client.Answered as error:
         if error.status == HTTPStatus.MISDIRECTED_REQUEST:
             raise _elsewhere(where) from error

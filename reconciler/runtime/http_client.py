@@ -28,6 +28,10 @@ class Unreachable(ReconcilerError):
     """Nobody answers there."""
 
 
+class Cut(ReconcilerError):
+    """Who answered has stopped, or the way there is broken."""
+
+
 class Answered(ReconcilerError):
     """The answer is an error of this status."""
 
@@ -51,7 +55,7 @@ def stream(url: str, query: Mapping[str, str], credentials: Credentials) -> Iter
     Raises:
         Unreachable: nobody answers, or not as they should.
         Answered: with an error.
-        ReconcilerError: the answer was cut.
+        Cut: the answer ended without its end.
     """
     headers = {"Authorization": f"Bearer {credentials.token.decode()}"} if credentials.token else {}
     files = {"ca_certs": credentials.ca, "cert_file": credentials.certificate, "key_file": credentials.key}
@@ -76,7 +80,7 @@ def stream(url: str, query: Mapping[str, str], credentials: Credentials) -> Iter
                 raise Answered(answer.status, _said(answer.read(_PIECE_BYTES), answer.status))
             yield from answer.stream(_PIECE_BYTES, decode_content=False)
         except urllib3.exceptions.HTTPError as error:
-            raise ReconcilerError(f"{url}: the answer was cut: {error}") from error
+            raise Cut(f"{url}: the answer was cut: {error}") from error
         finally:
             answer.close()
 
