@@ -99,6 +99,9 @@ def _failure(fleet: Fleet, row: ServiceRow) -> str | None:
     rollout = _rollout(fleet, row)
     if rollout is None or rollout.phase not in _GIVEN_UP:
         return None
+    said = fleet.snapshot.overrides.services.get(row.service)
+    if said and said.verdict and said.verdict.promote and said.verdict.since != rollout.answered:
+        return None  # an operator wants it tried again, and the scheduler has not heard yet
     return f"{row.cluster}/{row.service}: version {row.task_version} was given up: {rollout.reason}"
 
 

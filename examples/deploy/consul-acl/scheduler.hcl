@@ -5,6 +5,9 @@ key_prefix "state/tasks/"    { policy = "write" }
 key_prefix "state/clusters/" { policy = "write" }
 key_prefix "state/rollouts/" { policy = "write" }
 key        "state/placement" { policy = "write" }
+# nothing is written there: but only who may write a key may have a transaction fail unless it is absent, as the
+# emergency brake (`reconciler pause`) needs it
+key_prefix "state/overrides/clusters/" { policy = "write" }
 key_prefix "schedulers/"     { policy = "write" }
 key_prefix "sync/"           { policy = "list" }
 

@@ -191,6 +191,7 @@ function nextTask({ room, ids, now, cluster }, service, definition, crowd, faile
     issued_at: now.wall,
     retries: failed ? failed.retries + 1 : 0,
     failed_on: failed ? [...failed.failed_on, failed.host].slice(-5) : [],
+    completes: false, // only tasks of a batch do, and those are left alone here
   };
 }
 
