@@ -53,8 +53,9 @@ def plan_service(
         by = view.scaled_by.get(service.name)
         return stop_all(view, service.name, group, f"stopped {by}" if by else "none are desired", placer, numbering)
     demand = Demand.in_view(view, service.name, target.definition)
-    course = rollout.judge(view, course, service, group, lambda: placer.why_nowhere(demand), now)
-    group = members(view, service.name, outage, course.accepts)
+    judged = rollout.judge(view, course, service, group, lambda: placer.why_nowhere(demand), now)
+    if judged is not course:
+        course, group = judged, members(view, service.name, outage, judged.accepts)
     canaries = min(service.policy.canary, bounds.desired) if course.phase is RolloutPhase.CANARY else 0
     if canaries:
         group = canary.make_way(view, group, course, bounds.desired - canaries)

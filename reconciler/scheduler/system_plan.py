@@ -39,8 +39,9 @@ def plan_system(
         return stop_all(view, service.name, group, f"stopped {by}" if by else "none are desired", placer, numbering)
     hosts = _hosts(view, service, target, group, placer)
     sized = _sized(service, len(hosts))
-    course = rollout.judge(view, course, sized, group, lambda: _no_room(view, service, target, placer), now)
-    group = members(view, service.name, outage, course.accepts)
+    judged = rollout.judge(view, course, sized, group, lambda: _no_room(view, service, target, placer), now)
+    if judged is not course:
+        course, group = judged, members(view, service.name, outage, judged.accepts)
     changes = Changes(view, service.name, group, placer, numbering, now)
     _Hosts(changes, Bounds.of(sized), course, hosts, service.policy.parallel).all()
     changes.close()
