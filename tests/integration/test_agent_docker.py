@@ -150,7 +150,7 @@ def test_rule_05_containers_of_another_store_are_left_alone(world: DockerWorld, 
         world.await_gone(ours)
         assert set(other.containers(theirs)) == before
         assert other.published()[theirs.id].attempt == 1
-        assert any(other.store_id in stranger for stranger in world.agents[0]._status_page()["strangers"])
+        assert any(other.store_id in stranger for stranger in world.agents[0]._pages.status()["strangers"])
 
 
 def test_a_script_check_runs_inside_its_container_or_on_the_host(world: DockerWorld) -> None:
