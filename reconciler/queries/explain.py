@@ -66,7 +66,7 @@ def find(fleet: Fleet, text: str, among: tuple[str, ...] = KINDS) -> Subject:
         raise UsageError(f"{text} may mean {listed}{more}", hint="Say which one, in just these words.")
     hint = _near(name, set().union(*names.values()))
     _, decisions = decisions_about(fleet, name)
-    if decisions:
+    if decisions and name not in _names(fleet, "service"):
         hint = f"The last that was decided of it: {decisions[-1].what} ({decisions[-1].why})."
     raise UsageError(f"there is no {_either(kinds)} called {name}", hint=hint)
 
