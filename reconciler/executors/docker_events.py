@@ -52,8 +52,10 @@ class News:
         """End the thread; a ``wait`` returns. The engine is to be closed before."""
         self._closed.set()
         self._news.set()
-        if self._thread is not None:
-            self._thread.join(_LOOK_S)
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(_LOOK_S)
 
     def _follow(self) -> None:
         failures, before = 0, self._states()
