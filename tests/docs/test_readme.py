@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from tests.docs.pages import ROOT, Block, blocks
+from tests.support.docker import DockerEngine
 from tests.support.program import Program
 from tests.support.wait import wait_until
 
@@ -43,7 +44,9 @@ def test_a_block_does_what_the_readme_says(block: Block, program: Program, reque
     assert block.mark is not None
     if "docker" in block.mark:
         # the images that the example names, served from this machine: no registry is asked
-        request.getfixturevalue("docker_engine").import_for(ROOT / "examples/hello-world.yml")
+        engine = request.getfixturevalue("docker_engine")
+        engine.import_for(ROOT / "examples/hello-world.yml")
+        request.addfinalizer(lambda: end_all(program, engine))
     if "consul" in block.mark:
         program.use(request.getfixturevalue("consul").new_url())
     shutil.copytree(ROOT / "examples", program.folder / "examples")
@@ -51,6 +54,13 @@ def test_a_block_does_what_the_readme_says(block: Block, program: Program, reque
         run(command, program)
     if "until healthy" in block.mark:
         wait_until(lambda: all_healthy(program), timeout_s=120, what=f"{block}: all tasks healthy", every_s=0.3)
+
+
+def end_all(program: Program, engine: DockerEngine) -> None:
+    """An agent that is stopped leaves its containers running, and with them their ports taken."""
+    for daemon in program.daemons:
+        daemon.stop()
+    engine.end_tasks()
 
 
 def run(command: list[str], program: Program) -> None:

@@ -18,8 +18,7 @@ def _end_tasks(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "docker_engine" in request.fixturenames:
         engine: DockerEngine = request.getfixturevalue("docker_engine")
-        for container in engine.containers():
-            engine.client.remove_container(container["Id"], v=True, force=True)
+        engine.end_tasks()
 
 
 @pytest.fixture

@@ -89,6 +89,11 @@ class DockerEngine:
         """Every container that was made from our images."""
         return list(self.client.containers(all=True, filters={"label": f"{LABEL}={self._run}"}))
 
+    def end_tasks(self) -> None:
+        """Remove what agents left running, as they should; their ports are free then."""
+        for container in self.containers():
+            self.client.remove_container(container["Id"], v=True, force=True)
+
     def clean(self) -> None:
         """Remove all that this process made, and what test processes left that live no more."""
         self._remove(lambda run: run == self._run or not Path(f"/proc/{run.partition('.')[0]}").exists())
