@@ -72,7 +72,11 @@ def ensure(store: Store, new_id: str) -> str:
     for _ in range(ATTEMPTS):
         if store.get(keys.CONFIG_SENTINEL) or store.get(keys.STATE_SENTINEL):
             return read(store)
-        _refuse_unless_empty(store)
+        if others := _others(store):
+            # somebody else may have begun between the two reads, and has written more than the sentinels already
+            if store.get(keys.CONFIG_SENTINEL) is None:
+                raise _not_empty(store, others)
+            continue
         if isinstance(store.commit(create), Committed):
             return new_id
     raise StoreUnreachable(f"{store.url}: its sentinels could not be written, and nobody else wrote them")
@@ -89,12 +93,14 @@ def initialise(store: Store, new_id: str) -> str:
     raise StoreUnreachable(f"{store.url}: its sentinels could not be written")
 
 
-def _refuse_unless_empty(store: Store) -> None:
-    found = [entry.key for prefix in keys.OURS for entry in store.list(prefix).entries if entry.key not in SENTINELS]
-    if not found:  # sentinels that somebody created just now are met by whoever tries to create them
-        return
-    shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-    raise StoreNotOurs(
+def _others(store: Store) -> list[str]:
+    """The keys beside the sentinels."""
+    return [entry.key for prefix in keys.OURS for entry in store.list(prefix).entries if entry.key not in SENTINELS]
+
+
+def _not_empty(store: Store, others: list[str]) -> StoreNotOurs:
+    shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return StoreNotOurs(
         f"{store.url} is not empty ({shown}), and nothing says that it is this program's",
         hint=f"Give this program a place of its own ({_elsewhere(store)}), or, if these keys are its own (a store that "
         f"was restored, say), {_on_purpose(store)}.",

@@ -2,13 +2,14 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from reconciler.errors import StoreNotOurs
 from reconciler.model import keys
 from reconciler.store import sentinel
-from reconciler.store.interface import Committed, DeleteIf, Put, Store
+from reconciler.store.interface import Committed, DeleteIf, Listing, Put, Store
 from tests.store_contract.conftest import Backend
 
 
@@ -37,6 +38,27 @@ def test_rule_05_processes_that_start_at_once_agree(backend: Backend) -> None:
     with ThreadPoolExecutor(6) as processes:
         found = list(processes.map(start, range(6)))
     assert found == [sentinel.read(backend.connect())] * 6
+
+
+def test_rule_05_one_that_begins_and_writes_between_two_reads_of_another_is_no_stranger(
+    store: Store, other: Store
+) -> None:
+    class SlowReader:
+        """Looks for the sentinels, and while it goes on somebody else begins and writes."""
+
+        looked = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def list(self, prefix: str) -> Listing:
+            if not self.looked:
+                self.looked = True
+                sentinel.ensure(other, "id-1")
+                other.commit([Put("sync/apply", b"a lock")])
+            return store.list(prefix)
+
+    assert sentinel.ensure(SlowReader(), "id-2") == "id-1"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("prefix", keys.OURS)
