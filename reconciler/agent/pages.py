@@ -28,6 +28,7 @@ from reconciler.runtime.http_access import Guard
 MOST_READERS: Final = 32
 """Of logs, at once."""
 MOST_LINES: Final = 100_000
+_DIGITS: Final = len(str(MOST_LINES))
 _LINES: Final = 100
 _REPORTS: Final = {"pass": Health.PASSING, "warn": Health.WARNING, "fail": Health.CRITICAL}
 _OF_RECORD: Final = ("cluster", "service", "task_name", "task_version", "instance")
@@ -250,6 +251,6 @@ def _chosen(page: TaskPage, name: str | None) -> ContainerRow:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text[:9]) > MOST_LINES:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS) or int(text) > MOST_LINES:
         raise _Refused(400, f"tail must be a number of lines, up to {MOST_LINES}")
     return int(text)

@@ -57,6 +57,8 @@ def apply(
 
     if bool(files) == bool(plan_file):
         raise UsageError("apply needs manifests, or a plan", hint="Give --file FILE… or --plan FILE.")
+    if plan_file and abandon_unfinished:
+        raise UsageError("--abandon-unfinished goes with --file: a plan knows what it rests on")
     saved = saved_plan.read(plan_file) if plan_file else None
     contents = read_files(files)
     with wiring.open_store(store_url) as store:

@@ -111,7 +111,7 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        sys.exit(1 if "--detailed-exitcode" in sys.argv else 2)  # with that, 2 means that something would change
     except ReconcilerError as error:
         click.echo(f"reconciler: {error}", err=True)
         sys.exit(error.exit_code)

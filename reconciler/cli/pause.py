@@ -47,4 +47,6 @@ def _name(cluster: str | None, every: bool) -> str:
 
     if (cluster is None) is not every:
         raise UsageError("name a CLUSTER, or say --all")
+    if cluster == keys.EVERY:
+        raise UsageError(f"{cluster} is no cluster's name", hint="For all clusters: --all.")
     return cluster or keys.EVERY

@@ -163,12 +163,13 @@ def withdraw(store: Store, source: str) -> bool:
     Raises:
         RevisionRefused: it is being carried out.
     """
-    state, had = read_state(store, source), False
+    state = read_state(store, source) if store.get(keys.source(source)) else None
+    had = False
 
     def change(intent: SourceIntent) -> SourceIntent:
         nonlocal had
-        had = intent.adoption_after(state.adopted) is not None
-        if had and not state.mark.settled:
+        had = intent.adoption is not None and (state is None or intent.adoption_after(state.adopted) is not None)
+        if had and state is not None and not state.mark.settled:
             raise RevisionRefused(f"source {source} is carrying it out; half of an adoption would hold its services")
         return msgspec.structs.replace(intent, adoption=None)
 

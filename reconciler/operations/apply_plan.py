@@ -3,6 +3,8 @@
 The plan was looked at, so it stands for itself: neither the limit on deletions nor the gate comes into it.
 """
 
+import msgspec
+
 from reconciler.errors import RevisionRefused
 from reconciler.manifests.load import ParseCache, load
 from reconciler.model import keys
@@ -53,7 +55,8 @@ def apply_plan(
         if not begun and not is_done(saved, view, made):
             refuse_moved(saved, view, made)
         target = Target(what.revision, what.author, what.subject, detail=f"a saved plan, by {whoami()}")
-        return Decision(target=target, plan=made, report=Report(what.revision, (), what.author, what.subject))
+        report = Report(what.revision, (), what.author, what.subject)
+        return Decision(target=target, plan=made, report=_as_the_gate_had_it(view, report))
 
     with holding(store, source, wait_s=lock_wait_s, clock=clock) as fence:
         outcome = reconcile(store, fence, what.identity, decide, store_id=None, clock=clock)
@@ -62,6 +65,14 @@ def apply_plan(
         kept = {keys.TASK_DEFINITIONS + name for name in retired} if prunes else mine - wanted.keys()
         record.update(fence, Applied(what.revision, wanted, dict(what.files)), kept, clock.wall(), is_whole=prunes)
     return result_of(outcome, warnings)
+
+
+def _as_the_gate_had_it(view: View, report: Report) -> Report:
+    """A trial of this very revision goes on, and what is quarantined in its favour stays so."""
+    own = view.own
+    trial = own.trial if own and own.trial and own.trial.revision == report.seen else None
+    quarantine = own.quarantine if own and own.quarantine and own.quarantine.revision == report.seen else None
+    return msgspec.structs.replace(report, trial=trial, quarantine=quarantine)
 
 
 def _refuse_against_orders(store: Store, view: View, revision: str, now: float) -> None:

@@ -228,7 +228,19 @@ def drain(store: Store, name: str, said: Said, deadline: float = 0.0) -> Overrid
     """
     host = override_records.host(store, name)
     if host.draining and not deadline:
-        raise RevisionRefused(f"host {name} drains already: its manifest says so")
+
+        def change(override: HostOverride) -> HostOverride:
+            if override.drained is None or not override.drained.holds(host.draining, said.now):
+                raise RevisionRefused(f"host {name} drains already: its manifest says so")
+            return msgspec.structs.replace(override, drained=None)
+
+        override_records.of_host(store, name, change)
+        return Overridden(
+            object=f"host {name}",
+            what="is emptied, as its manifest says",
+            key=keys.host(name),
+            managed_by=host.managed_by,
+        )
     return _drained(store, host, draining=True, said=said, deadline=deadline)
 
 

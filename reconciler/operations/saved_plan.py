@@ -76,14 +76,18 @@ def write(plan: SavedPlan, place: Path) -> None:
     Raises:
         UsageError: it can't be written.
     """
+    place = place.resolve()
+    if place.exists() and not place.is_file():
+        raise UsageError(f"{place} is no ordinary file", hint="Name one that is not there yet, or an earlier plan.")
+    content = msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n"
     try:
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".", delete=False) as draft:
             try:
-                draft.write(msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")
+                draft.write(content)
                 draft.flush()
                 os.fsync(draft.fileno())
                 Path(draft.name).replace(place)
-            except OSError:
+            except BaseException:
                 Path(draft.name).unlink(missing_ok=True)
                 raise
     except OSError as error:

@@ -57,8 +57,8 @@ def _is_running(fleet: Fleet, row: ServiceRow) -> bool:
 
 
 def _shows_something(fleet: Fleet, task: Task) -> bool:
-    said, host = fleet.status_of(task), fleet.snapshot.host_configs.get(task.host)
-    if said is None or task.host not in fleet.snapshot.present or (host is not None and host.draining):
+    said, host = fleet.status_of(task), fleet.scene.hosts.get(task.host)
+    if said is None or task.host not in fleet.snapshot.present or (host is not None and host.config.draining):
         return False
     if said.phase is Phase.RUNNING:
         return said.health is Health.CRITICAL

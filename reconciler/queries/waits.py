@@ -1,8 +1,12 @@
 """Has what an operator asked for come about? Asked by ``--wait`` of these commands, again and again. Pure."""
 
+from typing import Final
+
 from reconciler.model.task import RolloutPhase
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.settling import Settling
+
+_ENDED: Final = (RolloutPhase.REVERTED, RolloutPhase.COMPLETED, RolloutPhase.FAILED)
 
 
 def emptied(fleet: Fleet, host: str) -> Settling:
@@ -25,17 +29,20 @@ def emptied(fleet: Fleet, host: str) -> Settling:
 
 
 def stopped(fleet: Fleet, service: str) -> Settling:
-    """Whether no task of a service is issued any more, nor stopping."""
-    left = [task.id for task in fleet.snapshot.tasks if task.service == service]
+    """Whether no task of a service is issued any more, nor stopping on a host that is there."""
+    left = {task.id for task in fleet.snapshot.tasks if task.service == service}
+    # the record of one that stops is gone already; its id begins with its cluster and service
+    mine = {f"{name}-{service}" for name in fleet.snapshot.clusters}
+    for host in fleet.snapshot.present & fleet.snapshot.statuses.keys():
+        left |= {each for each in fleet.snapshot.statuses[host].tasks if each.rsplit("-", 2)[0] in mine}
     return Settling(lines=(f"{service}: {len(left)} tasks have yet to stop",), failed=(), done=not left)
 
 
 def taken_back(fleet: Fleet, service: str) -> Settling:
-    """Whether the rollouts of a service have gone back."""
+    """Whether the rollouts of a service have gone back; those of a batch, which can't, have failed then."""
     mine = [rollout for (_, name), rollout in fleet.snapshot.rollouts.items() if name == service]
-    failed = [f"{each.cluster}/{service}: {each.reason}" for each in mine if each.phase is RolloutPhase.FAILED]
     return Settling(
         lines=tuple(f"{each.cluster}/{service}: {each.phase}" for each in mine),
-        failed=tuple(failed),
-        done=bool(mine) and all(each.phase is RolloutPhase.REVERTED for each in mine),
+        failed=(),
+        done=bool(mine) and all(each.phase in _ENDED for each in mine),
     )

@@ -25,6 +25,7 @@ from reconciler.runtime.runner import Daemon
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
+_LENGTH_DIGITS = len(str(MAX_BODY_BYTES))
 _HANDSHAKE_S = 10.0
 _TLS_RECORD = b"\x16"
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
@@ -159,9 +160,14 @@ class _RequestHandler(BaseHTTPRequestHandler):
                 if not self._is_allowed(route.guard):
                     self._refuse(401, "this needs the token: Authorization: Bearer …")
                     return
-                if (body := self._read_body()) is None:
+                length = self.headers.get("Content-Length") or "0"
+                if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdigit()):
+                    self._refuse(400, "say with Content-Length how long the body is")
+                    return
+                if len(length) > _LENGTH_DIGITS or int(length) > MAX_BODY_BYTES:
                     self._refuse(413, f"a body may hold {MAX_BODY_BYTES} bytes")
                     return
+                body = self.rfile.read(int(length))
                 args = tuple(unquote(group) for group in match.groups())
                 query = dict(parse_qsl(split.query))
                 request = Request(self.command, split.path, args, query, dict(self.headers), body)
@@ -179,10 +185,6 @@ class _RequestHandler(BaseHTTPRequestHandler):
             is_local=http_access.is_local(self.client_address[0], self.connection.getsockname()[0]),
             has_certificate=isinstance(self.connection, ssl.SSLSocket) and bool(self.connection.getpeercert()),
         )
-
-    def _read_body(self) -> bytes | None:
-        length = int(self.headers.get("Content-Length") or 0)
-        return self.rfile.read(length) if length <= MAX_BODY_BYTES else None
 
     def _refuse(self, status: int, why: str) -> None:
         """Without reading the request's body, so the connection is of no more use."""

@@ -22,7 +22,7 @@ from reconciler.scheduler.rollout import TRIES, Course
 from reconciler.scheduler.service_plan import ServicePlan, next_retry, stop_all, why_dead
 from reconciler.scheduler.steps import Note, SaveRollout, Step, Withdraw
 
-MOST_AT_ONCE: Final = 20
+MOST_AT_ONCE: Final = 5
 """How many finished tasks are counted in one step, which has to fit into one transaction."""
 
 
@@ -105,6 +105,8 @@ def _stop_old(changes: Changes, course: Course) -> None:
 def _run(changes: Changes, service: Service, course: Course, desired: int) -> None:
     """Replace what is dead, start what is missing, stop what is too much."""
     for dead in list(changes.dead.values()):
+        if dead.standing is Standing.COMPLETE:
+            continue  # it is counted in one of the next looks
         changes.replace(dead, [(course.target, True)], why_dead(dead))
     running = [each for each in (*changes.keepers.values(), *changes.leavers.values()) if each.current]
     alive = len(running) + changes.started + len(changes.dead)

@@ -68,6 +68,8 @@ def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
         declared = snapshot.services.get(name)
         if declared is None or snapshot.overrides.paused(cluster) or not _is_settled(snapshot, declared.managed_by):
             continue
+        if snapshot.overrides.service(declared).desired == 0:
+            continue  # nothing of it is to run, so nothing comes further
         mine = tasks[cluster, name]
         if any(task.host not in snapshot.present for task in mine):
             continue  # nobody knows how those are, so nobody is to blame

@@ -110,7 +110,10 @@ class ConsulStore:
         while True:
             was_empty = self._seen_empty.get(prefix) == after
             index, is_empty = self._client.wait_prefix(self._root + prefix, after, timeout_s)
-            self._seen_empty[prefix] = index if is_empty else 0
+            if is_empty:
+                self._seen_empty[prefix] = index
+            else:
+                self._seen_empty.pop(prefix, None)
             left_s = end - time.monotonic()
             if not (was_empty and is_empty and index > after and left_s > pause_s):
                 return index

@@ -122,7 +122,8 @@ def _promised(store: Store, source: str, marks: tuple[Entry, ...]) -> dict[str, 
         except Undecodable:
             continue
         name = entry.key.removeprefix(keys.SOURCE_INTENTS)
-        adoption = intent.adoption_after(adopted.get(name, 0.0))
+        # a source that has no record yet carries out nothing that was ordered before
+        adoption = intent.adoption_after(adopted[name]) if name in adopted else None
         if name != source and adoption is not None and source in adoption.origins:
             found[name] = adoption
     return found

@@ -65,6 +65,11 @@ def sync_once(
                 last = _pass(store, source, sync, fence, revision)
     if last.problems:
         raise RevisionRefused("\n".join([f"revision {revision.id} is not applied:", *last.problems]))
+    applied = last.decision.target
+    if last is not first and applied is not None and applied.revision != revision.id:
+        raise RevisionRefused(
+            f"revision {revision.id} was applied, and {short(applied.revision)} in its place since: {applied.detail}"
+        )
     if last.sick:
         what = f"revision {revision.id} is applied and does not become healthy; there is nothing to go back to:"
         raise RevisionRefused("\n".join([what, *last.sick]))

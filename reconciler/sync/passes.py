@@ -155,7 +155,9 @@ class SourceSync:
         own = view.own
         newest = revision.id if revision else own.seen if own else ""
         base = report_of(revision, failure, own)
-        self._adoption = intent.adoption_after(own.adopted if own else 0.0) if intent else None
+        self._adoption = intent.adoption_after(own.adopted) if intent and own else None
+        if own is None and intent and intent.adoption:  # it was ordered of an earlier source of this name
+            base = msgspec.structs.replace(base, adopted=intent.adoption.since)
         if self._adoption is not None and unready(view, self._adoption) is None:
             base = msgspec.structs.replace(base, asked=self._adoption.since)
         if intent is not None and (rollback := intent.rollback_of(newest)) is not None:

@@ -47,6 +47,7 @@ class Report(msgspec.Struct, frozen=True):
     ``author`` and ``subject`` are those of ``seen``; ``drift`` is what was changed by hand and is left so.
     ``refusal`` is the first problem of ``seen`` itself, not of reaching it. ``trial`` and ``quarantine`` are what the
     gate has to say. ``contested`` is what ``seen`` declares and others manage, ``asked`` the adoption looked at.
+    ``adopted``: what a new source must not adopt, since that was ordered of an earlier one of its name.
     """
 
     seen: str | None
@@ -59,6 +60,7 @@ class Report(msgspec.Struct, frozen=True):
     quarantine: Rollback | None = None
     contested: Sequence[Contested] = ()
     asked: float = 0.0
+    adopted: float = 0.0
 
 
 def settled(
@@ -89,7 +91,7 @@ def settled(
             applied_at=now if is_new or old is None else old.applied_at,
             history=_past(old, target, plan, report, now, inherited, is_new=is_new),
             asked=old.asked if old else 0.0,
-            adopted=plan.handover.adoption.since if plan.handover else old.adopted if old else 0.0,
+            adopted=plan.handover.adoption.since if plan.handover else old.adopted if old else report.adopted,
         ),
         report,
         now,
@@ -102,9 +104,7 @@ def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: Sou
         settled=False, revision=old.mark.revision if old else "", to=goal.mark.revision, chunk=chunk, counts=counts
     )
     if old is None:
-        return msgspec.structs.replace(
-            goal, mark=mark, author="", subject="", retired={}, applied_at=0.0, history=(), adopted=0.0
-        )
+        return msgspec.structs.replace(goal, mark=mark, author="", subject="", retired={}, applied_at=0.0, history=())
     return msgspec.structs.replace(
         goal,
         mark=mark,
@@ -120,7 +120,8 @@ def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: Sou
 def refused(old: SourceState | None, identity: Identity, report: Report, now: float) -> SourceState:
     """The record when nothing can be applied: what was applied stays, and why."""
     if old is None:
-        old = SourceState(source="", kind="", location="", mark=SyncMark(settled=True, revision=""))
+        mark = SyncMark(settled=True, revision="")
+        old = SourceState(source="", kind="", location="", mark=mark, adopted=report.adopted)
     named = msgspec.structs.replace(old, source=identity.source, kind=identity.kind, location=identity.location)
     return _reported(named, report, now)
 
