@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from reconciler.errors import RevisionRefused, UsageError
+from reconciler.model import codec, keys
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
+from reconciler.model.task import Trial
 from reconciler.operations import saved_plan
 from reconciler.operations.apply import apply
 from reconciler.operations.apply_plan import apply_plan
@@ -139,6 +142,34 @@ def test_killed_at_each_write_the_same_plan_completes_it(moment: str) -> None:
         apply_plan(store, plan)
         assert config(store) == config(whole), f"killed at write {fatal}"
         assert state(store, "fleet").mark.settled
+
+
+def test_it_is_written_to_ordinary_files_only(store: Store, tmp_path: Path) -> None:
+    plan = plan_of(store, manifest(["web"]))
+    with pytest.raises(UsageError, match="no ordinary file"):
+        saved_plan.write(plan, Path("/dev/null"))
+    assert not Path("/dev/null").is_file()
+    link, real = tmp_path / "link.json", tmp_path / "real.json"
+    real.touch()
+    link.symlink_to(real)
+    saved_plan.write(plan, link)
+    assert link.is_symlink()
+    assert saved_plan.read(real) == plan
+
+
+def test_what_the_gate_said_outlives_a_plan(store: Store) -> None:
+    apply_plan(store, plan_of(store, manifest(NAMES), name="r1"))
+    key = keys.source("fleet")
+    entry = store.get(key)
+    assert entry is not None
+    quarantine = Rollback(revision="r1", skips=("r9",), by="the gate", reason="sick", since=1.0)
+    trial = Trial(revision="r1", good="r0", limit_s=60.0)
+    marked = msgspec.structs.replace(state(store, "fleet"), quarantine=quarantine, trial=trial)
+    store.commit([Put(key, codec.encode(marked))])
+    apply_plan(store, plan_of(store, manifest(NAMES), name="r1"))
+    assert (state(store, "fleet").quarantine, state(store, "fleet").trial) == (quarantine, trial)
+    apply_plan(store, plan_of(store, manifest(NAMES, desired=2)))
+    assert (state(store, "fleet").quarantine, state(store, "fleet").trial) == (None, None)
 
 
 def test_a_file_says_what_is_wrong_with_it(store: Store, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The HTTP server that every daemon carries."""
 
 import json
+import socket
 from collections.abc import Iterator, Sequence
 from urllib.error import HTTPError
 from urllib.request import Request as Call
@@ -109,6 +110,13 @@ def test_a_large_body_is_refused(server: HttpServer) -> None:
     except OSError:
         return  # refused while the client was still sending
     assert status == 413
+
+
+@pytest.mark.parametrize("header", ["Content-Length: -1", "Content-Length: many", "Transfer-Encoding: chunked"])
+def test_a_body_without_a_length_is_not_waited_for(server: HttpServer, header: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(f"PUT /v1/things/x HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        assert client.recv(100).split()[1] == b"400"
 
 
 def test_a_taken_port_is_an_error_with_a_way_out(server: HttpServer) -> None:

@@ -226,6 +226,23 @@ def test_lesson_1_6_renaming_a_source_restarts_nothing_keeps_its_history_and_end
     assert not [key for key in values(store, "state/") if key.rpartition("/")[2] == "old" or "/old/" in key]
 
 
+def test_what_was_handed_there_and_back_stays_there_though_the_other_still_runs(store: Store) -> None:
+    old, new = both(store)
+    everything = adoption("old")
+    ordered(store, everything)
+    assert run(store, new) == ()
+    assert run(store, old), "its order to nobody; it is told that all of it is another's"
+    back = msgspec.structs.replace(adoption("new"), since=2000.0)
+    ordered(store, back, "old")
+    assert run(store, old) == ()
+    assert set(owners(store).values()) == {"old"}
+    for _ in range(3):  # the order of before is still written there, and was carried out
+        assert run(store, new)
+        assert run(store, old) == ()
+    assert set(owners(store).values()) == {"old"}
+    assert adopt.withdraw(store, "new") is False
+
+
 def test_what_the_new_one_does_not_declare_stays_and_is_not_deleted(store: Store) -> None:
     _, new = both(store)
     new.revisions.append(revision("n2", {"x.json": manifest(["s1"])}))
