@@ -23,6 +23,7 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 
+from benchmarks.manifests import DEFINITION, SERVICE
 from reconciler.manifests.git_remote import git_remote
 from reconciler.manifests.git_source import GitSource
 from reconciler.manifests.source import Revision
@@ -46,34 +47,6 @@ POLLS = 50
 RUNS = 5
 OPERATIONS = 64
 ROOT = Path(__file__).resolve().parent.parent
-
-DEFINITION = """\
-task_definitions:
-  - name: web-{number}
-    version: 1
-    provide_port: true
-    memory: 128
-    tags: [urlprefix-/web-{number}]
-    containers:
-      - name: web
-        type: docker
-        executor:
-          image: example/web:{number}
-          container_port: 8080
-          env: [LEVEL=info, NAME=web-{number}]
-    checks:
-      - http: http://127.0.0.1/healthz
-        add_provided_port: true
-        interval: 10s
-        timeout: 2s
-"""
-SERVICE = """\
-services:
-  - name: web-{number}
-    task_name: web-{number}
-    task_version: 1
-    desired: {desired}
-"""
 
 
 def service(number: int, desired: int = 3) -> dict[str, str]:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.manifests import DEFINITION, SERVICE
 from benchmarks.measure import measure
 from reconciler.manifests.load import ParseCache, load
 from reconciler.manifests.schema_files import schema_folder
@@ -24,36 +25,13 @@ OBJECTS = 10_000
 ROOT = Path(__file__).resolve().parent.parent
 PEER = ROOT / ".cache" / "check-jsonschema"
 
-MANIFEST = """\
-services:
-  - name: web-{number}
-    task_name: web-{number}
-    task_version: 1
-    desired: 3
-task_definitions:
-  - name: web-{number}
-    version: 1
-    provide_port: true
-    memory: 128
-    tags: [urlprefix-/web-{number}]
-    containers:
-      - name: web
-        type: docker
-        executor:
-          image: example/web:{number}
-          container_port: 8080
-          env: [LEVEL=info, NAME=web-{number}]
-    checks:
-      - http: http://127.0.0.1/healthz
-        add_provided_port: true
-        interval: 10s
-        timeout: 2s
-"""
-
 
 def manifests(count: int) -> list[tuple[str, bytes]]:
     """A repository of one cluster and a file for each of its services."""
-    files = [(f"web-{number}.yml", MANIFEST.format(number=number).encode()) for number in range(count)]
+    files = [
+        (f"web-{number}.yml", (SERVICE + DEFINITION).format(number=number, desired=3).encode())
+        for number in range(count)
+    ]
     names = ", ".join(f"web-{number}" for number in range(count))
     return [*files, ("cluster.yml", f"clusters:\n  - name: default\n    services: [{names}]\n".encode())]
 

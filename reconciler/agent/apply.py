@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from reconciler.agent.actions import Action, Cancel, Start, TakeDown
@@ -53,9 +54,9 @@ class Hands:
                 case Start():
                     with self._lock:
                         self._cancelled.discard(action.key)
-                    self._fetches.submit(lambda action=action: self._fetch(action))  # type: ignore[misc]
+                    self._fetches.submit(partial(self._fetch, action))
                 case TakeDown():
-                    self._stops.submit(lambda action=action: self._take_down(action))  # type: ignore[misc]
+                    self._stops.submit(partial(self._take_down, action))
                 case Cancel():
                     with self._lock:
                         self._cancelled.add(action.key)

@@ -7,6 +7,7 @@ by what they watch; every new result wakes the planner. Wakes in quick successio
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from reconciler.agent import metrics
@@ -109,7 +110,7 @@ class AgentDaemon:
             Waker("watch issued", lambda: self._issued.wait(WATCH_S), [self._issued_loop]),
             Waker("watch health", lambda: self._checks.wait(WATCH_S), [self._health_loop]),
             *(
-                Waker(f"watch {name}", lambda source=source: source.wait(WATCH_S), [self._executor_loops[name]])  # type: ignore[misc]
+                Waker(f"watch {name}", partial(source.wait, WATCH_S), [self._executor_loops[name]])
                 for name, source in self._sources.items()
             ),
         ]

@@ -7,13 +7,12 @@ and the patch that keeps it.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from reconciler.cli import output
+from reconciler.cli import moments, output
 from reconciler.cli.options import by_option, family, format_option, store_option
 from reconciler.cli.waiting import wait_for, wait_options
 
@@ -142,20 +141,9 @@ def moment(option: str, text: str) -> float:
         UsageError: it is none.
     """
     from reconciler.errors import UsageError
-    from reconciler.model.durations import parse_duration
 
     now = time.time()
-    try:
-        return now + parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text!r} is neither a duration such as 2h nor a time such as 2031-05-01T08:00"
-        ) from None
-    at = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    at = moments.moment(option, text, now, ahead=True)
     if at <= now:
         raise UsageError(f"{option} {text} is over already")
     return at

@@ -16,6 +16,7 @@ from reconciler.store.interface import Store
 from reconciler.sync import gate, observe
 from reconciler.sync.config_view import View, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
+from reconciler.sync.once import refuse_suspended
 from reconciler.sync.outcome import Decision, short
 from reconciler.sync.passes import APPLY
 from reconciler.sync.plan import Goal, Wanted
@@ -77,13 +78,8 @@ def _as_the_gate_had_it(view: View, report: Report) -> Report:
 
 def _refuse_against_orders(store: Store, view: View, revision: str, now: float) -> None:
     """What operators and the gate said about the source holds for a plan as well."""
+    refuse_suspended(store, view.source, now)
     intent, _ = observe.intent_of(store, view.source)
-    suspension = intent.suspension(now) if intent else None
-    if suspension is not None:
-        raise RevisionRefused(
-            f"source {view.source} is suspended by {suspension.by}: {suspension.reason or 'no reason given'}",
-            hint=f"`reconciler resume {view.source}` ends that.",
-        )
     back = (intent.rollback_of(revision) if intent else None) or gate.in_force(view.own, intent, revision)
     if back is not None:
         raise RevisionRefused(

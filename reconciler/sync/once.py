@@ -47,7 +47,7 @@ def sync_once(
         health_gate=health_gate,
     )
     with holding(store, source.name, wait_s=lock_wait_s, clock=clock) as fence:
-        _refuse_suspended(store, source, clock)
+        refuse_suspended(store, source.name, clock.wall())
         try:
             revision = source.read()
         except SourceError as failure:
@@ -61,7 +61,7 @@ def sync_once(
                 raise _undecided(revision, sync, wait_s)
             time.sleep(LOOK_S)
             if sync.trials.look():
-                _refuse_suspended(store, source, clock)
+                refuse_suspended(store, source.name, clock.wall())
                 last = _pass(store, source, sync, fence, revision)
     if last.problems:
         raise RevisionRefused("\n".join([f"revision {revision.id} is not applied:", *last.problems]))
@@ -95,11 +95,12 @@ def _undecided(revision: Revision, sync: SourceSync, wait_s: float) -> RevisionR
     )
 
 
-def _refuse_suspended(store: Store, source: Source, clock: Clock) -> None:
-    intent, _ = observe.intent_of(store, source.name)
-    suspension = intent.suspension(clock.wall()) if intent else None
+def refuse_suspended(store: Store, source: str, now: float) -> None:
+    """Raise RevisionRefused if an operator suspended the source; ``now`` is wall time."""
+    intent, _ = observe.intent_of(store, source)
+    suspension = intent.suspension(now) if intent else None
     if suspension is not None:
         raise RevisionRefused(
-            f"source {source.name} is suspended by {suspension.by}: {suspension.reason or 'no reason given'}",
-            hint=f"`reconciler resume {source.name}` ends that.",
+            f"source {source} is suspended by {suspension.by}: {suspension.reason or 'no reason given'}",
+            hint=f"`reconciler resume {source}` ends that.",
         )

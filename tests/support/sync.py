@@ -112,6 +112,23 @@ class Killed(BaseException):
     """The process ended here; nothing after this runs (it is no ``Exception``, so that nobody catches it)."""
 
 
+OnCommit = Callable[[int, Sequence[Operation], Callable[[], CommitResult]], CommitResult]
+
+
+def dies_at(fatal: int, moment: str) -> OnCommit:
+    """Have a ``WatchedStore`` end the process at a commit, "before …" it is carried out or after."""
+
+    def on_commit(number: int, operations: Sequence[Operation], go: Callable[[], CommitResult]) -> CommitResult:
+        if number == fatal and moment.startswith("before"):
+            raise Killed
+        answer = go()
+        if number == fatal:
+            raise Killed
+        return answer
+
+    return on_commit
+
+
 class WatchedStore:
     """A store that counts what is asked of it, can be ``is_away``, and hands each commit to ``on_commit``.
 
@@ -121,7 +138,7 @@ class WatchedStore:
     def __init__(
         self,
         store: Store,
-        on_commit: Callable[[int, Sequence[Operation], Callable[[], CommitResult]], CommitResult] | None = None,
+        on_commit: OnCommit | None = None,
         *,
         operations: int = 64,
     ) -> None:

@@ -1,7 +1,6 @@
 """``apply --plan`` on the memory store: what was looked at is what is written, or nothing is."""
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,7 @@ from reconciler.queries.preview import preview
 from reconciler.queries.snapshot_file import freeze
 from reconciler.runtime.clock import SystemClock
 from reconciler.store import sentinel
-from reconciler.store.interface import CommitResult, Operation, Put, Store
+from reconciler.store.interface import Put, Store
 from reconciler.store.memory import MemorySpace, MemoryStore
 from reconciler.sync.passes import SourceSync
 from reconciler.sync.source_state import Identity
@@ -30,6 +29,7 @@ from tests.support.sync import (
     WatchedStore,
     config,
     declared_in,
+    dies_at,
     hold,
     make_ours,
     manifest,
@@ -125,20 +125,9 @@ def test_killed_at_each_write_the_same_plan_completes_it(moment: str) -> None:
     apply_plan(watched, plan)
     assert len(watched.commits) > 4
     for fatal in range(1, len(watched.commits) + 1):
-
-        def die(
-            number: int, operations: Sequence[Operation], go: Callable[[], CommitResult], *, fatal: int = fatal
-        ) -> CommitResult:
-            if number == fatal and moment.startswith("before"):
-                raise Killed
-            answer = go()
-            if number == fatal:
-                raise Killed
-            return answer
-
         store, plan = begin()
         with pytest.raises(Killed):
-            apply_plan(WatchedStore(store, die, operations=6), plan)
+            apply_plan(WatchedStore(store, dies_at(fatal, moment), operations=6), plan)
         apply_plan(store, plan)
         assert config(store) == config(whole), f"killed at write {fatal}"
         assert state(store, "fleet").mark.settled

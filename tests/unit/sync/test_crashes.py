@@ -25,6 +25,7 @@ from tests.support.sync import (
     WatchedStore,
     config,
     declared_in,
+    dies_at,
     hold,
     is_provenance,
     make_ours,
@@ -121,24 +122,13 @@ def test_killed_at_each_write_the_next_process_comes_to_the_same_end(
     assert count > 3, "one transaction would prove little"
 
     for fatal in range(1, count + 1):
-
-        def die(
-            number: int, operations: Sequence[Operation], go: Callable[[], CommitResult], *, fatal: int = fatal
-        ) -> CommitResult:
-            if number == fatal and moment.startswith("before"):
-                raise Killed
-            answer = go()
-            if number == fatal:
-                raise Killed
-            return answer
-
         connect = new_store()
         dying, next_one = connect(), connect()
         fence = hold(dying, "fleet")
         for each in before:
             run(dying, each, fence)
         with pytest.raises(Killed):
-            run(WatchedStore(dying, die, operations=OPERATIONS), source, fence)
+            run(WatchedStore(dying, dies_at(fatal, moment), operations=OPERATIONS), source, fence)
         give_up(dying, fence)
         run(next_one, later, hold(next_one, "fleet"))
         assert end_of(next_one) == end, f"killed at write {fatal} of {count}"
