@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from reconciler.model.manifests import Text
+from reconciler.model.fields import Text
 
 SETTINGS_NAME: Final = "reconciler.yaml"
 
