@@ -109,7 +109,7 @@ def _moves(made: Preview) -> Iterator[str]:
         yield f"{'does not fit' if each in new else 'did not fit before either'}: {place(each)}"
     yield from (f"cluster {name}: {why}" for name, why in sorted(made.tasks.unfinished.items()))
     yield from (f"stays overridden: {overridden(each)}" for each in made.overrides)
-    yield from (f"no longer overridden: {overridden(each)}" for each in made.ended)
+    yield from (f"ends the override: {each.text}, by {each.by} {output.ago(each.since)} ago" for each in made.ended)
     yield from made.tasks.notes
     yield from (f"{each} goes a day after nothing wants it any more" for each in made.kept)
 

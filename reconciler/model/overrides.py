@@ -2,7 +2,8 @@
 
 Commands write it, one key each; schedulers lay it over ``config/``, which so stays what git says. What overrides a
 field remembers what the manifest said at that time, and ends when the manifest says something else, at its own time,
-or when a command takes it back. Only commands ever write here, so nothing is removed when it has ended.
+or when a command takes it back. Who changes the field in ``config/`` takes it out of here in the same transaction
+(``sync.overridden``), so that it never comes alive again.
 """
 
 import msgspec
@@ -58,6 +59,11 @@ class ServiceOverride(_Record, frozen=True, kw_only=True):
     restarted: Restarted | None = None
     verdict: Verdict | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is said."""
+        return self.scaled is None and self.restarted is None and self.verdict is None
+
 
 class Drained(_Said, frozen=True, kw_only=True):
     """``draining`` is another than the manifest's, which was ``declared``.
@@ -79,6 +85,11 @@ class HostOverride(_Record, frozen=True, kw_only=True):
 
     host: str
     drained: Drained | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is said."""
+        return self.drained is None
 
 
 class Paused(_Said, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Store
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
-from reconciler.sync.outcome import Decision, Outcome, events_of
+from reconciler.sync.outcome import Decision, Outcome, ended_text, events_of
 from reconciler.sync.passes import APPLY
 from reconciler.sync.plan import Create, Goal, Plan, Update, Wanted, plan, revision_of, wanted_of
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord
@@ -46,6 +46,8 @@ class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: int
     applied: tuple[Written, ...]
     warnings: tuple[str, ...]
+    ended: tuple[str, ...] = ()
+    """What operators said by hand, and ended because its field was changed."""
 
     def lines(self) -> list[str]:
         """For people: the warnings, a line for each object that was written, and the counts."""
@@ -55,7 +57,8 @@ class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
         ]
         deleted = f", {self.deleted} deleted" if self.deleted else ""
         counts = f"{self.created} created, {self.updated} updated{deleted}, {self.unchanged} unchanged"
-        return [*self.warnings, *written, counts]
+        ended = [ended_text(self.ended)] if self.ended else []
+        return [*self.warnings, *written, *ended, counts]
 
 
 def apply(
@@ -138,6 +141,7 @@ def result_of(outcome: Outcome, warnings: Sequence[str]) -> ApplyResult:
         unchanged=made.unchanged,
         applied=(*map(_created, made.creates), *map(_updated, made.updates), *deleted),
         warnings=tuple(warnings),
+        ended=outcome.ended,
     )
 
 

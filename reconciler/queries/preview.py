@@ -21,7 +21,7 @@ from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.snapshot import Snapshot
 from reconciler.store.frozen import FrozenStore
 from reconciler.store.interface import Store
-from reconciler.sync import observe
+from reconciler.sync import observe, overridden
 from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.passes import APPLY
@@ -147,6 +147,12 @@ def _applied(store: FrozenStore, view: View, goal: Goal, made: Plan, now: float)
     values: dict[str, bytes | None] = {
         change.key: None if isinstance(change, Delete) else change.value for change in made.changes
     }
+    is_repair = (
+        goal.prunes and view.own is not None and view.own.mark.settled and view.own.mark.revision == goal.revision
+    )
+    if not is_repair:  # as in sync: to put right what was changed by hand ends nothing
+        for ending in overridden.endings(view, made.changes, observe.said_by_hand(store), now).values():
+            values[ending.key] = ending.value
     own = view.own or SourceState(
         source=view.source, kind="", location="", mark=SyncMark(settled=True, revision=goal.revision), applied_at=now
     )

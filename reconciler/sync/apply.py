@@ -2,7 +2,8 @@
 
 Each transaction is fenced by the lock ``sync/<source>`` and compares and sets the source's mark, whose value changes
 every time: a transaction that is late, or that of a holder who lost the lock, fails as a whole. The first of several
-marks the source as ``applying``, the last one as ``settled``.
+marks the source as ``applying``, the last one as ``settled``. A change takes
+with it, in its transaction, what it ends of what operators said by hand.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from reconciler.store.interface import Check, Committed, Conflict, DeleteIf, Hel
 from reconciler.sync.adoption import Handover
 from reconciler.sync.config_view import View, counts_after, counts_of
 from reconciler.sync.late import LatePlan
+from reconciler.sync.overridden import Ending
 from reconciler.sync.plan import Change, Create, Delete, Update
 from reconciler.sync.source_state import applying
 
@@ -102,16 +104,19 @@ def carry_out(
     changes: Sequence[Change],
     goal: SourceState,
     handover: Handover | None = None,
+    ends: Mapping[str, Ending] | None = None,
 ) -> Result:
     """Write ``changes`` and, with the last of them, ``goal``. Writes nothing when all of it is there already.
 
     ``handover``: which of the changes take over what is another source's; its mark changes with each of them.
+    ``ends``: by the key of a change, what operators said and it ends.
     """
     key, old, index = keys.source(view.source), view.own, view.own_index
     if not changes and old is not None and encode(old) == encode(goal):
         return Done(0)
     chunk = old.mark.chunk if old else 0
-    groups = [[_operation(change)] for change in changes]
+    ends = ends or {}
+    groups = [[_operation(change), *_ended(ends.get(change.key))] for change in changes]
     sizes = [len(encode(state)) for state in (goal, old) if state]
     origins = _Origins(view, handover)
     taken = handover.taken if handover else {}
@@ -125,8 +130,8 @@ def carry_out(
     position = 0
     for number, operations in enumerate(parts or [()], 1):
         is_last = number >= len(parts)
-        part = changes[position : position + len(operations)]
-        position += len(operations)
+        part = changes[position : position + sum(each.key.startswith(keys.CONFIG) for each in operations)]
+        position += len(part)
         gained = [change.key for change in part if isinstance(change, Create) or change.key in taken]
         counts = counts_after(counts, gained, [change.key for change in part if isinstance(change, Delete)])
         if is_last:
@@ -187,6 +192,14 @@ def _operation(change: Change) -> Operation:
             return PutIf(key, value, index)
         case Delete(key, index):
             return DeleteIf(key, index)
+
+
+def _ended(ending: Ending | None) -> list[Operation]:
+    if ending is None:
+        return []
+    if ending.value is None:
+        return [DeleteIf(ending.key, ending.index)]
+    return [PutIf(ending.key, ending.value, ending.index)]
 
 
 def _with_chunk(goal: SourceState, chunk: int) -> SourceState:

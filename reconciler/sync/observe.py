@@ -85,6 +85,12 @@ def intent_in(entry: Entry, source: str) -> SourceIntent:
         ) from error
 
 
+def said_by_hand(store: Store) -> dict[str, Stored]:
+    """What operators said about services and hosts, by key."""
+    entries = (each for prefix in (keys.SERVICE_OVERRIDES, keys.HOST_OVERRIDES) for each in store.list(prefix).entries)
+    return {each.key: Stored(each.value, each.index, None) for each in entries}
+
+
 def confirm_missing(store: Store, missing: Iterable[str]) -> None:
     """Make sure that keys which were not listed are not there: a token without rights is shown less than there is.
 

@@ -1,6 +1,6 @@
 """What a pass came to, as a value: for events, for ``sync --once`` and for ``apply -f``. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -27,9 +27,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided first in a pass; all of it is written."""
+    """What was decided first in a pass; all of it is written. ``ended``: what operators said and that ended."""
 
     decision: Decision
+    ended: tuple[str, ...] = ()
 
     @property
     def is_in_doubt(self) -> bool:
@@ -91,6 +92,12 @@ def described(change: Change) -> str:
             return f"delete {label(key)}"
 
 
+def ended_text(said: Sequence[str]) -> str:
+    """``ends the override scale web 5, by ann``."""
+    more = f" and {len(said) - 5} more" if len(said) > 5 else ""
+    return f"ends the override{'s' if len(said) > 1 else ''} {'; '.join(said[:5])}{more}"
+
+
 def events_of(source: str, outcome: Outcome) -> Iterator[Event]:
     """What a pass that wrote something, or ran into new problems, has to tell."""
     decision, loop = outcome.decision, f"sync {source}"
@@ -104,7 +111,8 @@ def events_of(source: str, outcome: Outcome) -> Iterator[Event]:
         else:
             about = f" ({target.subject}, {target.author})" if target.subject else ""
             adopted = f"; adopted {plan.handover}" if plan.handover and plan.handover.taken else ""
-            message = f"applied revision {short(target.revision)}{about}: {counted(plan)}{adopted}"
+            ended = f"; {ended_text(outcome.ended)}" if outcome.ended else ""
+            message = f"applied revision {short(target.revision)}{about}: {counted(plan)}{adopted}{ended}"
             yield Event(loop=loop, subject=source, message=message)
     if outcome.drift:
         message = f"changed by hand and left so; the revision wants to {'; '.join(outcome.drift[:5])}"

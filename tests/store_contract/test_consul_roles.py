@@ -44,7 +44,7 @@ KEYS = (
 MAY_WRITE = {
     "sync": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/sync/demo", "state/wake/demo",
-        "sync/demo", "state/provenance/demo/7f",
+        "sync/demo", "state/provenance/demo/7f", "state/overrides/services/web",
     },
     "scheduler": {
         keys.CONFIG_SENTINEL, keys.STATE_SENTINEL, "state/tasks/_/web-1", "state/tasks/host-1/web-1",

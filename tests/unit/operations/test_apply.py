@@ -73,6 +73,7 @@ def test_its_json_form_is_stable(store: Store) -> None:
             {"key": "config/services/web", "object": "service web", "action": "updated", "fields": ["desired"]}
         ],
         "warnings": [],
+        "ended": [],
     }
 
 

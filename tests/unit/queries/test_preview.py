@@ -3,10 +3,13 @@
 import msgspec
 import pytest
 
+from reconciler.cli import plan_text
 from reconciler.errors import StoreDenied, UsageError
 from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.task import HostState
+from reconciler.operations import overrides
+from reconciler.operations.overrides import Said
 from reconciler.queries import snapshot_file
 from reconciler.queries.preview import Preview, preview
 from reconciler.runtime.clock import SystemClock
@@ -140,3 +143,13 @@ def test_a_new_version_is_rolled_out_one_legal_step_after_the_other(store: Store
     assert made.kept == ("task definition web version 1",)
     assert made.tasks.starts == 2
     assert not made.tasks.unplaced
+
+
+def test_a_plan_says_which_override_it_ends_and_plans_without_it_for_good(store: Store) -> None:
+    overrides.scale(store, "web", 3, Said(by="ann", now=NOW))
+    assert [each.text for each in look(store, files(desired=2, version=2)).overrides] == [
+        "service web: desired 3 instead of 2"
+    ]
+    made = look(store, files(desired=1))
+    assert "ends the override: service web: desired 3 instead of 2, by ann" in "\n".join(plan_text.text(made))
+    assert (made.overrides, made.tasks.starts) == ((), 1)
