@@ -4,6 +4,7 @@ Each source is looked at in a loop of its own, so that one that hangs delays no 
 immutable value. A look that fails changes nothing but ``problem``: what was known stays known.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -50,6 +51,7 @@ class IssuedSource:
         self._went_back_at: float | None = None
         self._definitions: dict[str, TaskDefinition | Unusable] = {}
         self.view = IssuedView()
+        self._own = (keys.status(settings.host), *sentinel.SENTINELS)
         self.held: frozenset[TaskKey] = frozenset()
         """Issues of tasks that are on this host; the loop sets it."""
         self.published: HostStatus | None = None
@@ -74,53 +76,47 @@ class IssuedSource:
         self._status_index = max(self._status_index, index)
 
     def _read(self) -> IssuedView:
-        began = self._clock.monotonic()
+        began, status_index = self._clock.monotonic(), self._status_index
+        entries = self._store.get_all((self._prefix, *self._own))
         if not self.view.known:
-            self.published = self._read_status()
-        listing = self._store.list(self._prefix)
-        tasks = {task.id: task for entry in listing.entries if (task := _task(entry)) and task.host == self._host}
+            self.published = _status(entries.get(keys.status(self._host)))
+        records = [_task(entry) for key, entry in entries.items() if key.startswith(self._prefix)]
+        tasks = {task.id: task for task in records if task and task.host == self._host}
         findings = {
             key: self._find(key) for key in self.held if key.id not in tasks or tasks[key.id].issue != key.issue
         }
-        records = [*tasks.values(), *(finding.record for finding in findings.values() if finding.record)]
-        definitions = self._read_definitions(records)
-        # last, so that a store that was wiped or restored meanwhile makes nothing of the above count
-        self._look_for_a_restore()
-        found = sentinel.read(self._store)
+        if findings:
+            # again, so that a store that was wiped or restored meanwhile makes none of them count
+            status_index = self._status_index
+            entries = self._store.get_all(self._own)
+        self._look_for_a_restore(status_index, entries.get(keys.status(self._host)))
+        found = sentinel.read_from(self._store, entries)
         if found != self._owner.store_id:
             raise StoreNotOurs(
                 f"{self._store.url} is another store now ({found[:8]}, not {self._owner.store_id[:8]})",
                 hint="what runs is left as it is; restart the agent if it should work for the new store",
             )
+        issued = [*tasks.values(), *(finding.record for finding in findings.values() if finding.record)]
         return IssuedView(
             began=began,
             tasks=tasks,
             problem=None,
             went_back_at=self._went_back_at,
-            definitions=definitions,
+            definitions=self._definitions_of(issued),
             findings=findings,
         )
 
-    def _look_for_a_restore(self) -> None:
-        """A store that was restored has an older status of this host than we have seen, or none.
+    def _look_for_a_restore(self, known: int, entry: Entry | None) -> None:
+        """A store that was restored has an older status of this host than we had seen before we read it, or none.
 
         The listing's own index proves nothing: Consul's goes back whenever it forgets deletions (after 15 minutes).
         """
-        known = self._status_index
-        entry = self._store.get(keys.status(self._host))
         index = entry.index if entry is not None else 0
         if index < known:
             self._went_back_at = self._clock.monotonic()
             self._status_index = index
         else:
             self.note_status(index)
-
-    def _read_status(self) -> HostStatus | None:
-        entry = self._store.get(keys.status(self._host))
-        try:
-            return codec.decode(entry.value, HostStatus, entry.key) if entry else None
-        except codec.Undecodable:
-            return None
 
     def _find(self, key: TaskKey) -> Finding:
         """The one consistent read that may stop a task (rule 5)."""
@@ -140,31 +136,34 @@ class IssuedSource:
             return Finding(Evidence.NOT_ISSUED, at, f"issue {task.issue} of it takes its place")
         return Finding(Evidence.ISSUED, at, "it is still issued", task)
 
-    def _read_definitions(self, tasks: list[Task]) -> Mapping[str, TaskDefinition | Unusable]:
+    def _definitions_of(self, tasks: list[Task]) -> Mapping[str, TaskDefinition | Unusable]:
         """Definitions by digest; what was read once is never read again."""
+        wanted = {}
         for task in tasks:
             known = self._definitions.get(task.digest)
             if known is None or (isinstance(known, Unusable) and not known.permanent):
-                self._definitions[task.digest] = self._read_definition(task)
+                wanted[task.digest] = task
+        if wanted:
+            self._definitions |= self._read_definitions(wanted)
         while len(self._definitions) > _MOST_DEFINITIONS:
             del self._definitions[next(iter(self._definitions))]
         return dict(self._definitions)
 
-    def _read_definition(self, task: Task) -> TaskDefinition | Unusable:
-        name = f"definition {task.task_name} version {task.task_version}"
-        try:
-            entry = self._store.get(keys.task_definition(task.task_name, task.task_version))
-        except StoreDenied as error:
-            return Unusable(error.message, permanent=False)
-        if entry is None:
-            return Unusable(f"{name} is not in the store", permanent=False)
-        try:
-            definition = codec.decode(entry.value, TaskDefinition, entry.key)
-        except codec.Undecodable as error:
-            return Unusable(f"this agent does not understand it: {error.message}", permanent=True)
-        if codec.digest(definition) != task.digest:
-            return Unusable(f"{name} has been changed since the task was issued", permanent=True)
-        return definition
+    def _read_definitions(self, wanted: Mapping[str, Task]) -> dict[str, TaskDefinition | Unusable]:
+        """The definitions of tasks, by digest: in one request, or one by one when some are denied."""
+        if len(wanted) > 1:
+            with contextlib.suppress(StoreDenied):
+                entries = self._store.get_all(sorted({_definition_key(task) for task in wanted.values()}))
+                return {
+                    digest: _definition(task, entries.get(_definition_key(task))) for digest, task in wanted.items()
+                }
+        found: dict[str, TaskDefinition | Unusable] = {}
+        for digest, task in wanted.items():
+            try:
+                found[digest] = _definition(task, self._store.get(_definition_key(task)))
+            except StoreDenied as error:
+                found[digest] = Unusable(error.message, permanent=False)
+        return found
 
 
 class ExecutorSource:
@@ -252,6 +251,31 @@ class HealthSource:
             self.view = msgspec.structs.replace(self.view, registered=registered)
         self._provider.synchronise(wanted, keep)
         self.view = msgspec.structs.replace(self.view, registered=frozenset(wanted) | keep)
+
+
+def _definition_key(task: Task) -> str:
+    return keys.task_definition(task.task_name, task.task_version)
+
+
+def _definition(task: Task, entry: Entry | None) -> TaskDefinition | Unusable:
+    """The definition of a task from what is stored under its name."""
+    name = f"definition {task.task_name} version {task.task_version}"
+    if entry is None:
+        return Unusable(f"{name} is not in the store", permanent=False)
+    try:
+        definition = codec.decode(entry.value, TaskDefinition, entry.key)
+    except codec.Undecodable as error:
+        return Unusable(f"this agent does not understand it: {error.message}", permanent=True)
+    if codec.digest(definition) != task.digest:
+        return Unusable(f"{name} has been changed since the task was issued", permanent=True)
+    return definition
+
+
+def _status(entry: Entry | None) -> HostStatus | None:
+    try:
+        return codec.decode(entry.value, HostStatus, entry.key) if entry else None
+    except codec.Undecodable:
+        return None
 
 
 def _task(entry: Entry) -> Task | None:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from reconciler.store.commits import AnswerLost, check_commit, check_key, check_prefix
@@ -22,11 +22,13 @@ from reconciler.store.interface import (
     Session,
     Unknown,
 )
+from reconciler.store.kept import KEPT_S
 
 LARGE: Final = 256
 """A listing of so many entries is kept, to be read again only when it has changed."""
-KEPT_S: Final = 60.0
-"""For less than the 15 minutes after which Consul forgets deletions, and with them that there was a change."""
+OPERATIONS: Final = Limits().operations
+QUESTION_BYTES: Final = 512
+"""To ask of an entry whether it changed costs a third of that; smaller ones are rather read again."""
 FIRST_PAUSE_S: Final = 0.1
 MOST_PAUSE_S: Final = 1.0
 
@@ -70,6 +72,36 @@ class ConsulStore:
         else:
             self._kept.pop(prefix, None)
         return listing
+
+    def get_all(self, names: Sequence[str]) -> Mapping[str, Entry]:
+        for name in names:
+            check_prefix(name) if name.endswith("/") else check_key(name)
+        found: dict[str, Entry] = {}
+        for chunk in _chunks(names):
+            entries = map(self._without_root, self._client.read_names([self._root + name for name in chunk]))
+            found |= {entry.key: entry for entry in entries}
+        # what a token may not see is left out there without a word
+        for name in names:
+            if not name.endswith("/") and name not in found and (entry := self.get(name)):
+                found[name] = entry
+        return found
+
+    def list_again(self, prefix: str, known: Listing) -> Listing:
+        check_prefix(prefix)
+        if self._client.prefix_index(self._root + prefix) == known.index:
+            return known
+        if sum(len(entry.value) for entry in known.entries) < QUESTION_BYTES * len(known.entries):
+            return self.list(prefix)
+        names, index = self._client.read_keys(self._root + prefix)
+        before = {entry.key: entry for entry in known.entries}
+        now = [name.removeprefix(self._root) for name in names]
+        changed = {key for key in now if key not in before}
+        for chunk in _chunks([key for key in now if key in before]):
+            asked = {self._root + key: before[key].index for key in chunk}
+            changed |= {name.removeprefix(self._root) for name in self._client.changed_keys(asked)}
+        fresh = self.get_all(sorted(changed))
+        entries = [fresh.get(key) if key in changed else before[key] for key in now]
+        return Listing(tuple(entry for entry in entries if entry is not None), index)
 
     def commit(self, operations: Sequence[Operation]) -> CommitResult:
         check_commit(operations, self.limits)
@@ -122,3 +154,9 @@ class ConsulStore:
 
     def _without_root(self, entry: Entry) -> Entry:
         return Entry(entry.key.removeprefix(self._root), entry.value, entry.index, entry.holder)
+
+
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many as one transaction asks for."""
+    for start in range(0, len(names), OPERATIONS):
+        yield names[start : start + OPERATIONS]

@@ -6,8 +6,8 @@ turns a transaction's conflict into text, and leaves indexes as strings. Calls t
 """
 
 import base64
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from consul import base as library
@@ -72,9 +72,6 @@ class _Listed(msgspec.Struct, frozen=True, gc=False):
     holder: str | None = msgspec.field(name="Session", default=None)
 
 
-_LISTING: Final = msgspec.json.Decoder(list[_Listed] | None)
-
-
 class _TransactionError(msgspec.Struct, frozen=True):
     index: int = msgspec.field(name="OpIndex")
     what: str = msgspec.field(name="What")
@@ -87,6 +84,15 @@ class _Written(msgspec.Struct, frozen=True):
 
 class _Result(msgspec.Struct, frozen=True):
     written: _Written | None = msgspec.field(name="KV", default=None)
+
+
+class _Read(msgspec.Struct, frozen=True):
+    entry: _Listed = msgspec.field(name="KV")
+
+
+class _ReadAnswer(msgspec.Struct, frozen=True):
+    results: list[_Read] | None = msgspec.field(name="Results")
+    errors: list[_TransactionError] | None = msgspec.field(name="Errors", default=None)
 
 
 class _TransactionAnswer(msgspec.Struct, frozen=True):
@@ -121,12 +127,34 @@ class ConsulClient:
         Not by the library, which takes four times as long over a large listing.
         """
         answer = self._transport.read(f"/v1/kv/{prefix}", [("recurse", "1"), ("consistent", "1")])
-        try:
-            listed = _LISTING.decode(answer.body) if answer.status == 200 else None
-        except msgspec.MsgspecError as error:
-            raise StoreError(f"{self.address} does not answer as Consul does: {error}") from error
-        entries = [Entry(each.key, each.value or b"", each.index, each.holder or None) for each in listed or ()]
-        return entries, answer.index
+        listed = _decoded(self.address, answer.body, list[_Listed] | None) if answer.status == 200 else None
+        return [_listed(each) for each in listed or ()], answer.index
+
+    def read_names(self, names: Sequence[str]) -> list[Entry]:
+        """Keys, and all that is under those which end with a slash, consistently and of one moment.
+
+        What is missing is left out, and what the token may not read as well.
+        """
+        left = list(names)
+        while left:
+            verbs = [{"Verb": "get-tree" if name.endswith("/") else "get", "Key": name} for name in left]
+            answer = self._question(verbs)
+            if not answer.errors:
+                return [_listed(each.entry) for each in answer.results or ()]
+            missing = {error.index for error in answer.errors}
+            left = [name for number, name in enumerate(left) if number not in missing]
+        return []
+
+    def changed_keys(self, indexes: Mapping[str, int]) -> set[str]:
+        """Those of the keys that have another index by now, or are gone; consistently, and without their values."""
+        answer = self._question([{"Verb": "check-index", "Key": key, "Index": at} for key, at in indexes.items()])
+        keys = list(indexes)
+        return {keys[error.index] for error in answer.errors or ()}
+
+    def read_keys(self, prefix: str) -> tuple[list[str], int]:
+        """The names alone of all keys under a prefix, consistently, and the index of ``read_prefix``."""
+        answer = self._transport.read(f"/v1/kv/{prefix}", [("keys", "1"), ("consistent", "1")])
+        return (_decoded(self.address, answer.body, list[str]) if answer.status == 200 else []), answer.index
 
     def wait_key(self, key: str, after: int, wait_s: float) -> int:
         """The key's index, at once for ``after=0``, else when it changed or the time is over."""
@@ -170,6 +198,19 @@ class ConsulClient:
                 )
         return "; ".join(f"{operations[error.index].key}: {error.what}" for error in errors) or "refused"
 
+    def _question(self, verbs: Sequence[Mapping[str, Any]]) -> _ReadAnswer:
+        """A transaction of reads. Its errors say what is not so; a denial is raised."""
+        body = msgspec.json.encode([{"KV": verb} for verb in verbs])
+        answer = self._transport.read("/v1/txn", [("consistent", "1")], question=body)
+        decoded: _ReadAnswer = _decoded(self.address, answer.body, _ReadAnswer)
+        for error in decoded.errors or ():
+            if any(words in error.what for words in DENIED):
+                raise StoreDenied(
+                    f"Consul denies reading {verbs[error.index]['Key']}: {error.what}",
+                    hint="The token needs the policy of its role: examples/deploy/consul-acl.",
+                )
+        return decoded
+
     def create_session(self, name: str, checks: Sequence[str]) -> str:
         """A session on this agent's node that lives while ``checks`` pass; what it held is free at once afterwards."""
         created = self.ask(self.library.session.create, name, checks=list(checks), lock_delay=0, behavior="release")
@@ -209,6 +250,18 @@ class ConsulClient:
             return msgspec.json.decode(body, type=kind)
         except msgspec.DecodeError as error:
             raise AnswerLost(f"{self.address} does not answer as Consul does: {error}") from error
+
+
+def _decoded(address: str, body: bytes, kind: Any) -> Any:
+    """What was read, as ``kind``."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"{address} does not answer as Consul does: {error}") from error
+
+
+def _listed(each: _Listed) -> Entry:
+    return Entry(each.key, each.value or b"", each.index, each.holder or None)
 
 
 def _entry(raw: Any) -> Entry:

@@ -79,14 +79,20 @@ class Transport:
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._pool = self._new_pool()
 
-    def read(self, path: str, query: Query = (), *, wait_s: float | None = None) -> Answer:
-        """GET. Failures that may pass are tried again some times, but for blocking reads (``wait_s``)."""
+    def read(
+        self, path: str, query: Query = (), *, wait_s: float | None = None, question: bytes | None = None
+    ) -> Answer:
+        """GET, or PUT of a ``question`` that changes nothing (a transaction of reads).
+
+        Failures that may pass are tried again some times, but for blocking reads (``wait_s``).
+        """
+        method = "GET" if question is None else "PUT"
         began = time.monotonic()
         attempt = 0
         while True:
             attempt += 1
             try:
-                return self._send("GET", path, query, None, wait_s)
+                return self._send(method, path, query, question, wait_s)
             except AnswerLost as error:
                 failure: StoreError = StoreUnreachable(error.message, hint=error.hint)
             except StoreUnreachable as error:

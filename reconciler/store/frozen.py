@@ -3,10 +3,11 @@
 Queries and planners take it for any other store. ``queries.snapshot_file`` and ``queries.preview`` make it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reconciler.errors import StoreDenied
 from reconciler.store.interface import CommitResult, Entry, Limits, Listing, Operation, Session
+from reconciler.store.kept import one_by_one
 
 
 class FrozenStore:
@@ -33,6 +34,12 @@ class FrozenStore:
 
     def list(self, prefix: str) -> Listing:
         return Listing(tuple(self._entries[key] for key in self._keys if key.startswith(prefix)), 1)
+
+    def get_all(self, names: Sequence[str]) -> Mapping[str, Entry]:
+        return one_by_one(self, names)
+
+    def list_again(self, prefix: str, known: Listing) -> Listing:  # noqa: ARG002 - as every store's
+        return self.list(prefix)
 
     def wait(self, prefix: str, after: int, timeout_s: float) -> int:  # noqa: ARG002 - as every store's
         return 1

@@ -168,6 +168,19 @@ class Store(Protocol):
     def list(self, prefix: str) -> Listing:
         """Everything under a prefix as it is now. A token without rights may be shown less than there is (Consul)."""
 
+    def get_all(self, names: Sequence[str]) -> Mapping[str, Entry]:
+        """What ``get`` says of each key, and ``list`` of each prefix, in one request where the store has one for that.
+
+        They are read in this order, or all at one moment.
+        """
+
+    def list_again(self, prefix: str, known: Listing) -> Listing:
+        """As ``list``, but what is still as in ``known`` need not cross the network again.
+
+        Each entry is as it was at some moment since this call began, not all of them at the same one. ``known`` is an
+        earlier listing of this prefix, with or without one's own commits since (``kept``).
+        """
+
     def commit(self, operations: Sequence[Operation]) -> CommitResult:
         """Carry out all operations at once, or none."""
 

@@ -5,7 +5,7 @@ given, so a session expires when the test says so.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from reconciler.store.interface import (
     Session,
     Unknown,
 )
+from reconciler.store.kept import one_by_one
 from reconciler.store.nasty import Nasty, Trouble
 
 GLANCE_S = 0.05
@@ -151,6 +152,12 @@ class MemoryStore:
             self._enter()
             found = sorted(key for key in self.space.entries if key.startswith(prefix))
             return Listing(tuple(self.space.entries[key] for key in found), self._shown(self.space.index))
+
+    def get_all(self, names: Sequence[str]) -> Mapping[str, Entry]:
+        return one_by_one(self, names)
+
+    def list_again(self, prefix: str, known: Listing) -> Listing:  # noqa: ARG002 - as every store's
+        return self.list(prefix)
 
     def commit(self, operations: Sequence[Operation]) -> CommitResult:
         check_commit(operations, self.limits)

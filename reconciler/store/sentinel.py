@@ -6,6 +6,8 @@ whoever looks holds what runs as it is. Wiring calls ``ensure`` when a process s
 ``reconciler store init`` ``initialise``.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from reconciler.errors import StoreNotOurs, StoreUnreachable
@@ -29,7 +31,12 @@ def read(store: Store) -> str:
         StoreNotOurs: a sentinel is missing, or the two differ.
         StoreError: nobody can say.
     """
-    config, state = store.get(keys.CONFIG_SENTINEL), store.get(keys.STATE_SENTINEL)
+    return read_from(store, store.get_all(SENTINELS))
+
+
+def read_from(store: Store, found: Mapping[str, Entry]) -> str:
+    """The same from what ``get_all`` found at ``SENTINELS`` and other names."""
+    config, state = found.get(keys.CONFIG_SENTINEL), found.get(keys.STATE_SENTINEL)
     if config is None and state is not None:
         config = store.get(keys.CONFIG_SENTINEL)  # both may have been created between the two reads
     if config is None and state is None:

@@ -6,7 +6,7 @@ Blocked ``wait`` calls share one thread that looks at SQLite's ``data_version`` 
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from reconciler.store.interface import (
     Session,
     Unknown,
 )
+from reconciler.store.kept import one_by_one
 from reconciler.store.sqlite_file import Connection, SqliteFile
 from reconciler.store.sqlite_watch import SqliteWatch
 
@@ -66,6 +67,12 @@ class SqliteStore:
         with self._file.snapshot() as connection:
             entries = tuple(Entry(*row) for row in connection.execute(query, _span(prefix)))
             return Listing(entries, _counter(connection, "index"))
+
+    def get_all(self, names: Sequence[str]) -> Mapping[str, Entry]:
+        return one_by_one(self, names)
+
+    def list_again(self, prefix: str, known: Listing) -> Listing:  # noqa: ARG002 - as every store's
+        return self.list(prefix)
 
     def commit(self, operations: Sequence[Operation]) -> CommitResult:
         check_commit(operations, self.limits)

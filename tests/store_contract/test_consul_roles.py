@@ -116,6 +116,9 @@ def test_rule_05_a_denied_single_read_is_an_error_and_never_an_empty_answer(stor
         reader.get("elsewhere/secret")
     with pytest.raises(StoreDenied):
         reader.get("elsewhere/not-even-there")
+    for key in ("elsewhere/secret", "elsewhere/not-even-there"):
+        with pytest.raises(StoreDenied):  # though Consul only leaves it out when several are asked for
+            reader.get_all(["state/tasks/", key])
 
 
 def test_rule_05_a_token_without_rights_finds_no_sentinel_and_says_so(roles: Roles, store_of: StoreOf) -> None:

@@ -105,3 +105,39 @@ def test_a_prefix_that_would_name_its_neighbours_is_refused(store: Store, prefix
 
 def test_its_url_says_where_it_is(store: Store) -> None:
     assert store.url.startswith(("memory:", "sqlite:///", "consul://127.0.0.1:"))
+
+
+def test_several_keys_and_prefixes_come_in_one_answer(store: Store, other: Store) -> None:
+    there = ["state/tasks/h/1", "state/tasks/h/2", "state/tasks/h2/1", "state/status/h", "state/status/h2"]
+    store.commit([Put(key, key.encode()) for key in there])
+
+    found = other.get_all(["state/tasks/h/", "state/nothing/", "state/status/h", "state/missing", "config/.store"])
+    assert found == {key: other.get(key) for key in ("state/tasks/h/1", "state/tasks/h/2", "state/status/h")}
+    many = other.get_all([f"state/missing-{number}" for number in range(70)] + there)
+    assert sorted(many) == sorted(there)
+    assert other.get_all([]) == {}
+    with pytest.raises(ValueError, match="not a key"):
+        store.get_all(["state/tasks/h/", "state//a"])
+
+
+def test_a_listing_is_brought_up_to_date(store: Store, other: Store) -> None:
+    large = [Put(f"state/status/{number}", b"1" * 1000) for number in range(70)]
+    for start in (0, 60):
+        store.commit(large[start : start + 60])
+    known = store.list("state/status/")
+    assert store.list_again("state/status/", known).entries == known.entries
+
+    gone = known.entries[3]
+    other.commit(
+        [
+            Put("state/status/1", b"2" * 1000),
+            Put("state/status/69", b"changed"),
+            Put("state/status/new", b"new"),
+            Put("state/elsewhere", b"x"),
+            DeleteIf(gone.key, gone.index),
+        ]
+    )
+    fresh = store.list_again("state/status/", known)
+    assert fresh.entries == store.list("state/status/").entries
+    assert store.list_again("state/status/", fresh).entries == fresh.entries
+    assert store.list_again("state/none/", store.list("state/none/")).entries == ()
