@@ -22,7 +22,7 @@ def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, block
         text = f"{len(missing)} of its tasks are on missing hosts ({', '.join(sorted(set(missing)))})"
         yield Note(service=service, reason=f"{text}: nothing is known of them")
     for each in left:
-        if each.wait_s > 0 and each.standing is Standing.FAILED:
+        if each.wait_s > 0 and each.standing is Standing.FAILED and (each.current or course.start is not None):
             text = f"{each.task.id} failed on {each.task.host} ({each.reason}); another starts in {each.wait_s:.0f} s"
             yield Note(service=service, reason=text)
     if changes.leavers and not changes.steps:

@@ -136,6 +136,23 @@ def _course(view: ClusterView, target: Defined, record: Rollout) -> Course:
     return Course(target=target, before=before, record=record)
 
 
+def in_the_way(view: ClusterView, current: Course, group: Sequence[Member]) -> list[Member]:
+    """What failed of a version that an operator has just promoted after all: it goes first, and is not held against it.
+
+    Until it is gone the verdict is not answered, so a scheduler that is killed in between does the same once more.
+    """
+    stored = view.rollouts.get(current.record.service)
+    is_heard_now = stored is not None and (
+        (stored.target_version, stored.target_digest) == (current.record.target_version, current.record.target_digest)
+        and stored.answered != current.record.answered
+        and stored.phase is not RolloutPhase.ROLLING
+        and current.phase is RolloutPhase.ROLLING
+    )
+    if not is_heard_now:
+        return []
+    return [each for each in group if each.standing is Standing.FAILED and current.target.is_of(each.task)]
+
+
 def without_canaries(service: Service) -> Service:
     """The same service for a kind that has none."""
     if not service.policy.canary:

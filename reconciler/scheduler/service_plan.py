@@ -52,6 +52,8 @@ def plan_service(
     if bounds.desired == 0:
         by = view.scaled_by.get(service.name)
         return stop_all(view, service.name, group, f"stopped {by}" if by else "none are desired", placer, numbering)
+    if failed := rollout.in_the_way(view, course, group):
+        return stop_all(view, service.name, failed, "promoted: it begins anew", placer, numbering)
     demand = Demand.in_view(view, service.name, target.definition)
     judged = rollout.judge(view, course, service, group, lambda: placer.why_nowhere(demand), now)
     if judged is not course:

@@ -37,6 +37,8 @@ def plan_system(
     if service.desired == 0:
         by = view.scaled_by.get(service.name)
         return stop_all(view, service.name, group, f"stopped {by}" if by else "none are desired", placer, numbering)
+    if failed := rollout.in_the_way(view, course, group):
+        return stop_all(view, service.name, failed, "promoted: it begins anew", placer, numbering)
     hosts = _hosts(view, service, target, group, placer)
     sized = _sized(service, len(hosts))
     judged = rollout.judge(view, course, sized, group, lambda: _no_room(view, service, target, placer), now)

@@ -15,7 +15,7 @@ from reconciler.scheduler.stopwatch import Stopwatch
 GOES_ON = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPhase.REVERTING})
 _ENDED = (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
 
-_RolloutKey = tuple[str, str, int, str, RolloutPhase, float]
+_RolloutKey = tuple[str, str, int, str, RolloutPhase, float, int]
 
 
 class Timing:
@@ -73,11 +73,16 @@ def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
         mine = tasks[cluster, name]
         if any(task.host not in snapshot.present for task in mine):
             continue  # nobody knows how those are, so nobody is to blame
-        healthy = sum(_goes_to(rollout, task) and _is_healthy(snapshot, task) for task in mine)
+        # what an operator wants replaced counts no longer, so that what comes in its place is progress again
+        restarted = snapshot.overrides.restarted_at(name, cluster)
+        healthy = sum(
+            _goes_to(rollout, task) and task.issue > restarted and _is_healthy(snapshot, task) for task in mine
+        )
         wanted = min(declared.policy.canary, snapshot.overrides.service(declared).desired)
         if rollout.phase is RolloutPhase.CANARY and healthy >= wanted:
             continue  # it waits for an operator
-        yield (cluster, name, rollout.target_version, rollout.target_digest, rollout.phase, rollout.since), healthy
+        target = (rollout.target_version, rollout.target_digest)
+        yield (cluster, name, *target, rollout.phase, rollout.since, restarted), healthy
 
 
 def _goes_to(rollout: Rollout, task: Task) -> bool:
