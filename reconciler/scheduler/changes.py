@@ -120,17 +120,18 @@ class Changes:
         self._count(defined, to_stay=True)
         return True
 
-    def replace_there(self, dead: Member, defined: Defined, why: str) -> None:
-        """Withdraw a failed task and issue another on its host, in one step; where that does not fit, say so."""
+    def replace_there(self, dead: Member, defined: Defined, why: str) -> bool:
+        """Withdraw a failed task and issue another on its host, in one step; False: it does not fit, which is said."""
         place = self._places.place_on(dead.task.host, self._demand(defined), self._next_id(defined), dead.task)
         if place is None:
             self.cannot_place(defined, 1, dead.task.host)
-            return
+            return False
         self._step(
             Withdraw(dead.task, why), self._issue(defined, place, why, dead.task if defined.is_of(dead.task) else None)
         )
         self._forget(dead)
         self._count(defined, to_stay=True)
+        return True
 
     def exchange(self, leaver: Member, defined: Defined, why: str) -> bool:
         """Let a task that is not healthy make room for a new one; False: that would not help."""

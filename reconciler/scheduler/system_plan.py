@@ -91,6 +91,7 @@ class _Hosts:
         self._hosts = hosts
         self._at_once = max(1, parallel)
         self._begun = 0
+        self._replaced_on: set[str] = set()
         self._healthy_on = Counter(
             each.task.host for each in (*changes.keepers.values(), *changes.leavers.values()) if each.healthy
         )
@@ -118,8 +119,9 @@ class _Hosts:
         host = dead.task.host
         has_another = any(keeper.task.host == host for keeper in self._changes.keepers.values())
         is_wanted = dead.standing is Standing.FAILED and host in self._hosts and not has_another
-        if self._course.start is not None and is_wanted:
-            self._changes.replace_there(dead, self._course.start, why_dead(dead))
+        if self._course.start is not None and is_wanted and host not in self._replaced_on:
+            if self._changes.replace_there(dead, self._course.start, why_dead(dead)):
+                self._replaced_on.add(host)
         else:
             self._changes.withdraw(dead, why_dead(dead))
 
@@ -142,7 +144,8 @@ class _Hosts:
             for surplus in leavers[:-1]:
                 self._stop(surplus, self._why(surplus))
             return
-        if not leavers or self._course.start is None or not self._may_begin():
+        is_begun = host in self._replaced_on  # the new one beside the last old one is there with this plan
+        if not leavers or is_begun or self._course.start is None or not self._may_begin():
             return
         changes = self._changes
         self._begun += 1
