@@ -87,15 +87,22 @@ def agent(
     runtime_dir: Path | None = None,
     port_range: tuple[int, int] | None = None,
     executors: Sequence[str] = (),
+    policy: Path | None = None,
     emit: Emit | None = None,
 ) -> "AgentDaemon":
-    """The agent of this host; what is not given is found out."""
+    """The agent of this host; what is not given is found out.
+
+    Raises:
+        UsageError: no such name for a host, or no such execution policy.
+    """
     from reconciler.agent import identity
+    from reconciler.agent.guard import Guard
     from reconciler.agent.loop import AgentDaemon
     from reconciler.agent.settings import AgentSettings
     from reconciler.model.manifests import PORT_RANGE
     from reconciler.model.names import is_name
 
+    guard = Guard(policy, required=True) if policy else Guard()
     host = host or socket.gethostname()
     if not is_name(host):
         raise UsageError(f"{host!r} is no name for a host", hint="give one with --host: letters, digits, dots, dashes")
@@ -109,7 +116,7 @@ def agent(
     owner = identity.owner(settings, ready(store))
     offered = _executors(owner, settings.runtime_dir, executors)
     health = _health(store, owner, offered)
-    return AgentDaemon(store, settings, offered, health, owner=owner, emit=emit or event_log.emit)
+    return AgentDaemon(store, settings, offered, health, owner=owner, guard=guard, emit=emit or event_log.emit)
 
 
 class EphemeralAgent:

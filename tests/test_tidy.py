@@ -21,11 +21,13 @@ PACKAGE = ROOT / "reconciler"
 LOOPS = ("sync", "scheduler", "agent")
 IMPURE_FILES = {"observe.py", "apply.py", "loop.py"}
 IMPURE_EXCEPTIONS = {
+    "reconciler/agent/guard.py": "reads the host's execution policy, and where links in paths lead",
     "reconciler/agent/identity.py": "reads the machine's id and takes the lock file",
     "reconciler/agent/metrics.py": "counts, for Prometheus, what the loop has planned",
     "reconciler/agent/pages.py": "what the agent serves over HTTP",
     "reconciler/agent/publish.py": "the second half of the agent's apply: what it writes to the store",
     "reconciler/agent/scripts.py": "runs script checks for the health provider",
+    "reconciler/sync/checks.py": "names what executors check, which planners don't see",
     "reconciler/sync/provenance_record.py": "the last step of a pass: asks git for commits, writes where objects stand",
     "reconciler/sync/passes.py": "one pass: observe, plan, apply, which the daemon and sync --once share",
     "reconciler/sync/once.py": "the loop of sync --once, which ends",

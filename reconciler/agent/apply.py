@@ -17,6 +17,7 @@ from reconciler.agent.lifecycle import TaskKey, Work
 from reconciler.errors import ExecutorError
 from reconciler.executors import host_ports
 from reconciler.executors.interface import Executor
+from reconciler.model.manifests import Container
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.workers import Workers
 
@@ -34,13 +35,20 @@ class Hands:
     """The threads that start and stop."""
 
     def __init__(
-        self, executors: Mapping[str, Executor], report: Report, clock: Clock, *, parallel_starts: int = 0
+        self,
+        executors: Mapping[str, Executor],
+        report: Report,
+        clock: Clock,
+        *,
+        permit: Callable[[Container], None],
+        parallel_starts: int = 0,
     ) -> None:
-        """``report`` is called from several threads."""
+        """``report`` is called from several threads. ``permit`` raises for what this host's policy does not allow."""
         cores = os.cpu_count() or 1
         self._executors = executors
         self._report = report
         self._clock = clock
+        self._permit = permit
         self._fetches = Workers("fetch", FETCHES_PER_CORE * cores)
         self._starts = Workers("start", parallel_starts or STARTS_PER_CORE * cores)
         self._stops = Workers("stop", STOPS_PER_CORE * cores)
@@ -77,6 +85,7 @@ class Hands:
             for spec in action.specs:
                 if self._is_cancelled(action.key):
                     return False
+                self._permit(spec.container)
                 self._executors[spec.container.type].prepare(spec)
             return not self._is_cancelled(action.key)
 
@@ -92,6 +101,7 @@ class Hands:
             for spec in action.specs:
                 if self._is_cancelled(action.key):
                     return False
+                self._permit(spec.container)
                 self._executors[spec.container.type].start(spec)
             return True
 

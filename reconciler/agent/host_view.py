@@ -116,7 +116,8 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``hold`` says why nothing may be started (the host's record is not ours), ``ending`` that everything is to be
     stopped because a person asked for it. ``published`` is what ``state/status/<host>`` says.
-    ``settled``: published tasks that this process itself has seen to their end.
+    ``settled``: published tasks that this process itself has seen to their end. ``refusals``: what the host's execution
+    policy has against definitions, by digest; ``policy_problem``: why its file does not count as it is now.
     """
 
     owner: Owner
@@ -128,6 +129,8 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: tuple[Progress | Outcome, ...] = ()
     published: HostStatus | None = None
     settled: frozenset[TaskKey] = frozenset()
+    refusals: Mapping[str, str] = {}
+    policy_problem: str | None = None
     hold: str | None = None
     ending: bool = False
     jitter: float = 0.0

@@ -93,6 +93,9 @@ def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:
         return Unusable("its definition has not been read yet", permanent=False)
     if isinstance(definition, Unusable):
         return definition
+    refusal = view.refusals.get(case.record.digest)
+    if refusal is not None:
+        return Unusable(refusal, permanent=True)
     for kind, why in needs(definition).items():
         executor = view.executors.get(kind)
         if executor is None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from reconciler.agent import metrics
 from reconciler.agent.apply import Hands
+from reconciler.agent.guard import Guard
 from reconciler.agent.host_view import HostView, Outcome, Progress
 from reconciler.agent.identity import HostLock
 from reconciler.agent.lifecycle import Life, Now, TaskKey
@@ -53,14 +54,19 @@ class AgentDaemon:
         health: HealthProvider,
         *,
         owner: Owner,
+        guard: Guard | None = None,
         clock: Clock | None = None,
         emit: Emit,
     ) -> None:
-        """``owner`` is what the executors and the provider label with: see ``identity.owner``."""
+        """``owner`` is what the executors and the provider label with: see ``identity.owner``.
+
+        Without a ``guard`` the host's policy is the one in its usual place.
+        """
         self._settings = settings
         self._executors = executors
         self._health = health
         self._owner = owner
+        self._guard = guard or Guard()
         self._clock = clock or SystemClock()
         self._emit = emit
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
@@ -76,7 +82,13 @@ class AgentDaemon:
         self._reports: list[Progress | Outcome] = []
         self._last = Plan()
         self._lock = HostLock(settings, owner.store_id)
-        self._hands = Hands(executors, self._report, self._clock, parallel_starts=settings.parallel_starts)
+        self._hands = Hands(
+            executors,
+            self._report,
+            self._clock,
+            permit=self._guard.require,
+            parallel_starts=settings.parallel_starts,
+        )
         self._issued = IssuedSource(store, owner, settings, self._clock)
         self._sources = {name: ExecutorSource(executor, self._clock) for name, executor in executors.items()}
         self._checks = HealthSource(health, self._clock)
@@ -214,6 +226,10 @@ class AgentDaemon:
         return again_s
 
     def _pass(self) -> float | None:
+        news = self._guard.look()
+        if news is not None:
+            level = Level.WARNING if self._guard.problem else Level.INFO
+            self._emit(Event(loop="agent", subject=self._settings.host, message=news, level=level))
         with self._changed:
             reports = tuple(self._reports)
         view = self._view(reports, hold=self._publisher.hold)
@@ -269,6 +285,8 @@ class AgentDaemon:
             outcomes=reports,
             published=self._publisher.published or self._issued.published,
             settled=self._settled,
+            refusals=self._guard.refusals(self._issued.view.definitions),
+            policy_problem=self._guard.problem,
             hold=hold,
             ending=self._ending,
             jitter=self._rng.random(),
@@ -289,7 +307,8 @@ class AgentDaemon:
         views = {name: source.view for name, source in self._sources.items()}
         if not all(view.looked for view in views.values()):
             return None
-        return [name for name, view in views.items() if view.unavailable is None]
+        allowed = self._guard.policy.executors
+        return [name for name, view in views.items() if view.unavailable is None and name in allowed]
 
     def _stop(self, *, keep_session: bool) -> None:
         if not self._started:

@@ -17,6 +17,7 @@ BYTES_PER_TASK: Final = 200
 BYTES_OF_A_SMALL_HOST: Final = 16_384
 REASON_BYTES: Final = 240
 _LEAST_REASON_BYTES: Final = 24
+_NOTE_BYTES: Final = 1000
 
 
 def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping[str, Task | None]) -> HostStatus:
@@ -121,6 +122,8 @@ def _notes(view: HostView) -> tuple[str, ...]:
         notes.append(view.hold)
     if view.issued.problem is not None and view.issued.known:
         notes.append(f"goes on with what was last issued: {view.issued.problem}")
+    if view.policy_problem is not None:
+        notes.append(shortened(view.policy_problem, _NOTE_BYTES))
     for kind, executor in sorted(view.executors.items()):
         if executor.problem and executor.began != NEVER:  # one that never was here is no news
             notes.append(f"{kind}: {executor.problem}")

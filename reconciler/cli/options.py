@@ -32,6 +32,7 @@ class AgentOptions(msgspec.Struct, frozen=True):
     runtime_dir: Path | None
     port_range: tuple[int, int] | None
     executors: tuple[str, ...]
+    policy: Path | None
 
     def agent(
         self,
@@ -50,6 +51,7 @@ class AgentOptions(msgspec.Struct, frozen=True):
             runtime_dir=self.runtime_dir or runtime_dir,
             port_range=self.port_range,
             executors=self.executors,
+            policy=self.policy,
             emit=emit,
         )
 
@@ -197,6 +199,15 @@ def agent_options(function: F) -> F:
             multiple=True,
             type=click.Choice(["docker", "bash"]),
             help="Offer only these executors (may be repeated); all of them if not given.",
+        ),
+        click.option(
+            "--policy",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            envvar="RECONCILER_POLICY",
+            help="This host's execution policy: which images, mounts, users and flags tasks may use, whatever "
+            "manifests say. The default is /etc/reconciler/policy.yml, and a safe one without it. "
+            "[env: RECONCILER_POLICY]",
         ),
     ]
     return family(function, "agent_options", AgentOptions, options)

@@ -41,6 +41,7 @@ Examples:
   reconciler validate manifests/ --format json | jq '.problems[].code'
   reconciler validate manifests/ --changed-since origin/main --format github
   reconciler validate manifests/ --base origin/main
+  reconciler validate manifests/ --policy policies/ --policy hosts/policy.yml
   reconciler snapshot > fleet.json; reconciler validate manifests/ --against fleet.json
 
 Every field is explained in docs/manifests.md, every problem by `reconciler rules`, CI in docs/validate-in-ci.md.
@@ -53,8 +54,9 @@ Every field is explained in docs/manifests.md, every problem by `reconciler rule
     "--policy",
     "policies",
     multiple=True,
-    metavar="DIR",
-    help="A folder with your own rules as JSON Schema files. May be given several times.",
+    metavar="PATH",
+    help="A folder with your own rules as JSON Schema files, or the execution policy of a host (policy.yml): what its "
+    "agent would reject is an error. May be given several times.",
 )
 @click.option(
     "--changed-since",

@@ -275,7 +275,7 @@ def unsupported(flags: Sequence[str]) -> list[str]:
 def apply(flags: Sequence[str], request: Request) -> list[str]:
     """Add ``flags`` to ``request``; returns what is wrong with those that it could not add."""
     problems: list[str] = []
-    for name, value in _named(flags, problems):
+    for _, name, value in _named(flags, problems):
         try:
             FLAGS[name].set(request, value)
         except ValueError as error:
@@ -283,55 +283,60 @@ def apply(flags: Sequence[str], request: Request) -> list[str]:
     return problems
 
 
-def _named(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[str, str]]:
-    """Flags with their values, under their long names: ``--a=b``, ``--a b`` (in one entry or two), ``-ab``, ``-a b``.
+def named(flags: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """The flags that may be used: which entry each stands in, its long name, its value; a switch's is ``true``."""
+    return _named(flags, [])
+
+
+def _named(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Flags as ``named`` has them: ``--a=b``, ``--a b`` (in one entry or two), ``-ab``, ``-a b``.
 
     What is no flag that may be used is added to ``problems``.
     """
     words = list(_words(flags, problems))
     while words:
-        word = words.pop(0)
-        written, equals, value = _split(word, words)
+        position, word = words.pop(0)
+        written, equals, value = _split(position, word, words)
         name = ALIASES.get(written, written)
         if not word.startswith("-"):
             problems.append(f"{word!r} is no flag; a value with spaces is written as --flag=value, in one entry")
         elif name in FLAGS:
             if not equals and FLAGS[name].switch:
-                yield name, "true"
+                yield position, name, "true"
             elif equals or words:
-                yield name, value if equals else words.pop(0)
+                yield position, name, value if equals else words.pop(0)[1]
             else:
                 problems.append(f"{name} needs a value")
         elif name in REFUSED:
             problems.append(f"{name} can't be used: {REFUSED[name]}")
-            if not equals and name not in _REFUSED_SWITCHES and words and not words[0].startswith("-"):
+            if not equals and name not in _REFUSED_SWITCHES and words and not words[0][1].startswith("-"):
                 words.pop(0)
         else:
             problems.append(_unknown(name))
-            if not equals and words and not words[0].startswith("-"):
+            if not equals and words and not words[0][1].startswith("-"):
                 words.pop(0)
 
 
-def _words(flags: Sequence[str], problems: list[str]) -> Iterator[str]:
-    for entry in flags:
+def _words(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[int, str]]:
+    for position, entry in enumerate(flags):
         head = entry.split(None, 1)[0] if entry.strip() else entry
         if entry.startswith("-") and "=" not in head and head != entry:
             try:
-                yield from shlex.split(entry)
+                yield from ((position, word) for word in shlex.split(entry))
             except ValueError as error:
                 problems.append(f"{entry!r}: {error}")
         else:
-            yield entry
+            yield position, entry
 
 
-def _split(word: str, words: list[str]) -> tuple[str, str, str]:
+def _split(position: int, word: str, words: list[tuple[int, str]]) -> tuple[str, str, str]:
     if word.startswith("--") or len(word) < 3:
         return word.partition("=")
     # Short ones need no space before their value, and switches may stand together: -p80:80, -it
     short, rest = word[:2], word[2:]
     name = ALIASES.get(short, short)
     if name in _REFUSED_SWITCHES or (name in FLAGS and FLAGS[name].switch and not rest.startswith("=")):
-        words.insert(0, f"-{rest}")
+        words.insert(0, (position, f"-{rest}"))
         return short, "", ""
     return short, "=", rest.removeprefix("=")
 

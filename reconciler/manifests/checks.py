@@ -1,4 +1,4 @@
-"""What is checked beside our own rules, given by whoever calls ``load``: operators' policies, and what executors know.
+"""What is checked beside our own rules, given by whoever calls ``load``: policies, and what executors know.
 
 Manifests and executors do not know each other, so the flags that docker takes come in as a function.
 """
@@ -10,6 +10,7 @@ from typing import TypeAlias
 import msgspec
 
 from reconciler.manifests import rules
+from reconciler.manifests.host_policy_rules import HostCheck
 from reconciler.manifests.policy import Policy
 
 FlagCheck: TypeAlias = Callable[[Sequence[str]], list[str]]
@@ -21,12 +22,14 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
 
     docker_flags: FlagCheck | None = None
     policies: tuple[Policy, ...] = ()
+    host_policies: tuple[HostCheck, ...] = ()
 
     @property
     def codes(self) -> frozenset[str]:
         """The rules that are checked, by code; a comment that ignores another one is not called unused."""
         codes = {policy.code for policy in self.policies} | rules.RULES.keys()
-        return frozenset(codes if self.docker_flags else codes - {rules.DOCKER_FLAG.code})
+        unasked = {rules.DOCKER_FLAG.code: not self.docker_flags, rules.HOST_POLICY.code: not self.host_policies}
+        return frozenset(code for code in codes if not unasked.get(code))
 
     @property
     def digest(self) -> bytes:
@@ -34,6 +37,8 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
         digest = hashlib.sha256(b"flags" if self.docker_flags else b"")
         for policy in self.policies:
             digest.update(msgspec.msgpack.encode(policy))
+        for host in self.host_policies:
+            digest.update(msgspec.msgpack.encode((host.file, host.policy)))
         return digest.digest()
 
 

@@ -11,6 +11,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.entries import KINDS, Entry
+from reconciler.manifests.host_policy_rules import host_policy_problems
 from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.ignores import parse as parse_comments
 from reconciler.manifests.nodes import Node
@@ -76,6 +77,7 @@ def _parse_manifest(content: bytes, kind: FileKind, checks: Checks) -> Parsed:
     for entry in entries:
         problems += object_problems(entry, checks.docker_flags)
         problems += policy_problems(checks.policies, entry)
+        problems += host_policy_problems(checks.host_policies, entry)
     if not entries and not problems:
         problems.append(problem(rules.NOTHING_DECLARED, "", 1, 1, "this file declares nothing"))
     ignores, wrong = parse_comments(result.comments)

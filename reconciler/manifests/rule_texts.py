@@ -225,6 +225,13 @@ TEXTS: Final[dict[str, RuleText]] = {
         "The tasks would wait for a host. Only `validate --against fleet.json` sees it, by the scheduler's planner.",
         "a service that asks for more memory than any host has left",
     ),
+    "RC067": RuleText(
+        "A host's operator has the last word on what runs there, and its agent rejects the task. Only "
+        "`validate --policy policy.yml` sees it; the message begins with the name of the policy's own rule "
+        "(docs/host-policy.md).",
+        "task_definitions:\n  - name: web\n    version: 1\n    containers:\n"
+        "      - {name: web, type: docker, executor: {image: nginx, flags: [--privileged]}}",
+    ),
 }
 """By code."""
 

@@ -274,6 +274,13 @@ DOES_NOT_FIT: Final = _error(
     "Tasks of a service would find no place on the hosts there are.",
     "ask for less, or make room on the hosts",
 )
+HOST_POLICY: Final = _error(
+    "RC067",
+    "host-policy",
+    "The execution policy of a host would reject the task.",
+    "change the definition, or ask the host's operator for it",
+    ignorable=True,
+)
 
 RULES: Final[dict[str, Rule]] = {rule.code: rule for rule in list(globals().values()) if isinstance(rule, Rule)}
 """By code, in the order of the table."""

@@ -7,7 +7,10 @@ from typing import Any, Final
 
 from reconciler.errors import UsageError
 
-SCHEMAS: Final = ("manifest", "cluster", "service", "task_definition", "host", "settings", "task", "host_state")
+SCHEMAS: Final = (
+    *("manifest", "cluster", "service", "task_definition", "host", "settings"),
+    *("task", "host_state", "host_policy"),
+)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from reconciler.model.events import Event
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Store
+from reconciler.sync.checks import CHECKS
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
 from reconciler.sync.outcome import Decision, Outcome, ended_text, events_of
@@ -81,7 +82,7 @@ def apply(
         StoreError: the store does not answer, or another ``apply`` does not end.
     """
     clock = clock or SystemClock()
-    cache = ParseCache()
+    cache = ParseCache(CHECKS)
     warnings: list[str] = []
     mine: set[str] = set()
     wanted: dict[str, Wanted] = {}

@@ -14,6 +14,7 @@ from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Store
 from reconciler.sync import gate, observe
+from reconciler.sync.checks import CHECKS
 from reconciler.sync.config_view import View, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
 from reconciler.sync.once import refuse_suspended
@@ -35,7 +36,7 @@ def apply_plan(
         StoreError: the store does not answer, or a sync of the source runs.
     """
     clock = clock or SystemClock()
-    cache = ParseCache()
+    cache = ParseCache(CHECKS)
     what, source = saved.declared, saved.declared.identity.source
     prunes = source != APPLY
     warnings: list[str] = []

@@ -23,6 +23,7 @@ from reconciler.store.frozen import FrozenStore
 from reconciler.store.interface import Store
 from reconciler.sync import observe, overridden
 from reconciler.sync.brake import DeletionLimit, braked
+from reconciler.sync.checks import CHECKS
 from reconciler.sync.config_view import View, label, object_at
 from reconciler.sync.passes import APPLY
 from reconciler.sync.plan import Change, Create, Delete, Goal, Plan, Wanted, plan, revision_of, wanted_of
@@ -93,7 +94,7 @@ def preview(
     name = source or only_source(frozen)
     view = observe.observe(frozen, name, None)
     stored = (object_at(key, each.value) for key, each in view.config.items()) if name == APPLY else ()
-    loaded = load(files, cache=ParseCache(), known=[thing for thing in stored if thing is not None])
+    loaded = load(files, cache=ParseCache(CHECKS), known=[thing for thing in stored if thing is not None])
     loaded.raise_if_invalid()
     wanted = wanted_of(name, [(each.object, each.origin) for each in loaded.objects])
     goal = Goal(revision=revision or revision_of(wanted), wanted=wanted, prunes=name != APPLY, is_related=is_related)

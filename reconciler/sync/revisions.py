@@ -12,6 +12,7 @@ from reconciler.manifests.load import Loaded, ParseCache, load
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.source import Revision, Source
 from reconciler.model.task import SourceState
+from reconciler.sync.checks import CHECKS
 from reconciler.sync.plan import Wanted, wanted_of
 from reconciler.sync.source_state import Report, Target
 
@@ -29,7 +30,7 @@ class Revisions:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._cache = ParseCache()
+        self._cache = ParseCache(CHECKS)
         self._loaded: tuple[str, Loaded, dict[str, Wanted]] | None = None
         self.good: Readable | None = None
         """The last one that could be applied."""

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from reconciler.agent import identity
+from reconciler.agent.guard import Guard
 from reconciler.agent.loop import AgentDaemon
 from reconciler.agent.scripts import script_runner
 from reconciler.agent.settings import AgentSettings
@@ -104,13 +105,22 @@ class AgentWorld:
         executors: Mapping[str, Executor] | None = None,
         health: Callable[[ScriptRunner], HealthProvider] | None = None,
         folder: Path | None = None,
+        guard: Guard | None = None,
     ) -> AgentDaemon:
         """A new agent, not started yet; by default with the real bash executor and native health."""
         owner = identity.owner(self.settings, self.store_id)
         chosen = executors if executors is not None else {"bash": Bash(owner, folder or self.folder / "bash")}
         run_script = script_runner(chosen)
         provider = health(run_script) if health else NativeHealth(run_script, SystemClock())
-        daemon = AgentDaemon(store or self.store, self.settings, chosen, provider, owner=owner, emit=self.events.append)
+        daemon = AgentDaemon(
+            store or self.store,
+            self.settings,
+            chosen,
+            provider,
+            owner=owner,
+            guard=guard or Guard(self.folder / "policy.yml"),
+            emit=self.events.append,
+        )
         self.agents.append(daemon)
         return daemon
 

@@ -23,6 +23,7 @@ from reconciler.manifests.settings import Settings
 from reconciler.manifests.validator import validator as _validator
 from reconciler.manifests.yaml_reader import read
 from reconciler.model.codec import encode
+from reconciler.model.host_policy import HostPolicy
 from reconciler.model.manifests import (
     BashContainer,
     BashExecutor,
@@ -42,6 +43,7 @@ DECLARED = {
     "task_definition": TaskDefinition,
     "host": Host,
     "settings": Settings,
+    "host_policy": HostPolicy,
 }
 RECORDS = {"task": Task, "host_state": HostState}
 PARTS = {"docker_executor": DockerExecutor, "bash_executor": BashExecutor, "check": Check}

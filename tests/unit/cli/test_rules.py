@@ -2,16 +2,22 @@
 
 import json
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from reconciler.cli.checks import checks
 from reconciler.cli.main import reconciler
 from reconciler.errors import UsageError
+from reconciler.executors.host_policy import violations
+from reconciler.manifests.host_policy_rules import HostCheck
 from reconciler.manifests.load import ParseCache, load
 from reconciler.manifests.rule_texts import NO_FILE, TEXTS
 from reconciler.manifests.rules import RULES
+from reconciler.model.host_policy import HostPolicy
 from tests.docs.pages import ROOT
+
+CHECKS = msgspec.structs.replace(checks([]), host_policies=(HostCheck("policy.yml", HostPolicy(), violations),))
 
 
 def run(*arguments: str) -> str:
@@ -28,7 +34,7 @@ def test_every_rule_says_why() -> None:
 @pytest.mark.parametrize("code", sorted(RULES.keys() - NO_FILE))
 def test_the_example_of_a_rule_breaks_it(code: str) -> None:
     text = TEXTS[code]
-    loaded = load([(text.file, text.example.encode())], cache=ParseCache(checks([])))
+    loaded = load([(text.file, text.example.encode())], cache=ParseCache(CHECKS))
     assert code in {problem.code for problem in loaded.problems}
 
 

@@ -235,3 +235,24 @@ print(sorted(heavy & set(sys.modules)), len(sys.modules), file=sys.stderr)
     found, _, count = done.stderr.strip().rpartition(" ")
     assert found == "[]"
     assert int(count) <= MOST_MODULES + more
+
+
+def test_the_execution_policy_of_a_host_is_a_policy_too(tmp_path: Path) -> None:
+    (tmp_path / "web.yml").write_text(
+        "task_definitions:\n  - name: web\n    version: 1\n    containers:\n"
+        "      - {name: web, type: docker, executor: {image: nginx, volumes: ['/srv:/srv']}}\n"
+    )
+    (tmp_path / "hosts").mkdir()
+    policy = tmp_path / "hosts" / "policy.yaml"
+    policy.write_text("mounts: [{path: /data}]")
+    done = validate(tmp_path / "web.yml", "--policy", policy, "--format", "json")
+    assert done.returncode == 1, done.stderr
+    (found,) = json.loads(done.stdout)["problems"]
+    assert (found["code"], found["line"], found["column"]) == ("RC067", 5, 70)
+    assert "host-path-not-allowed" in found["message"]
+    policy.write_text("mounts: [{path: /srv}]")
+    assert validate(tmp_path / "web.yml", "--policy", policy).returncode == 0
+    policy.write_text("mounts: [/srv]")
+    done = validate(tmp_path / "web.yml", "--policy", policy)
+    assert done.returncode == 2
+    assert f"{policy}:1:10: " in done.stderr

@@ -1,16 +1,21 @@
 """Comments that ignore a problem: where they count, what they can't do, and that none is left when it is not needed."""
 
+import msgspec
 import pytest
 
 from reconciler.cli.checks import checks
+from reconciler.executors.host_policy import violations
+from reconciler.manifests.host_policy_rules import HostCheck
 from reconciler.manifests.load import Loaded, ParseCache, load
 from reconciler.manifests.rules import RULES
+from reconciler.model.host_policy import HostPolicy
 
+CHECKS = msgspec.structs.replace(checks([]), host_policies=(HostCheck("policy.yml", HostPolicy(), violations),))
 MISSING = "clusters:\n  - name: default\n    services: [web]"
 
 
 def loaded(text: str, name: str = "a.yml") -> Loaded:
-    return load([(name, text.encode())], cache=ParseCache(checks([])))
+    return load([(name, text.encode())], cache=ParseCache(CHECKS))
 
 
 def codes(text: str) -> list[str]:

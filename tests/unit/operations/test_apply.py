@@ -125,6 +125,14 @@ def test_invalid_manifests_write_nothing_and_every_problem_is_said(store: Store)
     assert values(store, "config/", "state/") == before
 
 
+def test_flags_that_no_agent_takes_are_refused_as_validate_refuses_them(store: Store) -> None:
+    container = {"name": "main", "type": "docker", "executor": {"image": "nginx", "flags": ["--rm"]}}
+    broken = {"task_definitions": [definition("web") | {"containers": [container]}]}
+    with pytest.raises(InvalidManifests, match="RC062"):
+        apply(store, files(json.dumps(broken)))
+    assert config(store) == {}
+
+
 def test_what_a_source_manages_is_not_taken_over(store: Store) -> None:
     """Flux, Argo CD: two owners fought for one object."""
     source = ListedSource("fleet", revision("r1", {"x.json": manifest(["web"])}))

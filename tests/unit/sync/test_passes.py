@@ -42,6 +42,7 @@ from tests.support.sync import (
     values,
 )
 
+RM = {"name": "main", "type": "docker", "executor": {"image": "nginx", "flags": ["--rm"]}}
 R1 = revision("r1", {"main.json": manifest(["web", "api"])})
 R2 = revision("r2", {"main.json": manifest(["web", "db"], desired=3)})
 
@@ -184,6 +185,7 @@ class TestRefusals:
             "main.json": R2.files["main.json"].decode(),
             "a.yml": "services:\n- name: x\n  nonsense: 1\n",
             "b.yml": "\t",
+            "c.json": json.dumps({"task_definitions": [definition("db", 7) | {"containers": [RM]}]}),
         }
         source.revisions.append(revision("r2", broken))
         run(sync, fence)
@@ -193,6 +195,7 @@ class TestRefusals:
         assert recorded.problem_count == len(recorded.problems) >= 2
         assert any(problem.startswith("a.yml:3:3: error") for problem in recorded.problems), recorded.problems
         assert any(problem.startswith("b.yml:1:1: error") for problem in recorded.problems), recorded.problems
+        assert any(" RC062 " in problem for problem in recorded.problems), recorded.problems
         assert [event.level for event in events][-1] is Level.ERROR
         source.revisions.append(revision("r3", {"main.json": R2.files["main.json"].decode()}))
         run(sync, fence)

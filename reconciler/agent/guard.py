@@ -1,0 +1,91 @@
+"""The execution policy of this host: the operator's last word on what may start here. Called by ``loop`` and ``apply``.
+
+The file is looked at before each plan, so that a change counts for whatever starts next. What runs is left alone.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from reconciler.agent.host_view import Unusable
+from reconciler.errors import ExecutorError, UsageError
+from reconciler.executors import host_policy
+from reconciler.manifests.host_policy_file import read_host_policy
+from reconciler.model.host_policy import HostPolicy, Violation
+from reconciler.model.manifests import Container, TaskDefinition
+
+POLICY_FILE: Final = Path("/etc/reconciler/policy.yml")
+
+
+class Guard:
+    """The policy in ``path``; the defaults while there is no such file, unless it is ``required``."""
+
+    def __init__(self, path: Path = POLICY_FILE, *, required: bool = False) -> None:
+        """Raises UsageError when the file is no policy, with the line."""
+        self._path = path
+        self._required = required
+        self._fine: set[str] = set()
+        self._stamp: tuple[int, int, int] | None = None
+        self.policy = HostPolicy()
+        self.problem: str | None = None
+        """Why the file does not count as it is now; the policy is the last good one then."""
+        self._load()
+
+    def look(self) -> str | None:
+        """Read the file again if it has changed. Returns what to tell people, if there is news."""
+        before, before_problem = self.policy, self.problem
+        try:
+            self._load()
+        except UsageError as error:
+            self.problem = f"the last good execution policy stays in force: {error.message}"
+        if self.problem != before_problem and self.problem is not None:
+            return self.problem
+        if self.policy != before or self.problem != before_problem:
+            return f"the execution policy {self._path} counts from now on"
+        return None
+
+    def refusals(self, definitions: Mapping[str, TaskDefinition | Unusable]) -> dict[str, str]:
+        """Why definitions may not start here, by digest; those that may are not in it."""
+        found: dict[str, str] = {}
+        for digest, definition in definitions.items():
+            if digest in self._fine or isinstance(definition, Unusable):
+                continue
+            broken = host_policy.violations(definition, self.policy, os.path.realpath)
+            if broken:
+                found[digest] = self._told(broken)
+            else:
+                self._fine.add(digest)
+        self._fine &= definitions.keys()
+        return found
+
+    def require(self, container: Container) -> None:
+        """Raises ExecutorError unless the container may start now: links in its paths may have changed."""
+        broken = host_policy.container_violations(container, self.policy, os.path.realpath)
+        if broken:
+            raise ExecutorError(self._told(broken), permanent=True)
+
+    def _told(self, broken: list[Violation]) -> str:
+        first = broken[0]
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        return f"{first.rule}: {first.text}{more}; in {self._path}, {first.remedy}"
+
+    def _load(self) -> None:
+        try:
+            found = self._path.stat()
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+            if stamp == self._stamp:
+                return
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            self._stamp = None
+            if self._required:
+                raise UsageError(f"there is no file {self._path}", hint="for the defaults, write {} into it") from None
+            return
+        except OSError as error:
+            raise UsageError(f"{self._path} can't be read: {error.strerror}", hint="check its rights") from error
+        self._stamp = stamp
+        self._required = True  # a file that vanishes must not loosen anything
+        self.policy = read_host_policy(str(self._path), content, host_policy.faults)
+        self.problem = None
+        self._fine = set()

@@ -1,0 +1,81 @@
+"""The execution policy of a host: read again when it changes, and never loosened by a mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.agent.guard import Guard
+from reconciler.errors import ExecutorError, UsageError
+from reconciler.model.manifests import DockerContainer, DockerExecutor, TaskDefinition
+
+
+def mounting(path: Path | str) -> DockerContainer:
+    return DockerContainer(name="web", executor=DockerExecutor(image="nginx", volumes=(f"{path}:/data",)))
+
+
+def of(container: DockerContainer) -> TaskDefinition:
+    return TaskDefinition(name="web", version=1, containers=(container,))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "policy.yml"
+
+
+def test_without_a_file_the_defaults_hold_and_one_that_comes_counts(file: Path) -> None:
+    guard = Guard(file)
+    definitions = {"digest": of(mounting("/srv"))}
+    assert guard.refusals(definitions) == {
+        "digest": f"host-path-not-allowed: container web mounts /srv of the host; in {file}, "
+        "mounts lists folders that tasks may use"
+    }
+    assert guard.look() is None
+    file.write_text("mounts: [{path: /srv}]")
+    assert guard.look() == f"the execution policy {file} counts from now on"
+    assert guard.refusals(definitions) == {}
+    assert guard.look() is None
+
+
+def test_a_file_that_was_asked_for_must_be_there(file: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file"):
+        Guard(file, required=True)
+
+
+def test_a_broken_file_ends_an_agent_that_starts(file: Path) -> None:
+    file.write_text("mounts: {}")
+    with pytest.raises(UsageError, match=r"policy\.yml:1:9: "):
+        Guard(file)
+
+
+@pytest.mark.parametrize("how", ["broken", "gone"])
+def test_a_file_that_breaks_or_goes_leaves_the_last_good_policy(file: Path, how: str) -> None:
+    file.write_text("privileged: true")
+    guard = Guard(file)
+    if how == "broken":
+        file.write_text("privileged: maybe")
+    else:
+        file.rename(file.with_suffix(".old"))
+    news = guard.look()
+    assert news is not None
+    assert news.startswith("the last good execution policy stays in force: ")
+    assert (guard.policy.privileged, guard.problem) == (True, news)
+    assert guard.look() is None, "said once"
+    file.write_text("privileged: true")
+    assert guard.look() is not None
+    assert guard.problem is None
+
+
+def test_a_link_that_changed_since_the_plan_is_seen_before_the_start(file: Path, tmp_path: Path) -> None:
+    data, secret = tmp_path / "data", tmp_path / "secret"
+    for each in (data, secret):
+        each.mkdir()
+    link = data / "link"
+    link.mkdir()
+    file.write_text(f"mounts: [{{path: {data}}}]")
+    guard = Guard(file)
+    assert guard.refusals({"digest": of(mounting(link))}) == {}
+    link.rmdir()
+    link.symlink_to(secret)
+    with pytest.raises(ExecutorError, match="host-path-not-allowed") as raised:
+        guard.require(mounting(link))
+    assert raised.value.permanent
