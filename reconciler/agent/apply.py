@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 STARTS_PER_CORE: Final = 2
 FETCHES_PER_CORE: Final = 2
-STOPS_PER_CORE: Final = 8
+STOPS_PER_CORE: Final = 16
 """Stops mostly wait for a process to end; starts keep the engine busy."""
 
 Report: TypeAlias = Callable[[Progress | Outcome], None]

@@ -73,6 +73,8 @@ class Bash:
         self._deaths = Deaths()
         self._lock = threading.Lock()
         self._running: dict[Ref, Process] = {}
+        self._gone: dict[Ref, float] = {}
+        """When somebody began to look for what then was not there; until it is removed or started anew."""
 
     @property
     def name(self) -> str:
@@ -123,6 +125,7 @@ class Bash:
                 raise
         with self._lock:
             self._running[spec.ref] = process
+            self._gone.pop(spec.ref, None)
         self._deaths.add(process)
         self._await_setup(process, folder, spec)
 
@@ -201,7 +204,11 @@ class Bash:
             if left_s <= 0:
                 break
             wait_for_end(task.own, left_s)
+            began = time.monotonic()
             task = self._find(ref)
+            if task is None:
+                with self._lock:
+                    self._gone[ref] = began
         return task
 
     def _kill(self, ref: Ref) -> None:
@@ -214,7 +221,9 @@ class Bash:
             raise ExecutorError(f"processes of {ref.task_id} can't be killed: {left}")
 
     def remove(self, ref: Ref) -> None:
-        task, folder = self._find(ref), self._task(ref)
+        with self._lock:
+            since = self._gone.pop(ref, None)
+        task, folder = self._find(ref, since), self._task(ref)
         if task is not None and task.own:
             raise ExecutorError(f"{ref.task_id} can't be removed: it still runs")
         if task is not None:
@@ -260,8 +269,8 @@ class Bash:
     def _task(self, ref: Ref) -> TaskFolder:
         return TaskFolder(self._tasks / naming.instance_name(self._owner, ref))
 
-    def _find(self, ref: Ref) -> TaskProcesses | None:
-        return self._table.scan().get((self._owner, ref))
+    def _find(self, ref: Ref, since: float | None = None) -> TaskProcesses | None:
+        return self._table.scan(since).get((self._owner, ref))
 
     def _shim(self) -> Path:
         """The shim as a file; never changed once written, because shells read their scripts as they go."""

@@ -27,6 +27,8 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _SETTLED_S: Final = 10.0
 """Between fork and exec a process shows its parent's environment: only an older one is known to have no marks."""
 _LISTS: Final = 5
+_RESTS: Final = 2.0
+_MOST_REST_S: Final = 0.1
 _KERNEL_THREAD: Final = 0x00200000
 
 
@@ -66,22 +68,35 @@ class ProcessTable:
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], Marks | None] = {}
         self._lock = threading.Lock()
-        self._began = 0.0
-        self._latest: Mapping[tuple[Owner, Ref], TaskProcesses] = {}
+        self._rest_until = 0.0
+        self._latest: tuple[float, Mapping[tuple[Owner, Ref], TaskProcesses]] = (0.0, {})
+        self.looks = 0
+        """How often all of /proc was gone through."""
 
-    def scan(self) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
-        """All that lives and carries marks, of any owner. Threads that ask while a look goes on share the next one.
+    def scan(self, since: float | None = None) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
+        """All that lives and carries marks, of any owner. ``since``: a look that began later will do (monotonic).
+
+        One look serves all who ask while the one before goes on, and while it rests for twice as long: not felt with
+        few processes, and hundreds of tasks that stop at once share the looks at thousands.
 
         Raises:
             ExecutorError: /proc cannot be read.
         """
-        asked = time.monotonic()
+        asked = time.monotonic() if since is None else since
+        began, found = self._latest
+        if began > asked:
+            return found
         with self._lock:
-            if self._began <= asked:
-                began = time.monotonic()
-                self._latest = self._scan()
-                self._began = began
-            return self._latest
+            began, found = self._latest
+            if began > asked:
+                return found
+            time.sleep(max(0.0, self._rest_until - time.monotonic()))
+            began = time.monotonic()
+            self._latest = (began, self._scan())
+            ended = time.monotonic()
+            self._rest_until = ended + min(_RESTS * (ended - began), _MOST_REST_S)
+            self.looks += 1
+            return self._latest[1]
 
     def _scan(self) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
         living = self._living()

@@ -80,7 +80,7 @@ class ConsulRegistry:
 
     def withdraw(self, task_id: str) -> None:
         """Take a task out of the local agent, and so out of the catalog."""
-        there = self._agent.services().get(task_id)
+        there = self._agent.service(task_id)
         if there is not None and self._mark.owns(there):
             self._agent.deregister_service(task_id)
         with self._lock:

@@ -125,17 +125,13 @@ class LocalAgent:
 
     def services(self) -> dict[str, LocalService]:
         """What is registered here, by service id."""
-        return {
-            service_id: LocalService(
-                id=service_id,
-                name=raw["Service"],
-                address=raw.get("Address") or "",
-                port=raw.get("Port") or 0,
-                tags=tuple(raw.get("Tags") or ()),
-                meta=raw.get("Meta") or {},
-            )
-            for service_id, raw in self._client.ask(self._client.library.agent.services).items()
-        }
+        listed = self._client.ask(self._client.library.agent.services)
+        return {service_id: _service(service_id, raw) for service_id, raw in listed.items()}
+
+    def service(self, service_id: str) -> LocalService | None:
+        """One of them; None if the agent has none of that id. Costs the same however many there are."""
+        raw = self._client.call("GET", f"/v1/agent/service/{service_id}")
+        return None if raw is None else _service(service_id, raw)
 
     def checks(self) -> dict[str, CheckState]:
         """The checks registered here, by check id."""
@@ -154,6 +150,17 @@ class LocalAgent:
         """
         index, raw = self._client.ask(self._client.library.health.node, node, index=after, wait=format_ms(wait_s))
         return NodeChecks(tuple(_check(each) for each in raw or ()), int(index))
+
+
+def _service(service_id: str, raw: Mapping[str, Any]) -> LocalService:
+    return LocalService(
+        id=service_id,
+        name=raw["Service"],
+        address=raw.get("Address") or "",
+        port=raw.get("Port") or 0,
+        tags=tuple(raw.get("Tags") or ()),
+        meta=raw.get("Meta") or {},
+    )
 
 
 def _payload(service: ServiceDefinition) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a change costs an agent: the same in a fleet of 10 hosts as of 100, and nothing if it is another host's."""
 
 import collections
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.agent import identity
+from reconciler.executors.bash import Bash
 from reconciler.model import codec, keys
 from reconciler.model.task import Health, HostStatus, Phase, TaskStatus
 from reconciler.store.interface import CommitResult, Entry, Listing, Operation, Store
@@ -18,6 +20,7 @@ from tests.support.pretend_executor import PretendExecutor
 from tests.support.wait import wait_until
 
 CHANGES = 3
+REST_S = 3.0
 TASKS_PER_HOST = 10
 MOST_REQUESTS = 8
 """Measured: 3 or 4, with 2,400 bytes; twice that when it looks or publishes twice."""
@@ -119,3 +122,28 @@ def test_a_change_costs_an_agent_the_same_however_large_the_fleet_is(hosts: int,
     world.await_health(world.issue(definition, 99), Health.PASSING)
     assert store.asked[keys.tasks_of_host(world.host)] <= 8, "what others get wakes nobody here"
     world.close()
+
+
+def test_an_agent_at_rest_asks_nothing_and_looks_at_no_process(tmp_path: Path) -> None:
+    space = MemorySpace()
+    world = AgentWorld(MemoryStore(space), tmp_path)
+    store = CountedStore(MemoryStore(space))
+    bash = Bash(identity.owner(world.settings, world.store_id), tmp_path / "bash")
+    with contextlib.closing(world):
+        agent = world.start_agent(store=store, executors={"bash": bash})
+        for number in range(10):
+            task = world.issue(bash_definition(), number)
+        world.await_health(task, Health.PASSING)
+
+        def counts() -> tuple[object, ...]:
+            return store.asked.total(), bash._table.looks, *(loop._last_success for loop in agent.loops)
+
+        def rests() -> bool:
+            before = counts()
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: counts() != before, timeout_s=REST_S, what="something to happen")
+            return counts() == before
+
+        assert any(rests() for _ in range(5)), (
+            f"it never rests for {REST_S:g} s, with {world.settings.poll_s:g} s between two looks"
+        )

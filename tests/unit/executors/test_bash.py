@@ -73,6 +73,17 @@ def host(tmp_path: Path) -> Iterator[Host]:
     host.executor.close()
 
 
+def test_a_stop_looks_at_all_processes_twice_at_most(host: Host) -> None:
+    spec = host.ready(host.spec("echo ready; exec sleep 600"))
+    before = host.executor._table.looks
+    host.executor.stop(spec.ref, spec.container, 20)
+    host.executor.remove(spec.ref)
+    assert host.executor._table.looks - before == 2, "what is there, and what is left; removing needs no third one"
+    host.executor.start(spec)
+    with pytest.raises(ExecutorError, match="still runs"):
+        host.executor.remove(spec.ref)
+
+
 def test_setup_and_start_are_one_script(host: Host) -> None:
     spec = host.ready(host.spec("echo $value in $PWD", "echo ready", "exec sleep 600", setup=("value=7", "cd /")))
     assert host.output(spec) == "7 in /\nready\n"

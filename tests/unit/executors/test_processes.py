@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -195,6 +198,29 @@ def test_what_forks_all_the_time_is_killed_too(spawn: Spawn, marks: Marks) -> No
 
     # one look may miss it altogether, but once it is seen its whole group goes at once
     wait_until(lambda: kill_until_gone(everything, 20) and group_is_empty(), what="nothing is left of it")
+
+
+def test_one_look_at_all_processes_serves_all_who_ask_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = ProcessTable()
+    looking, go_on, look_once = threading.Event(), threading.Event(), table._scan
+
+    def slow_look() -> Mapping[tuple[Owner, Ref], TaskProcesses]:
+        looking.set()
+        assert go_on.wait(20)
+        return look_once()
+
+    monkeypatch.setattr(table, "_scan", slow_look)
+    with ThreadPoolExecutor(20) as threads:
+        first = threads.submit(table.scan)
+        assert looking.wait(20)
+        asked = time.monotonic()
+        others = [threads.submit(table.scan, asked) for _ in range(15)]
+        go_on.set()
+        for each in (first, *others):
+            each.result(20)
+    assert table.looks == 2, "the look that went on was too old for all of them, and the next one served all"
+    table.scan()
+    assert table.looks == 3
 
 
 def _environ(pid: int) -> bytes:
