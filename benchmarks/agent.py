@@ -41,7 +41,9 @@ MOST_S = 600.0
 SETTLE_S = 3.0
 MIB = 1 << 20
 HOST = "bench"
-HEADER = "  tasks          start, ms each (cpu)   stop, ms each (cpu)   RSS, PSS (MiB)   at rest: cpu  requests/min  wakes/s"
+HEADER = (
+    "  tasks          start, ms each (cpu)   stop, ms each (cpu)   RSS, PSS (MiB)   at rest: cpu  requests/min  wakes/s"
+)
 
 
 class Used(msgspec.Struct):

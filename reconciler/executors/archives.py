@@ -47,6 +47,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 200_000
     time_s: float = 600.0
 
+    def check_download(self, left_bytes: int, deadline: float) -> None:
+        """Raise ExecutorError when more than allowed has come, or ``deadline`` (monotonic) is over."""
+        if left_bytes < 0:
+            raise ExecutorError(f"the artifact is bigger than {self.download_bytes} bytes", permanent=True)
+        if time.monotonic() > deadline:
+            raise ExecutorError(f"fetching the artifact took more than {self.time_s:g} s")
+
 
 def suffix_of(name: str) -> str | None:
     """The suffix that says how to unpack a file of this name; None if it is none of ours."""

@@ -105,8 +105,9 @@ class Bash:
         return {key: task for key, task in self._table.scan().items() if task.own}
 
     def prepare(self, spec: Spec) -> None:
-        if artifact := _bash(spec).executor.artifact:
-            self._artifacts.fetch(artifact)
+        executor = _bash(spec).executor
+        if executor.artifact:
+            self._artifacts.fetch(executor.artifact, executor.sha256)
 
     def start(self, spec: Spec) -> None:
         container, folder = _bash(spec), self._task(spec.ref)
@@ -134,7 +135,7 @@ class Bash:
         cwd = _working_folder(folder, container)
         cwd.mkdir(parents=True, exist_ok=True)
         if container.executor.artifact:
-            self._artifacts.place(container.executor.artifact, cwd)
+            self._artifacts.place(container.executor.artifact, cwd, container.executor.sha256)
         return spawn(self._shim(), folder.path, cwd, folder.output, {**base_environment(), **variables})
 
     def _write_scripts(self, folder: TaskFolder, container: BashContainer) -> None:

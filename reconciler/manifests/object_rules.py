@@ -18,7 +18,7 @@ from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rollout_rules import rollout_problems
 from reconciler.manifests.rules import Rule
 from reconciler.model.codec import encode
-from reconciler.model.manifests import Cluster, DockerContainer, Host, Service, TaskDefinition
+from reconciler.model.manifests import BashContainer, Cluster, DockerContainer, Host, Service, TaskDefinition
 
 MAX_OBJECT_BYTES: Final = 256 * 1024
 """Half of what Consul takes: a record beside it, and base64 in a transaction, need room as well."""
@@ -73,11 +73,20 @@ def _definition(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
     for container, node in zip(definition.containers, containers, strict=True):
         if isinstance(container, DockerContainer):
             yield from _docker(definition, container, node.fields["executor"], entry, mapped)
-        elif _leads_out(container.executor.download_dir):
-            message = f"{entry.label}: download_dir of container {container.name!r} leads out of the task's folder"
-            hint = "write a folder below it, or one that begins with /"
-            yield _at(node.fields["executor"].fields["download_dir"], rules.BAD_FORMAT, message, hint)
+        else:
+            yield from _bash(container, node.fields["executor"], entry)
     yield from check_problems(definition, entry)
+
+
+def _bash(container: BashContainer, executor: Node, entry: Entry) -> Iterator[Problem]:
+    """The rules of one bash container."""
+    if _leads_out(container.executor.download_dir):
+        message = f"{entry.label}: download_dir of container {container.name!r} leads out of the task's folder"
+        hint = "write a folder below it, or one that begins with /"
+        yield _at(executor.fields["download_dir"], rules.BAD_FORMAT, message, hint)
+    if container.executor.sha256 and not container.executor.artifact:
+        message = f"{entry.label}: container {container.name!r} has a sha256, but no artifact that must have it"
+        yield _at(executor.fields["sha256"], rules.NO_EFFECT, message, "name the artifact, or remove it")
 
 
 def _docker(

@@ -21,6 +21,7 @@ from reconciler.model.fields import (
     Object,
     Port,
     PortMapping,
+    Sha256,
     TcpAddress,
     Text,
     Url,
@@ -53,6 +54,7 @@ class BashExecutor(Object, frozen=True, kw_only=True):
     stop: tuple[Text, ...] = ()
     env: tuple[EnvEntry, ...] = ()
     artifact: ArtifactUrl = ""
+    sha256: Sha256 = ""
     download_dir: str = ""
 
 

@@ -17,15 +17,22 @@ import pytest
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits
-from reconciler.executors.artifacts import Artifacts, shown
+from reconciler.executors.artifacts import Artifacts
+from reconciler.executors.downloads import shown
 
 
 class Server:
-    """Serves what a test puts into ``files``, with entity tags, and remembers what was asked."""
+    """Serves what a test puts into ``files``, with entity tags, and remembers what was asked.
+
+    ``cuts``: after how many bytes the next answers break off.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.answers: list[tuple[str, int]] = []
+        self.cuts: list[int] = []
+        self.sent = 0
+        self.knows_ranges = True
         self.fail_with = 0
         self.authorization: str | None = None
         outer = self
@@ -43,8 +50,13 @@ class Server:
                     self._answer(404, b"")
                 else:
                     tag = f'"{hashlib.sha256(body).hexdigest()}"'
+                    wanted = self.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
                     if self.headers.get("If-None-Match") == tag:
                         self._answer(304, b"")
+                    elif wanted and outer.knows_ranges and self.headers.get("If-Range") == tag:
+                        start = int(wanted)
+                        where = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
+                        self._answer(206, body[start:], ETag=tag, **where)
                     else:
                         self._answer(200, body, ETag=tag)
 
@@ -56,6 +68,8 @@ class Server:
                 if status != 304:
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                body = body[: outer.cuts.pop(0)] if outer.cuts and body else body
+                outer.sent += len(body)
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the standard library
@@ -162,6 +176,81 @@ def test_the_kept_download_serves_while_the_server_is_away(
     artifacts.fetch(url)
     artifacts.place(url, tmp_path / "bin")
     assert (tmp_path / "bin/tool").read_bytes() == b"one"
+
+
+def test_a_download_that_is_cut_is_gone_on_with(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    server.files["/tool"] = os.urandom(600_000)
+    server.cuts = [250_000, 100_000]
+    url = f"{server.url}/tool"
+    artifacts.place(url, tmp_path / "bin")
+    assert (tmp_path / "bin/tool").read_bytes() == server.files["/tool"]
+    assert [status for _, status in server.answers] == [200, 206, 206]
+    assert server.sent == 600_000, "nothing was sent twice"
+    artifacts.fetch(url)
+    assert server.answers[-1] == ("/tool", 304)
+
+
+@pytest.mark.parametrize("what", ["the same file", "another file", "a server without ranges"])
+def test_the_next_agent_goes_on_with_a_download_if_it_is_still_of_the_same_file(
+    server: Server, artifacts: Artifacts, tmp_path: Path, what: str
+) -> None:
+    server.files["/tool"] = os.urandom(600_000)
+    server.cuts = [250_000, 0]
+    url = f"{server.url}/tool"
+    with pytest.raises(ExecutorError, match="cannot fetch"):
+        artifacts.fetch(url)
+    if what == "another file":
+        server.files["/tool"] = os.urandom(100_000)
+    server.knows_ranges = what != "a server without ranges"
+    server.answers.clear()
+    following = Artifacts(tmp_path / "artifacts")
+    following.fetch(url)
+    following.place(url, tmp_path / "bin")
+    assert (tmp_path / "bin/tool").read_bytes() == server.files["/tool"]
+    assert server.answers == [("/tool", 206 if what == "the same file" else 200)]
+
+
+def test_with_a_sha256_only_that_content_is_placed(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    old, new = b"old", b"new"
+    wanted = hashlib.sha256(new).hexdigest()
+    server.files["/tool"] = old
+    url = f"{server.url}/tool"
+    with pytest.raises(
+        ExecutorError, match=f"its SHA-256 is {hashlib.sha256(old).hexdigest()}, not {wanted}"
+    ) as caught:
+        artifacts.fetch(url, wanted)
+    assert not caught.value.permanent
+    with pytest.raises(ExecutorError, match="SHA-256"):
+        artifacts.place(url, tmp_path / "bin", wanted)
+    assert listing(tmp_path / "bin") == set()
+    server.files["/tool"] = new
+    artifacts.fetch(url, wanted.upper())
+    artifacts.place(url, tmp_path / "bin", wanted)
+    assert (tmp_path / "bin/tool").read_bytes() == new
+
+
+def test_what_has_its_sha256_is_never_asked_for_again(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    url = f"{server.url}/tool"
+    versions = [b"one", b"two"]
+    for content in versions:
+        server.files["/tool"] = content
+        artifacts.fetch(url, hashlib.sha256(content).hexdigest())
+    server.fail_with = 404
+    server.answers.clear()
+    for content in versions:
+        artifacts.fetch(url, hashlib.sha256(content).hexdigest())
+        artifacts.place(url, tmp_path / "bin", hashlib.sha256(content).hexdigest())
+        assert (tmp_path / "bin/tool").read_bytes() == content
+    assert server.answers == []
+
+
+def test_a_file_of_this_host_must_have_its_sha256_too(artifacts: Artifacts, tmp_path: Path) -> None:
+    (tmp_path / "tool").write_bytes(b"one")
+    url = f"file://{tmp_path}/tool"
+    artifacts.fetch(url, hashlib.sha256(b"one").hexdigest())
+    (tmp_path / "tool").write_bytes(b"two")
+    with pytest.raises(ExecutorError, match="SHA-256"):
+        artifacts.place(url, tmp_path / "bin", hashlib.sha256(b"one").hexdigest())
 
 
 def test_a_download_that_many_want_at_once_is_whole(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
