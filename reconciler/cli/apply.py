@@ -6,7 +6,7 @@ import click
 
 from reconciler.cli import output
 from reconciler.cli.options import format_option, store_option
-from reconciler.cli.waiting import wait_healthy, wait_options
+from reconciler.cli.waiting import HEALTHY, wait_healthy, wait_options
 from reconciler.errors import UsageError
 
 
@@ -31,7 +31,7 @@ from reconciler.errors import UsageError
     is_flag=True,
     help="Go on although an earlier apply was killed before it had written everything, and its files are gone.",
 )
-@wait_options
+@wait_options(HEALTHY)
 @store_option
 @format_option("text", "json")
 def apply(

@@ -3,6 +3,7 @@
 import click
 
 from reconciler.cli.overriding import Overriding, moment, overriding
+from reconciler.cli.waiting import EMPTY
 
 
 @click.command()
@@ -13,7 +14,7 @@ from reconciler.cli.overriding import Overriding, moment, overriding
     callback=lambda _, __, text: moment("--deadline", text) if text else 0.0,
     help="From then on what is left is replaced at once, though `min` may suffer: a duration such as 30m, or a time.",
 )
-@overriding()
+@overriding(waits=EMPTY)
 def drain(host: str, deadline: float, options: Overriding) -> None:
     """Empty HOST: what runs there starts elsewhere, and stops here once it is healthy there.
 
@@ -25,14 +26,17 @@ def drain(host: str, deadline: float, options: Overriding) -> None:
 
     with options.store() as store:
         done = overrides.drain(store, host, options.said, deadline)
-        options.report(store, done, lambda fleet: waits.emptied(fleet, host))
+        options.report(store, done, EMPTY, lambda fleet: waits.emptied(fleet, host))
 
 
 @click.command()
 @click.argument("host")
-@overriding(waits=False)
+@overriding()
 def undrain(host: str, options: Overriding) -> None:
-    """Use HOST again: take `reconciler drain` back, or override a `draining: true` of its manifest."""
+    """Use HOST again: take `reconciler drain` back, or override a `draining: true` of its manifest.
+
+    Only the latter is kept, so only with it there is an --until.
+    """
     from reconciler.operations import overrides
 
     with options.store() as store:

@@ -14,7 +14,7 @@ import msgspec
 
 from reconciler.cli import moments, output
 from reconciler.cli.options import by_option, family, format_option, store_option
-from reconciler.cli.waiting import wait_for, wait_options
+from reconciler.cli.waiting import Goal, wait_for, wait_options
 
 if TYPE_CHECKING:
     from reconciler.operations.overrides import Overridden, Said
@@ -28,10 +28,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Overriding(msgspec.Struct, frozen=True, kw_only=True):
     """What the options come to."""
 
-    reason: str
-    by: str
     store_url: str | None
     output_format: str
+    reason: str = ""
+    by: str = ""
     until: float = 0.0
     wait: bool = False
     timeout_s: float = 0.0
@@ -51,27 +51,29 @@ class Overriding(msgspec.Struct, frozen=True, kw_only=True):
 
         return Said(by=self.by, reason=self.reason, now=time.time(), until=self.until)
 
-    def report(self, store: "Store", done: "Overridden", look: "Callable[[Fleet], Settling] | None" = None) -> None:
+    def report(
+        self,
+        store: "Store",
+        done: "Overridden",
+        goal: Goal | None = None,
+        look: "Callable[[Fleet], Settling] | None" = None,
+    ) -> None:
         """Say what was done; then wait until it has come about, if that is wanted."""
         _report(store, done, self.output_format)
-        if self.wait and look is not None:
-            wait_for(store, look, self.timeout_s)
+        if self.wait and goal is not None and look is not None:
+            wait_for(store, look, self.timeout_s, goal)
 
 
-def overriding(*, ends: bool = True, waits: bool = True) -> Callable[[F], F]:
-    """``--reason``, ``--by``, ``--store``, ``--format``, as ``options``.
+def overriding(*, kept: bool = True, ends: bool = True, waits: Goal | None = None) -> Callable[[F], F]:
+    """``--store`` and ``--format``, as ``options``.
 
-    ``--until`` if it can end by itself, ``--wait`` if there is something to wait for.
+    ``--reason`` and ``--by`` if what is said is ``kept``, ``--until`` if that ``ends`` by itself, ``--wait`` if there
+    is something to wait for.
     """
-    options: list[Callable[[F], F]] = [
-        click.option("--reason", metavar="TEXT", default="", help="Why; shown in `status`."),
-        by_option,
-        store_option,
-        format_option("text", "json"),
-    ]
-    if ends:
+    options: list[Callable[[F], F]] = [store_option, format_option("text", "json")]
+    if kept and ends:
         options.insert(
-            1,
+            0,
             click.option(
                 "--until",
                 metavar="TIME",
@@ -79,8 +81,11 @@ def overriding(*, ends: bool = True, waits: bool = True) -> Callable[[F], F]:
                 help="When it ends by itself: a duration such as 2h, or a time such as 2031-05-01T08:00 (UTC).",
             ),
         )
+    if kept:
+        reason = click.option("--reason", metavar="TEXT", default="", help="Why; kept with it, for people to read.")
+        options = [reason, by_option, *options]
     if waits:
-        options.append(wait_options)
+        options.append(wait_options(waits))
     return lambda function: family(function, "options", Overriding, options)
 
 

@@ -1,5 +1,6 @@
 """``reconciler pause`` and ``reconciler unpause``: the emergency brake."""
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ def _which(function: F) -> F:
 
 @click.command()
 @_which
-@overriding(waits=False)
+@overriding()
 def pause(cluster: str | None, every: bool, options: Overriding) -> None:
     """The emergency brake: start, stop and move nothing in CLUSTER, but what replaces tasks that died.
 
@@ -33,13 +34,13 @@ def pause(cluster: str | None, every: bool, options: Overriding) -> None:
 
 @click.command()
 @_which
-@overriding(ends=False, waits=False)
+@overriding(kept=False)
 def unpause(cluster: str | None, every: bool, options: Overriding) -> None:
     """Release the emergency brake of CLUSTER, or the one of all clusters."""
     from reconciler.operations import overrides
 
     with options.store() as store:
-        options.report(store, overrides.unpause(store, _name(cluster, every), options.said.now))
+        options.report(store, overrides.unpause(store, _name(cluster, every), time.time()))
 
 
 def _name(cluster: str | None, every: bool) -> str:

@@ -3,11 +3,12 @@
 import click
 
 from reconciler.cli.overriding import Overriding, overriding
+from reconciler.cli.waiting import HEALTHY
 
 
 @click.command()
 @click.argument("service")
-@overriding(ends=False)
+@overriding(ends=False, waits=HEALTHY)
 def restart(service: str, options: Overriding) -> None:
     """Replace every task of SERVICE by a new one of the same version, as in a rollout.
 
@@ -20,4 +21,4 @@ def restart(service: str, options: Overriding) -> None:
 
     with options.store() as store:
         done = overrides.restart(store, service, options.said)
-        options.report(store, done, lambda fleet: settling(fleet, [keys.service(service)], ""))
+        options.report(store, done, HEALTHY, lambda fleet: settling(fleet, [keys.service(service)], ""))

@@ -3,6 +3,7 @@
 import click
 
 from reconciler.cli.overriding import Overriding, overriding
+from reconciler.cli.waiting import HEALTHY
 from reconciler.errors import UsageError
 
 
@@ -10,7 +11,7 @@ from reconciler.errors import UsageError
 @click.argument("service")
 @click.argument("number", type=click.IntRange(min=0), required=False)
 @click.option("--clear", is_flag=True, help="Take it back: what the manifest says counts again.")
-@overriding()
+@overriding(waits=HEALTHY)
 def scale(service: str, number: int | None, clear: bool, options: Overriding) -> None:
     """Run NUMBER tasks of SERVICE, whatever git says.
 
@@ -24,9 +25,11 @@ def scale(service: str, number: int | None, clear: bool, options: Overriding) ->
 
     if (number is None) is not clear:
         raise UsageError("scale takes either a NUMBER or --clear")
+    if clear and (options.until or options.reason):
+        raise UsageError("--until and --reason go with a NUMBER: nothing is kept of what --clear takes back")
     with options.store() as store:
         if number is None:
             done = overrides.start(store, service)
         else:
             done = overrides.scale(store, service, number, options.said)
-        options.report(store, done, lambda fleet: settling(fleet, [keys.service(service)], ""))
+        options.report(store, done, HEALTHY, lambda fleet: settling(fleet, [keys.service(service)], ""))

@@ -3,11 +3,12 @@
 import click
 
 from reconciler.cli.overriding import Overriding, overriding
+from reconciler.cli.waiting import HEALTHY, STOPPED
 
 
 @click.command()
 @click.argument("service")
-@overriding()
+@overriding(waits=STOPPED)
 def stop(service: str, options: Overriding) -> None:
     """Stop all tasks of SERVICE, whatever git says.
 
@@ -19,12 +20,12 @@ def stop(service: str, options: Overriding) -> None:
 
     with options.store() as store:
         done = overrides.stop(store, service, options.said)
-        options.report(store, done, lambda fleet: waits.stopped(fleet, service))
+        options.report(store, done, STOPPED, lambda fleet: waits.stopped(fleet, service))
 
 
 @click.command()
 @click.argument("service")
-@overriding(ends=False)
+@overriding(kept=False, waits=HEALTHY)
 def start(service: str, options: Overriding) -> None:
     """Start SERVICE again after `reconciler stop`: what git says counts again."""
     from reconciler.model import keys
@@ -33,4 +34,4 @@ def start(service: str, options: Overriding) -> None:
 
     with options.store() as store:
         done = overrides.start(store, service)
-        options.report(store, done, lambda fleet: settling(fleet, [keys.service(service)], ""))
+        options.report(store, done, HEALTHY, lambda fleet: settling(fleet, [keys.service(service)], ""))

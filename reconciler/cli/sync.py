@@ -10,7 +10,7 @@ import click
 from reconciler.cli.deletions import max_deletions_option
 from reconciler.cli.moments import Duration
 from reconciler.cli.options import DaemonOptions, daemon_options, store_option
-from reconciler.cli.waiting import wait_healthy, wait_options
+from reconciler.cli.waiting import HEALTHY, wait_healthy, wait_options
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     envvar="RECONCILER_GATE_TIMEOUT",
     help="How long they have with --gate. Time in which nobody can know, or no host has room, does not count.",
 )
-@wait_options
+@wait_options(HEALTHY, "How long --wait and --gate wait at most, with --once.")
 @max_deletions_option
 @click.option(
     "--webhook-secret-file",

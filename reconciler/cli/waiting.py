@@ -1,10 +1,11 @@
-"""``--wait``, for ``apply`` and ``sync --once``: end when all that changed is healthy, or fail and say why."""
+"""``--wait``: end when what was asked for has come about, or fail and say why."""
 
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+import msgspec
 
 from reconciler.cli.moments import Duration
 from reconciler.errors import RevisionRefused
@@ -18,7 +19,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 LOOK_AGAIN_S: Final = 1.0
 
 
-def wait_options(function: F) -> F:
+class Goal(msgspec.Struct, frozen=True):
+    """What ``--wait`` waits for: as the end of "End when …", and how it is said that it is not so yet."""
+
+    when: str
+    not_yet: str
+
+
+HEALTHY: Final = Goal("all that changed is healthy", "not all of it is healthy")
+STOPPED: Final = Goal("the last of its tasks has stopped", "not all of its tasks have stopped")
+EMPTY: Final = Goal("nothing runs on the host any more", "the host is not empty")
+BACK: Final = Goal("it has gone back", "it has not gone back")
+
+
+def wait_options(goal: Goal, timeout_help: str = "How long --wait waits at most.") -> Callable[[F], F]:
     """``--wait`` and ``--timeout``, as ``wait`` and ``timeout_s``."""
     timeout = click.option(
         "--timeout",
@@ -27,10 +41,10 @@ def wait_options(function: F) -> F:
         type=Duration(),
         default="10m",
         show_default=True,
-        help="How long --wait (and sync --once --gate) waits at most.",
+        help=timeout_help,
     )
-    wait = click.option("--wait", is_flag=True, help="End when all that changed is healthy; 1 with the reasons if not.")
-    return wait(timeout(function))
+    wait = click.option("--wait", is_flag=True, help=f"End when {goal.when}; with 1 and the reasons if not.")
+    return lambda function: wait(timeout(function))
 
 
 def wait_healthy(store: "Store", changed: Iterable[str], source: str, timeout_s: float) -> None:
@@ -46,7 +60,7 @@ def wait_healthy(store: "Store", changed: Iterable[str], source: str, timeout_s:
     wait_for(store, lambda fleet: settling(fleet, keys, source), timeout_s)
 
 
-def wait_for(store: "Store", look: "Callable[[Fleet], Settling]", timeout_s: float) -> None:
+def wait_for(store: "Store", look: "Callable[[Fleet], Settling]", timeout_s: float, goal: Goal = HEALTHY) -> None:
     """Look again and again until what was asked for has come about, and tell on standard error how far it is.
 
     Raises:
@@ -67,10 +81,12 @@ def wait_for(store: "Store", look: "Callable[[Fleet], Settling]", timeout_s: flo
         if seen.done:
             return
         if seen.failed:
-            raise RevisionRefused("\n".join(["it was written, but it does not become healthy:", *seen.failed]))
+            raise RevisionRefused(
+                "\n".join([f"it was written, but it was given up, and {goal.not_yet}:", *seen.failed])
+            )
         if time.monotonic() >= deadline:
             raise RevisionRefused(
-                "\n".join([f"it was written, but after {timeout_s:g} s not all of it is healthy:", *seen.lines]),
+                "\n".join([f"it was written, but after {timeout_s:g} s {goal.not_yet}:", *seen.lines]),
                 hint="`reconciler status` says how it goes on.",
             )
         time.sleep(LOOK_AGAIN_S)

@@ -1,4 +1,4 @@
-"""What operators change by hand on top of what is declared: scale, stop, restart, promote, pause, drain and back.
+"""What operators change by hand on top of what is declared: scale, stop, restart, pause, drain and back.
 
 Called by the commands of these names. Each writes one key by compare-and-set (rule 14), so ``config/`` stays what git
 says; schedulers lay it over ``config/``. Nothing is locked: it works while sync or git are away.
@@ -10,8 +10,8 @@ import msgspec
 
 from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import keys
-from reconciler.model.codec import decode, digest
-from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
+from reconciler.model.codec import decode
+from reconciler.model.manifests import Cluster, Host, Service
 from reconciler.model.overrides import (
     ClusterOverride,
     Drained,
@@ -20,15 +20,12 @@ from reconciler.model.overrides import (
     Restarted,
     Scaled,
     ServiceOverride,
-    Verdict,
 )
-from reconciler.model.task import ClusterHead, RolloutPhase
+from reconciler.model.task import ClusterHead
 from reconciler.operations import override_records
 from reconciler.store.interface import Store
 
 OURS: Final = "default"
-_OPEN: Final = (RolloutPhase.CANARY, RolloutPhase.ROLLING)
-_ENDED: Final = (RolloutPhase.REVERTING, RolloutPhase.REVERTED, RolloutPhase.FAILED)
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,48 +136,7 @@ def restart(store: Store, name: str, said: Said) -> Overridden:
         else "each task is replaced by a new one, health first, as in a rollout",
         key=keys.service(name),
         managed_by=service.managed_by,
-        warnings=_warnings(clusters, name),
-    )
-
-
-def decide(store: Store, name: str, *, promote: bool, said: Said) -> Overridden:
-    """Say of a service's rollout that it goes on (or is tried again), or that it goes back.
-
-    Raises:
-        UsageError: there is no such service, or its task definition is missing.
-        RevisionRefused: there is no rollout of which that could be said.
-    """
-    service = override_records.service(store, name)
-    key = keys.task_definition(service.task_name, service.task_version)
-    entry = store.get(key)
-    if entry is None:
-        raise UsageError(
-            f"service {name} runs version {service.task_version} of {service.task_name}, which is not stored"
-        )
-    target = digest(decode(entry.value, TaskDefinition, key))
-    clusters = override_records.clusters_of(store, name)
-    phases = [each.phase for each in override_records.rollouts(store, clusters, name) if each.target_digest == target]
-    wanted = (RolloutPhase.CANARY, *_ENDED) if promote else _OPEN
-    if not any(phase in wanted for phase in phases):
-        what = "waits to be promoted, or was given up" if promote else "is under way"
-        stands = f"it is {', '.join(sorted(set(phases)))}" if phases else "no scheduler has begun it"
-        raise RevisionRefused(f"no rollout of service {name} to version {service.task_version} {what}: {stands}")
-    verdict = Verdict(
-        promote=promote,
-        target_version=service.task_version,
-        target_digest=target,
-        by=said.by,
-        reason=said.reason,
-        since=said.now,
-    )
-    override_records.of_service(store, name, lambda override: msgspec.structs.replace(override, verdict=verdict))
-    what = f"version {service.task_version} {'goes on to all tasks' if promote else 'is taken back'}"
-    return Overridden(
-        object=f"service {name}",
-        what=what,
-        key=keys.service(name),
-        managed_by=service.managed_by,
-        warnings=_warnings(clusters, name),
+        warnings=warnings_of(clusters, name),
     )
 
 
@@ -224,23 +180,13 @@ def drain(store: Store, name: str, said: Said, deadline: float = 0.0) -> Overrid
     """Have a host emptied: what runs there is healthy elsewhere first, but for ``deadline`` (seconds since 1970).
 
     Raises:
-        UsageError: there is no such host.
+        UsageError: there is no such host, or an ``undrain`` is taken back, which has no end of its own.
+        RevisionRefused: its manifest says so already.
     """
     host = override_records.host(store, name)
     if host.draining and not deadline:
-
-        def change(override: HostOverride) -> HostOverride:
-            if override.drained is None or not override.drained.holds(host.draining, said.now):
-                raise RevisionRefused(f"host {name} drains already: its manifest says so")
-            return msgspec.structs.replace(override, drained=None)
-
-        override_records.of_host(store, name, change)
-        return Overridden(
-            object=f"host {name}",
-            what="is emptied, as its manifest says",
-            key=keys.host(name),
-            managed_by=host.managed_by,
-        )
+        already = f"host {name} drains already: its manifest says so"
+        return _taken_back(store, host, said, already, "is emptied, as its manifest says")
     return _drained(store, host, draining=True, said=said, deadline=deadline)
 
 
@@ -248,20 +194,43 @@ def undrain(store: Store, name: str, said: Said) -> Overridden:
     """Have a host used again: takes a ``drain`` back, or overrides what the manifest says.
 
     Raises:
-        UsageError: there is no such host.
+        UsageError: there is no such host, or a ``drain`` is taken back, which has no end of its own.
         RevisionRefused: it does not drain.
     """
     host = override_records.host(store, name)
     if host.draining:
         return _drained(store, host, draining=False, said=said)
+    return _taken_back(store, host, said, f"host {name} does not drain", "takes tasks again")
+
+
+def _taken_back(store: Store, host: Host, said: Said, nothing_to_do: str, what: str) -> Overridden:
+    """What an operator said of a host goes, and its manifest counts again."""
 
     def change(override: HostOverride) -> HostOverride:
         if override.drained is None or not override.drained.holds(host.draining, said.now):
-            raise RevisionRefused(f"host {name} does not drain")
+            raise RevisionRefused(nothing_to_do)
+        if said.until:
+            taken = "drain" if override.drained.draining else "undrain"
+            raise UsageError(
+                f"this takes the `{taken}` by {override.drained.by} back, and nothing is kept that could end by itself",
+                hint=f"Leave --until out, and say `reconciler {taken} {host.name}` again when it is time.",
+            )
         return msgspec.structs.replace(override, drained=None)
 
-    override_records.of_host(store, name, change)
-    return Overridden(object=f"host {name}", what="takes tasks again", key=keys.host(name), managed_by=host.managed_by)
+    override_records.of_host(store, host.name, change)
+    return Overridden(
+        object=f"host {host.name}",
+        what=what,
+        key=keys.host(host.name),
+        managed_by=host.managed_by,
+        warnings=_not_kept(said),
+    )
+
+
+def _not_kept(said: Said) -> tuple[str, ...]:
+    """What was said along with something of which no record is kept, since the manifest says it."""
+    lost = " nor ".join(name for name, value in (("--until", said.until), ("--reason", said.reason)) if value)
+    return (f"its manifest counts now, so nothing is kept, not {lost}",) if lost else ()
 
 
 def _scaled(store: Store, service: Service, desired: int, said: Said, what: str) -> Overridden:
@@ -276,7 +245,8 @@ def _scaled(store: Store, service: Service, desired: int, said: Said, what: str)
             until=said.until,
         )
     override_records.of_service(store, service.name, lambda override: msgspec.structs.replace(override, scaled=scaled))
-    return _about(store, service, desired, what, said.until if scaled else 0.0)
+    done = _about(store, service, desired, what, said.until if scaled else 0.0)
+    return done if scaled else msgspec.structs.replace(done, warnings=(*done.warnings, *_not_kept(said)))
 
 
 def _about(store: Store, service: Service, desired: int, what: str, until: float = 0.0) -> Overridden:
@@ -289,7 +259,7 @@ def _about(store: Store, service: Service, desired: int, what: str, until: float
         before=service.desired,
         after=desired,
         until=until,
-        warnings=_warnings(override_records.clusters_of(store, service.name), service.name),
+        warnings=warnings_of(override_records.clusters_of(store, service.name), service.name),
     )
 
 
@@ -316,7 +286,8 @@ def _drained(store: Store, host: Host, *, draining: bool, said: Said, deadline: 
     )
 
 
-def _warnings(clusters: list[Cluster], service: str) -> tuple[str, ...]:
+def warnings_of(clusters: list[Cluster], service: str) -> tuple[str, ...]:
+    """What an operator should know of who will obey."""
     if not clusters:
         return (f"service {service} is in no cluster, so nothing runs it",)
     return tuple(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reconciler.model.task import RolloutPhase
+from reconciler.model.task import Rollout, RolloutPhase
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.settling import Settling
 
@@ -39,10 +39,30 @@ def stopped(fleet: Fleet, service: str) -> Settling:
 
 
 def taken_back(fleet: Fleet, service: str) -> Settling:
-    """Whether the rollouts of a service have gone back; those of a batch, which can't, have failed then."""
+    """Whether the rollouts of a service have gone back.
+
+    It will not where going back failed as well, nor where the version was through before the scheduler heard.
+    """
     mine = [rollout for (_, name), rollout in fleet.snapshot.rollouts.items() if name == service]
+    is_over = bool(mine) and all(each.phase in _ENDED for each in mine)
+    bad = [each for each in mine if each.phase is RolloutPhase.FAILED and _could_go_back(fleet, each)]
+    if all(each.phase is RolloutPhase.COMPLETED for each in mine):
+        bad = mine
     return Settling(
-        lines=tuple(f"{each.cluster}/{service}: {each.phase}" for each in mine),
-        failed=(),
-        done=bool(mine) and all(each.phase in _ENDED for each in mine),
+        lines=tuple(map(_line, mine)),
+        failed=tuple(map(_line, bad)) if is_over else (),
+        done=is_over and not bad,
     )
+
+
+def _could_go_back(fleet: Fleet, rollout: Rollout) -> bool:
+    """Not a batch, nor where what was before is not stored: these are only given up."""
+    declared, before = fleet.snapshot.services.get(rollout.service), rollout.previous_version
+    if rollout.previous_task is None or before is None or before == rollout.target_version:
+        return False
+    is_stored = (rollout.previous_task, before) in fleet.snapshot.definitions
+    return is_stored and (declared is None or declared.kind != "batch")
+
+
+def _line(rollout: Rollout) -> str:
+    return f"{rollout.cluster}/{rollout.service}: {rollout.phase}" + (f": {rollout.reason}" if rollout.reason else "")

@@ -4,10 +4,11 @@ import pytest
 
 from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import keys
-from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service
+from reconciler.model.codec import decode, digest
+from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service, TaskDefinition
 from reconciler.model.overrides import ServiceOverride
-from reconciler.model.task import HostStatus, Phase, TaskStatus
-from reconciler.operations import overrides
+from reconciler.model.task import HostStatus, Phase, Rollout, RolloutPhase, TaskStatus
+from reconciler.operations import overrides, verdicts
 from reconciler.operations.overrides import Said
 from reconciler.queries.fleet import read
 from reconciler.queries.overrides import overrides as in_force
@@ -18,8 +19,8 @@ from reconciler.scheduler.apply import Applier
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import view_of
-from reconciler.scheduler.steps import Issue, Plan, Withdraw
-from reconciler.store.interface import Acquire, Committed
+from reconciler.scheduler.steps import Issue, Plan, SaveRollout, Withdraw
+from reconciler.store.interface import Acquire, Committed, DeleteIf
 from reconciler.store.memory import MemoryStore
 from tests.support.scheduler_store import PretendAgents, declare, declare_web, listed, make_ours, put, tasks
 from tests.support.scheduler_world import definition
@@ -189,7 +190,7 @@ def test_past_its_deadline_a_drain_waits_no_longer(small: Small) -> None:
 
 def test_canaries_are_promoted_or_aborted_only_where_there_are_some(small: Small) -> None:
     with pytest.raises(RevisionRefused, match="it is completed"):
-        overrides.decide(small.store, "web", promote=True, said=said())
+        verdicts.decide(small.store, "web", promote=True, said=said())
     declare(small.store, definition("web", 2))
     declare(
         small.store,
@@ -197,9 +198,62 @@ def test_canaries_are_promoted_or_aborted_only_where_there_are_some(small: Small
     )
     small.go()
     assert sorted(task.task_version for task in tasks(small.store)) == [1, 2]
-    overrides.decide(small.store, "web", promote=True, said=said())
+    verdicts.decide(small.store, "web", promote=True, said=said())
     small.go()
     assert {task.task_version for task in tasks(small.store)} == {2}
+
+
+def test_a_first_version_has_nothing_to_go_back_to_so_abort_says_no(small: Small) -> None:
+    declare_web(small.store, version=1, desired=4, max=8)
+    declare(small.store, definition("report", 1))
+    declare(small.store, Service(name="report", kind="batch", task_name="report", task_version=1, desired=2))
+    declare(small.store, Cluster(name="main", services=("web", "report")))
+    put(small.store, keys.rollout("main", "web"), first_rollout(small, "web"))
+    put(small.store, keys.rollout("main", "report"), first_rollout(small, "report"))
+    with pytest.raises(RevisionRefused, match="version 1 is the first of service web") as refused:
+        verdicts.decide(small.store, "web", promote=False, said=said())
+    assert "reconciler stop web" in str(refused.value)
+    assert "no more of it starts" in verdicts.decide(small.store, "report", promote=False, said=said()).what
+
+
+def first_rollout(small: Small, name: str) -> Rollout:
+    """As a scheduler stores it when it begins with the first version."""
+    entry = small.store.get(keys.task_definition(name, 1))
+    assert entry is not None
+    return Rollout(
+        cluster="main",
+        service=name,
+        target_task=name,
+        target_version=1,
+        target_digest=digest(decode(entry.value, TaskDefinition, entry.key)),
+        phase=RolloutPhase.ROLLING,
+        reason="first version",
+        since=NOW,
+    )
+
+
+def test_abort_says_where_it_goes_back_to_and_that_it_cannot_where_that_is_gone(small: Small) -> None:
+    declare_web(small.store, version=2, desired=2, max=4)
+    made = small.plan()
+    save = next(action.rollout for action in made.actions if isinstance(action, SaveRollout))
+    put(small.store, keys.rollout("main", "web"), save)
+    done = verdicts.decide(small.store, "web", promote=False, said=said())
+    assert done.what == "version 2 is taken back: version 1 takes its place again"
+    entry = small.store.get(keys.task_definition("web", 1))
+    assert entry is not None
+    small.store.commit([DeleteIf(entry.key, entry.index)])
+    assert "what is healthy stays" in verdicts.decide(small.store, "web", promote=False, said=said()).what
+
+
+def test_what_has_no_meaning_is_not_taken_as_if_it_had(small: Small) -> None:
+    overrides.drain(small.store, "h1", said())
+    with pytest.raises(UsageError, match="nothing is kept that could end by itself"):
+        overrides.undrain(small.store, "h1", said(until=NOW + 60))
+    assert in_force(read(small.store, NOW).snapshot)
+    assert "--reason" in overrides.undrain(small.store, "h1", said()).warnings[0]
+    overrides.scale(small.store, "web", 4, said())
+    (warning,) = overrides.scale(small.store, "web", 2, said(until=NOW + 60)).warnings
+    assert warning == "its manifest counts now, so nothing is kept, not --until nor --reason"
 
 
 def test_names_that_are_not_there_are_said_with_those_that_are(small: Small) -> None:

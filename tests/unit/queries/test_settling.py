@@ -10,6 +10,7 @@ from reconciler.model.manifests import Host
 from reconciler.model.task import Health, Phase, RolloutPhase, TaskStatus
 from reconciler.queries.fleet import read
 from reconciler.queries.settling import look
+from reconciler.queries.waits import taken_back
 from reconciler.scheduler.apply import Applier
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
@@ -118,3 +119,30 @@ def test_a_version_that_the_scheduler_gave_up_has_failed(world: World) -> None:
     given_up = msgspec.structs.replace(begun, phase=RolloutPhase.FAILED, reason="3 tasks failed, last: exit code 3")
     put(world.store, keys.rollout("main", "web"), given_up)
     assert "exit code 3" in world.look().failed[0]
+
+
+@pytest.mark.parametrize(
+    ("phase", "version", "is_done", "is_failed"),
+    [
+        (RolloutPhase.REVERTING, 1, False, False),
+        (RolloutPhase.REVERTED, 1, True, False),
+        (RolloutPhase.FAILED, 1, False, True),
+        (RolloutPhase.FAILED, 7, True, False),
+        (RolloutPhase.COMPLETED, 1, False, True),
+    ],
+)
+def test_abort_waits_until_it_has_gone_back_and_fails_if_it_has_not(
+    world: World, phase: RolloutPhase, version: int, is_done: bool, is_failed: bool
+) -> None:
+    declare(world.store, definition("web", 2))
+    fleet = read(world.store, NOW)
+    rollout = msgspec.structs.replace(
+        fleet.snapshot.rollouts["main", "web"],
+        phase=phase,
+        target_version=2,
+        previous_task="web",
+        previous_version=version,
+    )
+    put(world.store, "state/rollouts/main/web", rollout)
+    seen = taken_back(read(world.store, NOW), "web")
+    assert (seen.done, bool(seen.failed)) == (is_done, is_failed)
