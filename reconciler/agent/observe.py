@@ -5,6 +5,7 @@ immutable value. A look that fails changes nothing but ``problem``: what was kno
 """
 
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -47,6 +48,8 @@ class IssuedSource:
         self._prefix = keys.tasks_of_host(settings.host)
         self._clock = clock
         self._watched = 0
+        self._rest_s = settings.look_interval_s
+        self._rest_until = clock.monotonic()
         self._status_index = 0
         self._went_back_at: float | None = None
         self._definitions: dict[str, TaskDefinition | Unusable] = {}
@@ -66,9 +69,15 @@ class IssuedSource:
             raise
 
     def wait(self, timeout_s: float) -> bool:
-        """Block until something may have been issued or taken back."""
+        """Block until something may have been issued or taken back.
+
+        The first change is told at once, what follows soon after it together: so hosts that get many tasks look at them
+        a few times, not once for each.
+        """
+        time.sleep(max(0.0, self._rest_until - self._clock.monotonic()))
         before = self._watched
         self._watched = self._store.wait(self._prefix, before, timeout_s)
+        self._rest_until = self._clock.monotonic() + self._rest_s
         return self._watched != before
 
     def note_status(self, index: int) -> None:

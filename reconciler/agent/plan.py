@@ -25,6 +25,7 @@ _LEVELS: Final = {Phase.FAILED: Level.ERROR, Phase.REJECTED: Level.ERROR}
 
 _EVENT_BYTES: Final = 1000
 _ENDS: Final = (Phase.FAILED, Phase.COMPLETE)
+_LEAVING: Final = (Phase.STOPPING, Phase.STOPPED)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +192,7 @@ def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, T
         registrations=registrations,
         keep=frozenset(keep),
         status=host_status(view, draft.lives, unjudged) if looked else None,
-        held=frozenset(key for key, life in draft.lives.items() if life.phase is not Phase.STOPPED),
+        held=frozenset(key for key, life in draft.lives.items() if life.phase not in _LEAVING),
         confirm=draft.confirm,
         events=tuple(_events(view.lives, draft.lives)),
         look_again_s=None if again_at is None else max(0.0, again_at - now.monotonic),

@@ -44,6 +44,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After the store's index went back, how long "not issued" must hold before it is believed (rule 5)."""
     poll_s: float = 30.0
     publish_interval_s: float = 1.0
+    look_interval_s: float = 0.5
     session_ttl_s: float = 15.0
     """How soon it shows that the agent ended (that its machine did, Consul sees by itself). Tasks run on without it,
     and in a large fleet three renewals in this time are most of what happens at rest.

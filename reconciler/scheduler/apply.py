@@ -18,7 +18,9 @@ from reconciler.scheduler.steps import DropRollout, Issue, Plan, RemoveHead, Sav
 from reconciler.store import lease
 from reconciler.store.interface import (
     Check,
+    CommitResult,
     Committed,
+    Conflict,
     DeleteIf,
     Operation,
     PutIf,
@@ -29,8 +31,19 @@ from reconciler.store.interface import (
 class Applier:
     """Carries out one plan of one cluster. ``done`` and ``actions`` say what was certainly carried out."""
 
-    def __init__(self, store: Store, reading: Reading, view: ClusterView, *, session_id: str, now: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reading: Reading,
+        view: ClusterView,
+        *,
+        session_id: str,
+        now: float,
+        note: Callable[[Sequence[Operation], CommitResult], None] = lambda _, __: None,
+    ) -> None:
+        """``note`` is told of each transaction and of its outcome."""
         self._store = store
+        self._note = note
         self._view = view
         self._now = now
         self._session_id = session_id
@@ -102,7 +115,9 @@ class Applier:
             operations += self._operations(action, seq)
         if len(operations) > self._store.limits.operations:
             raise StoreTooLarge(f"{len(operations)} operations for one step of cluster {self._view.name}")
-        outcome = self._store.commit(operations)
+        outcome = self._commit_noted(operations)
+        if isinstance(outcome, Conflict) and (mended := self._with_copies_as_they_are(operations)):
+            outcome = self._commit_noted(mended)
         if not isinstance(outcome, Committed):
             return outcome.why
         self._head = head
@@ -114,6 +129,20 @@ class Applier:
         self._written = {key: value for key, value in written.items() if key not in outcome.indexes}
         return None
 
+    def _commit_noted(self, operations: Sequence[Operation]) -> CommitResult:
+        outcome = self._store.commit(operations)
+        self._note(operations, outcome)
+        return outcome
+
+    def _with_copies_as_they_are(self, operations: Sequence[Operation]) -> list[Operation] | None:
+        """The same transaction, should the copy of a task for its host have been touched by somebody since it was
+        issued: whatever it says by now, it goes as well. None if that is not what was in the way.
+        """
+        copies = {each.key: each for each in operations if isinstance(each, DeleteIf) and _is_copy(each.key)}
+        found = self._store.get_all(sorted(copies)) if copies else {}
+        touched = {key: DeleteIf(key, entry.index) for key, entry in found.items() if entry.index != copies[key].index}
+        return [touched.get(each.key, each) for each in operations] if touched else None
+
     def _operations(
         self, action: Issue | Withdraw | SaveRollout | DropRollout | RemoveHead, seq: int
     ) -> list[Operation]:
@@ -123,10 +152,8 @@ class Applier:
                 value = codec.encode(issued)
                 return [PutIf(key, value, 0) for key in _both_keys(issued)]
             case Withdraw(task=task):
-                by_id, by_host = _both_keys(task)
-                # the copy for the host may have been touched by somebody; whatever it says by now, it goes as well
-                copy = self._store.get(by_host)
-                return [DeleteIf(by_id, self._index(by_id)), *([DeleteIf(by_host, copy.index)] if copy else [])]
+                # both were written by one transaction, so that they have one index
+                return [DeleteIf(key, self._index(keys.task_by_id(task.id))) for key in _both_keys(task)]
             case SaveRollout(rollout=rollout):
                 key = keys.rollout(rollout.cluster, rollout.service)
                 return [PutIf(key, codec.encode(rollout), self._index(key))]
@@ -151,6 +178,10 @@ class Applier:
 
     def _index(self, key: str) -> int:
         return self._indexes.get(key, 0)
+
+
+def _is_copy(key: str) -> bool:
+    return key.startswith(keys.TASKS) and not key.startswith(keys.TASKS_BY_ID)
 
 
 def _both_keys(task: Task) -> tuple[str, str]:

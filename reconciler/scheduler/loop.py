@@ -7,7 +7,7 @@ the others wait for the lock and read almost nothing.
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -27,7 +27,7 @@ from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Reading, clusters_of, view_of
 from reconciler.scheduler.steps import Plan
 from reconciler.store import lease
-from reconciler.store.interface import Store
+from reconciler.store.interface import Entry, Store
 
 ACTIONS = Counter("reconciler_scheduler_actions_total", "Actions carried out: tasks issued, withdrawn", ["cluster"])
 PENDING = Gauge("reconciler_scheduler_pending_tasks", "Tasks that no host has room for", ["cluster"])
@@ -37,6 +37,8 @@ STANDBY_S: Final = 5.0
 """How often a process without a lock asks for it, should the watch have missed that it is free."""
 REFUSED_S: Final = 0.2
 """How long to wait after a transaction was refused, before the next look."""
+RESTS: Final = 2.0
+"""For how many times as long as the last look took it rests, so that a busy fleet does not keep it reading."""
 REST_MOST_S: Final = 2.0
 SESSION_PATIENCE_S: Final = 10.0
 WAIT_S: Final = 30.0
@@ -119,13 +121,14 @@ class SchedulerDaemon:
 
         def wait() -> bool:
             nonlocal after
+            self._quit.wait(self._rest_s)  # whatever happens meanwhile is told by the next answer
             before, after = after, self._store.wait(prefix, after, WAIT_S)
             return after != before and (bool(self._held) or prefix in ALWAYS_WATCHED)
 
         return wait
 
     def _step(self) -> float | None:
-        self._quit.wait(self._rest_s)  # a busy fleet must not keep us, and the store, reading all the time
+        self._quit.wait(self._rest_s)
         session_id = self._keeper.session_id
         if session_id != self._session_id:
             self._session_id, self._session_since = session_id, self._clock.monotonic()
@@ -138,7 +141,7 @@ class SchedulerDaemon:
             return again_s
         began = self._clock.monotonic()
         reading = self._observer.read()
-        self._rest_s = min(REST_MOST_S, self._clock.monotonic() - began)
+        self._rest_s = min(REST_MOST_S, RESTS * (self._clock.monotonic() - began))
         done = self._schedule(reading, session_id)
         if done.refused:
             return REFUSED_S
@@ -153,8 +156,9 @@ class SchedulerDaemon:
 
     def _take_locks(self, session_id: str) -> bool:
         """Hold the lock of each of our clusters that nobody holds; True when somebody else holds one."""
-        served, ours = self._clusters()
-        holders = {entry.key: entry.holder for entry in self._store.list(keys.SCHEDULER_LOCKS).entries}
+        found = self._store.get_all((keys.CLUSTERS, keys.CLUSTER_HEADS, keys.SCHEDULER_LOCKS))
+        served, ours = self._clusters(found.values())
+        holders = {key: entry.holder for key, entry in found.items() if key.startswith(keys.SCHEDULER_LOCKS)}
         before, held = self._held, set()
         for name in sorted(before - served):
             self._give_up(name, session_id)
@@ -175,7 +179,7 @@ class SchedulerDaemon:
         HELD.set(len(held))
         return bool(ours - held)
 
-    def _clusters(self) -> tuple[set[str], set[str]]:
+    def _clusters(self, found: Iterable[Entry]) -> tuple[set[str], set[str]]:
         """The clusters that this process may go on serving, and those that it should serve.
 
         One whose declaration can't be read is kept by whoever has it (and held, see ``evidence``), and not taken.
@@ -183,16 +187,13 @@ class SchedulerDaemon:
         declared: dict[str, Cluster] = {}
         heads: dict[str, ClusterHead] = {}
         unreadable = set()
-        for entry in self._store.list(keys.CLUSTERS).entries:
-            name = entry.key.removeprefix(keys.CLUSTERS)
+        for entry in found:
+            name = entry.key.rpartition("/")[2]
             try:
-                declared[name] = codec.decode(entry.value, Cluster, entry.key)
-            except codec.Undecodable:
-                unreadable.add(name)
-        for entry in self._store.list(keys.CLUSTER_HEADS).entries:
-            name = entry.key.removeprefix(keys.CLUSTER_HEADS)
-            try:
-                heads[name] = codec.decode(entry.value, ClusterHead, entry.key)
+                if entry.key.startswith(keys.CLUSTERS):
+                    declared[name] = codec.decode(entry.value, Cluster, entry.key)
+                elif entry.key.startswith(keys.CLUSTER_HEADS):
+                    heads[name] = codec.decode(entry.value, ClusterHead, entry.key)
             except codec.Undecodable:
                 unreadable.add(name)
         ours = set(clusters_of(declared, heads, self._name)) - unreadable
@@ -214,7 +215,14 @@ class SchedulerDaemon:
             if not planned.steps:
                 continue
             self._last_moved = name
-            applier = Applier(self._store, reading, view, session_id=session_id, now=self._clock.wall())
+            applier = Applier(
+                self._store,
+                reading,
+                view,
+                session_id=session_id,
+                now=self._clock.wall(),
+                note=self._observer.note,
+            )
             try:
                 stopped = applier.apply(planned, lambda: self._quit.is_set() or self._keeper.session_id != session_id)
             finally:

@@ -6,7 +6,7 @@ marks of the sources come first and once more at the end, so that a mix of revis
 come last of all, so that whatever was deleted together with them is not taken for what people want.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -30,10 +30,12 @@ from reconciler.scheduler.overrides import Overrides
 from reconciler.scheduler.snapshot import Reading, Snapshot, scene, view_of
 from reconciler.scheduler.timing import Timing
 from reconciler.store import sentinel
-from reconciler.store.interface import Entry, Store
+from reconciler.store.interface import CommitResult, Entry, Operation, Store
+from reconciler.store.kept import KeptListing
 
 RESCHEDULE_AFTER_S = 30.0
 ATTEMPTS = 5
+FIRST = (keys.SOURCES, keys.CLUSTER_HEADS, keys.PLACEMENT, keys.ROLLOUTS, keys.OVERRIDES)
 
 T = TypeVar("T", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -49,6 +51,8 @@ class Observer:
         self._clock = clock or SystemClock()
         self._reschedule_after_s = reschedule_after_s
         self._decoded = _Decoded()
+        self._tasks = KeptListing(store, keys.TASKS_BY_ID)
+        self._statuses = KeptListing(store, keys.STATUSES)
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -67,29 +71,29 @@ class Observer:
                 return reading
         raise StoreUnreachable("what the sources applied changed during each of several readings")
 
+    def note(self, operations: Sequence[Operation], outcome: CommitResult) -> None:
+        """Take in a transaction of our own, so that the next reading need not read all tasks because of it."""
+        self._tasks.note(operations, outcome)
+
     def _read(self) -> Reading | None:
         store = self._store
-        marks = store.list(keys.SOURCES).entries
-        heads = store.list(keys.CLUSTER_HEADS).entries
-        placement = store.get(keys.PLACEMENT)
-        rollouts = store.list(keys.ROLLOUTS).entries
-        tasks = store.list(keys.TASKS_BY_ID).entries
+        first = store.get_all(FIRST)
+        marks, heads, placement, rollouts, overrides = (_under(first, name) for name in FIRST)
+        tasks = self._tasks.read({entry.key: entry.index for entry in heads})
         config = store.list(keys.CONFIG).entries
         hosts = store.list(keys.HOST_STATES).entries
-        overrides = store.list(keys.OVERRIDES).entries
-        statuses = store.list(keys.STATUSES).entries
+        statuses = self._statuses.read({})
+        last = store.get_all((keys.SOURCES, *sentinel.SENTINELS))
         indexes = {entry.key: entry.index for entry in marks}
-        if indexes != {entry.key: entry.index for entry in store.list(keys.SOURCES).entries}:
+        if indexes != {entry.key: entry.index for entry in _under(last, keys.SOURCES)}:
             return None
         doubt = None
         try:
-            sentinel.read(store)
+            sentinel.read_from(store, last)
         except StoreNotOurs as error:
             doubt = error.message
         read = self._decoded
-        placed = next(
-            iter(read.all([placement] if placement else [], keys.PLACEMENT, PlacementSeq)), PlacementSeq(seq=0)
-        )
+        placed = next(iter(read.all(placement, keys.PLACEMENT, PlacementSeq)), PlacementSeq(seq=0))
         snapshot = Snapshot(
             clusters={each.name: each for each in read.all(config, keys.CLUSTERS, Cluster)},
             services={each.name: each for each in read.all(config, keys.SERVICES, Service)},
@@ -115,7 +119,7 @@ class Observer:
             sentinel=doubt,
             reschedule_after_s=self._reschedule_after_s,
         )
-        written = (*overrides, *heads, *rollouts, *tasks, *([placement] if placement else []))
+        written = (*overrides, *heads, *rollouts, *tasks, *placement)
         return Reading(
             scene=scene(self._timing.read(snapshot, self._clock.monotonic())),
             placement_seq=placed.seq,
@@ -130,6 +134,10 @@ def observe(store: Store, cluster: str, scheduler: str | None = None) -> Cluster
     Nothing is known here of how long hosts have been missing, so none counts as lost.
     """
     return view_of(Observer(store).read().scene, cluster, scheduler)
+
+
+def _under(found: Mapping[str, Entry], prefix: str) -> list[Entry]:
+    return [entry for key, entry in found.items() if key.startswith(prefix)]
 
 
 def _defined(definition: TaskDefinition) -> Defined:

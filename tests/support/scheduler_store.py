@@ -142,6 +142,11 @@ class PretendAgents:
         """Its session ends."""
         self._sessions.pop(host).close()
 
+    def close(self) -> None:
+        """All hosts go down."""
+        for host in list(self._sessions):
+            self.down(host)
+
     def tick(self) -> None:
         """Publish what became of the tasks of each host; written only when it changed."""
         for host, session in self._sessions.items():
