@@ -130,7 +130,13 @@ class Service(Object, frozen=True, kw_only=True):
     kind: Literal["service", "system", "batch"] = "service"
     rollout: RolloutPolicy | None = None
     placement: Placement | None = None
+    reschedule_after: Duration | None = None
     managed_by: str | None = None
+
+    @property
+    def reschedule_after_s(self) -> float | None:
+        """For how long a missing host is waited for before its tasks are replaced; None: as the scheduler does."""
+        return parse_duration(self.reschedule_after) if self.reschedule_after else None
 
     @property
     def policy(self) -> RolloutPolicy:

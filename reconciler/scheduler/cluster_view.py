@@ -138,6 +138,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     overrides_end_s: float | None = None
     apart: Apart = Apart()
     reschedule_after_s: float = 30.0
+    """For how long a missing host is waited for, if the service does not say."""
 
     def status_of(self, task: Task) -> TaskStatus | None:
         """What the task's host says of this very issue; None if it says nothing (yet)."""

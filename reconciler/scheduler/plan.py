@@ -67,7 +67,8 @@ def _most_urgent_first(view: ClusterView, found: outage.Outage) -> list[str]:
     names = {*(view.declared.services if view.declared else ()), *view.tasks, *view.rollouts}
 
     def calm(name: str) -> bool:
-        return all(task.host not in found.lost for task in view.tasks.get(name, ()))
+        after_s = outage.patience_s(view, name)
+        return not any(found.is_lost(task.host, after_s) for task in view.tasks.get(name, ()))
 
     return sorted(names, key=lambda name: (calm(name), name))
 

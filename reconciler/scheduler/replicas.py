@@ -15,7 +15,7 @@ from reconciler.model.manifests import Service
 from reconciler.model.task import Health, Phase, Task
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.misplaced import misplaced
-from reconciler.scheduler.outage import Outage
+from reconciler.scheduler.outage import Outage, patience_s
 
 RETRY_FIRST_S = 10.0
 RETRY_MOST_S = 300.0
@@ -107,12 +107,13 @@ def members(
     declared = view.services.get(service)
     settles_s = declared.policy.healthy_after_s if declared else 0.0
     restarted = view.restarted.get(service, 0)
+    lost_after_s = patience_s(view, service)
     is_batch = declared is not None and declared.kind == "batch"
     tasks = view.tasks.get(service, ())
     elsewhere = misplaced(view, service, tasks)
     for task in tasks:
         host = view.hosts[task.host]
-        standing, reason = _standing(view, task, present=host.present, lost=task.host in outage.lost)
+        standing, reason = _standing(view, task, present=host.present, lost=outage.is_lost(task.host, lost_after_s))
         wait_s = 0.0
         if standing is Standing.COMPLETE and declared is not None and not is_batch:
             standing = Standing.FAILED  # a service's task that ends, even well, is a death
