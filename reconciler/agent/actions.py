@@ -7,17 +7,18 @@ import msgspec
 from reconciler.agent.lifecycle import TaskKey
 from reconciler.executors.interface import Ref, Spec
 from reconciler.model.manifests import Container
+from reconciler.model.ports import HostPort
 
 
 class Start(msgspec.Struct, frozen=True):
     """Fetch what these containers need, then start them in this order.
 
-    ``is_whole``: nothing of the task runs yet, so that its port must be free.
+    ``ports`` of the host must be free: those of the task when nothing of it runs yet.
     """
 
     key: TaskKey
     specs: tuple[Spec, ...]
-    is_whole: bool = True
+    ports: tuple[HostPort, ...] = ()
 
     def describe(self) -> str:
         """For people."""

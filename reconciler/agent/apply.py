@@ -18,6 +18,7 @@ from reconciler.errors import ExecutorError
 from reconciler.executors import host_ports
 from reconciler.executors.interface import Executor
 from reconciler.model.manifests import Container
+from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.workers import Workers
 
@@ -95,9 +96,8 @@ class Hands:
 
     def _start(self, action: Start) -> None:
         def start() -> bool:
-            port = action.specs[0].port if action.specs else 0
-            if port and action.is_whole:
-                host_ports.require_free(port)
+            for port in action.ports:
+                host_ports.require_free(port, self._publisher)
             for spec in action.specs:
                 if self._is_cancelled(action.key):
                     return False
@@ -106,6 +106,11 @@ class Hands:
             return True
 
         self._ended(action.key, Work.START, start, last=True)
+
+    def _publisher(self, port: HostPort) -> str | None:
+        """The container that has a port, of whichever executor."""
+        found = (executor.publisher(port) for executor in self._executors.values())
+        return next((name for name in found if name), None)
 
     def _take_down(self, action: TakeDown) -> None:
         def take_down() -> bool:

@@ -20,6 +20,8 @@ def environment(task: Task, definition: TaskDefinition, container: Container, ad
     if task.port:
         port = str(task.port)
         variables |= {"RECONCILER_PORT": port, "PORT": port, "SCHEDULED_PORT": port}
+    for name, number in task.named_ports.items():
+        variables[f"RECONCILER_PORT_{env_name(name)}"] = str(number)
     for position, check in enumerate(definition.checks):
         if check.ttl:
             variables[f"RECONCILER_CHECK_{_tail(position, check)}"] = check_id(task.id, position)

@@ -11,6 +11,7 @@ from reconciler.agent.environment import environment
 from reconciler.agent.host_view import Seen, Unusable
 from reconciler.agent.lifecycle import Life, Work
 from reconciler.executors.interface import Ref, Spec
+from reconciler.model import ports
 from reconciler.model.durations import format_duration
 from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import Health, Phase, Task
@@ -76,9 +77,8 @@ def _begin(case: Case) -> Decision:
         return Decision(_waiting(life, obstacle.reason))
     record, definition = obstacle
     here = {each.container.ref.container for each in running}
-    return Decision(
-        lifecycle.begin(life, now), Start(case.key, _specs(case, record, definition, here), is_whole=not here)
-    )
+    needed = () if here else ports.to_listen_on(definition, record)
+    return Decision(lifecycle.begin(life, now), Start(case.key, _specs(case, record, definition, here), needed))
 
 
 def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:
@@ -96,6 +96,8 @@ def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:
     refusal = view.refusals.get(case.record.digest)
     if refusal is not None:
         return Unusable(refusal, permanent=True)
+    if missing := [each.name for each in definition.ports if each.name not in case.record.named_ports]:
+        return Unusable(f"its scheduler does not know named ports: it provided no {', '.join(missing)}", permanent=True)
     for kind, why in needs(definition).items():
         executor = view.executors.get(kind)
         if executor is None:
@@ -116,6 +118,7 @@ def _specs(case: Case, record: Task, definition: TaskDefinition, here: set[str])
             environment=environment(record, definition, container, address),
             address=address,
             port=record.port,
+            publications=ports.published(definition, record, container),
             memory=definition.memory,
             cpu_units=definition.cpu_units,
         )

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from reconciler.agent import metrics
 from reconciler.agent.case import definition_of
@@ -64,6 +65,7 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     since: float
     port: int
+    ports: dict[str, int] | UnsetType = UNSET
     memory: int
     cpu_units: int
     disk: int

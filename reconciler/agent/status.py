@@ -1,6 +1,6 @@
 """What the agent publishes of its tasks: one small record, the same bytes as long as nothing changed. Pure.
 
-Rule 9: a task is listed until nothing of it is left on the host, whether it has a record or not, with the port, memory
+Rule 9: a task is listed until nothing of it is left on the host, whether it has a record or not, with the ports, memory
 and cpu that it holds: the scheduler gives them to nobody else before.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from reconciler.agent.host_view import NOT_ENTERED, HostView
 from reconciler.agent.lifecycle import NEVER, Life, TaskKey
@@ -64,6 +65,7 @@ def _task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskSta
         reason=life.health_output if life.phase is Phase.RUNNING and life.health_output else life.reason,
         since=same.since if same is not None and unchanged else round(life.since, 3),
         port=held.port if held else 0,
+        ports=held.ports if held else UNSET,
         memory=held.memory if held else 0,
         cpu_units=held.cpu_units if held else 0,
         disk=held.disk if held else 0,
@@ -80,6 +82,7 @@ def _unseen(record: Task | None, before: TaskStatus | None) -> TaskStatus:
         phase=Phase.PENDING,
         issue=record.issue,
         port=record.port,
+        ports=record.ports,
         memory=record.memory,
         cpu_units=record.cpu_units,
         disk=record.disk,

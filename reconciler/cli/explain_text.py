@@ -72,7 +72,8 @@ def _task(answer: TaskAnswer) -> Iterator[str]:
     if not answer.issued:
         yield from _text("its record is gone: it is not wanted any more, and holds its place until it has ended")
     else:
-        port = f", port {answer.port}" if answer.port else ""
+        ports = output.ports(answer.port, answer.ports)
+        port = f", {'ports' if answer.ports else 'port'} {ports}" if ports else ""
         yield from _text(f"promised {answer.memory} MiB of memory and {answer.cpu_units} cpu_units{port}")
         if not answer.is_wanted:
             yield from _text(f"version {answer.task_version} is not (or no longer) what service {answer.service} wants")

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,6 +73,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
 def when(at: float) -> str:
     """``at`` (seconds since 1970) as a date and time in UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
+
+
+def ports(unnamed: int, named: Mapping[str, int]) -> str:
+    """``20001, metrics 20002``; empty when there are none."""
+    return ", ".join([*([str(unnamed)] if unnamed else []), *(f"{name} {port}" for name, port in named.items())])
 
 
 def ago(at: float) -> str:

@@ -39,6 +39,7 @@ from reconciler.executors.shim import SHIM, reap, spawn
 from reconciler.executors.task_folder import Attempt, TaskFolder, boot_id, folders_in
 from reconciler.executors.task_log import MOST_BYTES, Logs, tail
 from reconciler.model.manifests import BashContainer, Container
+from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,9 @@ class Bash:
         if shutil.which("bash") is None:
             return "there is no bash on this host"
         return None if (PROC / "self" / "stat").exists() else f"{PROC} is not mounted"
+
+    def publisher(self, port: HostPort) -> str | None:  # noqa: ARG002 - processes listen themselves, and are seen
+        return None
 
     def observe(self) -> Sequence[Observed]:
         reap()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reconciler.errors import ExecutorError
-from reconciler.executors import docker_config, docker_report
+from reconciler.executors import docker_config, docker_report, host_ports
 from reconciler.executors.commands import base_environment, run_script
 from reconciler.executors.docker_engine import Engine, NameTaken, NoImage
 from reconciler.executors.docker_events import News
@@ -24,6 +24,7 @@ from reconciler.executors.docker_streams import end_of
 from reconciler.executors.interface import MOST_LOG_BYTES, Observed, Owner, Ref, ScriptResult, Spec
 from reconciler.executors.naming import instance_name
 from reconciler.model.manifests import Container
+from reconciler.model.ports import HostPort
 
 SETUP_TIMEOUT_S: Final = 600.0
 _LONGEST_STOP_S: Final = 86_400
@@ -78,6 +79,13 @@ class Docker:
         observed = docker_report.observed(found["Config"]["Labels"] or {}, found["State"], found["Created"])
         return None if observed is None else (found["State"]["Status"], observed)
 
+    def publisher(self, port: HostPort) -> str | None:
+        try:
+            names = self._engine.publishers(f"{port.number}/{port.protocol}")
+        except ExecutorError:
+            return None
+        return f"container {names[0]}" if names else None
+
     def prepare(self, spec: Spec) -> None:
         image = docker_config.of(spec).executor.image
         wanted = docker_config.request(spec, self._owner, ())
@@ -99,10 +107,14 @@ class Docker:
         self._create(spec.ref, body, container.executor.image, wanted.platform)
         try:
             self._engine.start(name)
-        except ExecutorError:
+        except ExecutorError as error:
             # If this fails too, it is seen as one whose start was cut off.
             with contextlib.suppress(ExecutorError):
                 self._engine.remove(name, force=True)
+            # engines that listen nowhere, but redirect, are the only ones to know
+            port = docker_report.taken_port(error.message)
+            if port is not None and (holder := self.publisher(port)):
+                raise host_ports.taken(port, holder) from error
             raise
 
     def _create(self, ref: Ref, body: Mapping[str, Any], image: str, platform: str) -> None:

@@ -46,7 +46,7 @@ def problems(executor: DockerExecutor) -> list[tuple[str, str]]:
 
 
 def request(spec: Spec, owner: Owner, addresses: Sequence[str]) -> Request:
-    """The request for ``spec``; its port is published on ``addresses``.
+    """The request for ``spec``; its ports are published on ``addresses``.
 
     Raises:
         ExecutorError: the definition can't be carried out by docker.
@@ -70,6 +70,11 @@ def request(spec: Spec, owner: Owner, addresses: Sequence[str]) -> Request:
             wanted.publish(f"{executor.container_port}/tcp", {"HostIp": address, "HostPort": str(spec.port)})
         if inside.get("PORT") == str(spec.port):
             inside["PORT"] = str(executor.container_port)  # what a program should listen on, seen from where it is
+    if wanted.has_ports:
+        for each in spec.publications:
+            for address in addresses:
+                inner = f"{each.container_port}/{each.host.protocol}"
+                wanted.publish(inner, {"HostIp": address, "HostPort": str(each.host.number)})
     wanted.config["Env"] = _environment(wanted.config.get("Env", []), inside)
     wanted.config.setdefault("Labels", {}).update(_labels(spec, owner))
     # Restarts are the agent's: whatever the engine's own default may become.

@@ -72,6 +72,12 @@ class Engine:
             found = self._client(_READ_S).containers(all=True, filters={"label": list(labels)})
             return [(summary["Id"], summary["State"]) for summary in found]
 
+    def publishers(self, port: str) -> list[str]:
+        """The names of the containers that publish a port of the host such as ``80/tcp``."""
+        with self._guard(f"looking who publishes {port}"):
+            found = self._client(_READ_S).containers(filters={"publish": port})
+            return [summary["Names"][0].removeprefix("/") for summary in found]
+
     def inspect(self, name: str) -> dict[str, Any] | None:
         """All about a container; None if there is none."""
         with self._guard(f"looking at container {name}"):
@@ -293,12 +299,7 @@ class Engine:
             raise ExecutorError(f"{what}: {_text(error)}") from error
         except requests.exceptions.Timeout as error:
             raise ExecutorError(f"{what}: the Docker engine does not answer in time") from error
-        except (
-            docker.errors.DockerException,
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            OSError,
-        ) as error:
+        except _TROUBLE as error:
             raise self._unreachable(what, error) from error
 
     def _unreachable(self, what: str, error: Exception) -> ExecutorError:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from reconciler.errors import ExecutorError
 from reconciler.executors.docker_config import marks_of_labels
 from reconciler.executors.interface import Observed
+from reconciler.model.ports import HostPort
 
 _RUNNING: Final = ("running", "paused", "restarting")
 _NEVER: Final = "0001-01-01"
@@ -26,6 +27,7 @@ _NETWORK: Final = re.compile(
     re.IGNORECASE,
 )
 _PORT_TAKEN: Final = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
+_WHICH_PORT: Final = re.compile(r"[Bb]ind for \S+:(\d+) failed|listen (tcp|udp)\S* \S+:(\d+): bind")
 _CANNOT_RUN: Final = re.compile(
     r"executable file not found|exec: .*: (no such file or directory|permission denied)|exec format error"
     r"|no command specified|unable to find user|is a directory: unknown",
@@ -93,6 +95,12 @@ def start_failed(name: str, status: int | None, message: str) -> ExecutorError:
         return ExecutorError(f"{what}: no space left on this host", hint="docker system prune frees some")
     permanent = status == 400 or _CANNOT_RUN.search(message) is not None
     return ExecutorError(f"{what}: {message}", permanent=permanent)
+
+
+def taken_port(message: str) -> HostPort | None:
+    """The port of the host that somebody else has, if a start failed for that and the engine says which."""
+    found = _WHICH_PORT.search(message) if _PORT_TAKEN.search(message) else None
+    return HostPort(int(found[1] or found[3]), found[2] or "tcp") if found else None
 
 
 def _seconds(stamp: str) -> float:

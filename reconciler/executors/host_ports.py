@@ -2,35 +2,49 @@
 
 import errno
 import socket
+from collections.abc import Callable
+from typing import Final
 
 import psutil
 
 from reconciler.errors import ExecutorError
+from reconciler.model.ports import HostPort
+
+_KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
-def require_free(port: int) -> None:
-    """Make sure that nobody listens on ``port`` (TCP, any address of this host).
+def require_free(port: HostPort, publisher: Callable[[HostPort], str | None] = lambda _: None) -> None:
+    """Make sure that nobody has ``port``, at any address of this host.
+
+    ``publisher`` names the container that publishes a port, if one does: the process that listens then is the engine's.
 
     Raises:
-        ExecutorError: somebody does, and who; permanent, since only another port helps.
+        ExecutorError: somebody has it, and who; permanent, since only another port helps.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # what is left of closed connections is no obstacle, a listener is
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(socket.AF_INET, _KINDS[port.protocol]) as probe:
+        if port.protocol == "tcp":
+            # what is left of closed connections is no obstacle, a listener is
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", port))
+            probe.bind(("", port.number))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise ExecutorError(f"port {port} is taken by {_holder(port)}", permanent=True) from error
-            raise ExecutorError(f"port {port} can't be used: {error.strerror}", permanent=True) from error
+                raise taken(port, publisher(port) or _holder(port)) from error
+            raise ExecutorError(f"{port} can't be used: {error.strerror}", permanent=True) from error
 
 
-def _holder(port: int) -> str:
+def taken(port: HostPort, by: str) -> ExecutorError:
+    """That somebody else has a port that a task needs."""
+    return ExecutorError(f"{port} is taken by {by}", permanent=True)
+
+
+def _holder(port: HostPort) -> str:
     """The process that listens there, as far as this user may see it."""
     try:
-        for connection in psutil.net_connections(kind="tcp"):
+        for connection in psutil.net_connections(kind=port.protocol):
             at = connection.laddr
-            if connection.status == psutil.CONN_LISTEN and at and at.port == port and connection.pid:
+            listens = port.protocol == "udp" or connection.status == psutil.CONN_LISTEN
+            if listens and at and at.port == port.number and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
         pass

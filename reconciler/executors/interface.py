@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import msgspec
 
 from reconciler.model.manifests import Container
+from reconciler.model.ports import HostPort, Publication
 
 MOST_LOG_BYTES: Final = 4 * 1024 * 1024
 
@@ -32,8 +33,9 @@ class Ref(msgspec.Struct, frozen=True, order=True):
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """All that is needed to start a container.
 
-    ``environment`` is complete (the definition's own on top of what the agent provides). ``port`` is the task's on the
-    host, 0 if it has none. Memory in MiB, 1024 cpu units per core, 0: no limit. ``attempt`` counts from 1.
+    ``environment`` is complete (the definition's own on top of what the agent provides). ``port`` is the task's unnamed
+    one on the host, 0 if it has none; ``publications`` are those of its named ports that lead into this container.
+    Memory in MiB, 1024 cpu units per core, 0: no limit. ``attempt`` counts from 1.
     """
 
     ref: Ref
@@ -43,6 +45,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     address: str
     port: int = 0
+    publications: tuple[Publication, ...] = ()
     memory: int = 0
     cpu_units: int = 0
 
@@ -79,6 +82,9 @@ class Executor(Protocol):
 
     def unavailable(self) -> str | None:
         """Why nothing can be started now (no engine), or None."""
+
+    def publisher(self, port: HostPort) -> str | None:
+        """The container, anybody's, that holds a port of the host, for people; None: none of this kind, or unknown."""
 
     def observe(self) -> Sequence[Observed]:
         """Everything of this kind that carries our marks, of any owner, running or ended.

@@ -7,7 +7,7 @@ catalog's view of this node, and what the agent forgot is registered again in th
 
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from reconciler.errors import StoreError
@@ -16,9 +16,10 @@ from reconciler.health.consul_service import Mark
 from reconciler.health.interface import Reading, Registration, ScriptRunner
 from reconciler.health.judge import Trail
 from reconciler.health.probes import Probe, Probes
+from reconciler.model import names
 from reconciler.model.task import Health
 from reconciler.runtime.clock import Clock
-from reconciler.store.consul_agent import LocalAgent, NodeChecks
+from reconciler.store.consul_agent import LocalAgent, LocalService, NodeChecks
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,7 @@ class ConsulRegistry:
             kept = {task_id: self._registrations[task_id] for task_id in keep if task_id in self._registrations}
             before, self._registrations = self._registrations, {**kept, **wanted}
             self._forget_other_attempts(before)
-        for service_id, registered in local.items():
-            if self._mark.owns(registered) and service_id not in wanted and service_id not in keep:
-                self._agent.deregister_service(service_id)
+        self._deregister_all_but(wanted, keep, local)
         foreign = set()
         for task_id, registration in wanted.items():
             there = local.get(task_id)
@@ -70,9 +69,11 @@ class ConsulRegistry:
             elif there is not None:
                 # a check that is registered again keeps its status, and this one belongs to another attempt
                 self._agent.deregister_service(task_id)
-            service = consul_service.service(registration, self._mark, known)
-            if consul_service.differs(service, there, checks):
-                self._agent.register_service(service)
+            # the task's own comes first: what its named ports show is its health
+            for service in consul_service.services(registration, self._mark, known):
+                at = local.get(service.id)
+                if (at is None or self._mark.owns(at)) and consul_service.differs(service, at, checks):
+                    self._agent.register_service(service)
         with self._lock:
             self._foreign = frozenset(foreign)
             registrations = dict(self._registrations)
@@ -80,9 +81,14 @@ class ConsulRegistry:
 
     def withdraw(self, task_id: str) -> None:
         """Take a task out of the local agent, and so out of the catalog."""
-        there = self._agent.service(task_id)
-        if there is not None and self._mark.owns(there):
-            self._agent.deregister_service(task_id)
+        with self._lock:
+            known = self._registrations.get(task_id)
+        ports = known.task.named_ports if known else ()
+        # what is left of a task that this process did not register, the next ``synchronise`` takes out
+        for service_id in (*(names.port_id(task_id, port) for port in ports), task_id):
+            there = self._agent.service(service_id)
+            if there is not None and self._mark.owns(there):
+                self._agent.deregister_service(service_id)
         with self._lock:
             self._registrations.pop(task_id, None)
             registrations = dict(self._registrations)
@@ -141,6 +147,24 @@ class ConsulRegistry:
     def close(self) -> None:
         """Run no more scripts; what is registered stays."""
         self._probes.close()
+
+    def _deregister_all_but(
+        self, wanted: Mapping[str, Registration], keep: Collection[str], local: Mapping[str, LocalService]
+    ) -> None:
+        """Take out what is ours, and is of no task that is to be found, or of a port that its task has no more."""
+        ports = {
+            names.port_id(task_id, port) for task_id, each in wanted.items() for port in each.task.named_ports
+        } | wanted.keys()
+        self._deregister(
+            each.id
+            for each in local.values()
+            if self._mark.owns(each) and each.id not in ports and consul_service.task_of(each) not in keep
+        )
+
+    def _deregister(self, service_ids: Iterable[str]) -> None:
+        """Take services out, those of named ports first: their health is that of the task's own."""
+        for service_id in sorted(service_ids, key=len, reverse=True):
+            self._agent.deregister_service(service_id)
 
     def _current(self) -> NodeChecks:
         with self._lock:

@@ -13,12 +13,14 @@ from reconciler.health import judge
 from reconciler.health.interface import Reading, Registration
 from reconciler.model.durations import parse_duration
 from reconciler.model.manifests import Check
-from reconciler.model.names import discovery_name
+from reconciler.model.names import discovery_name, port_id, port_name
 from reconciler.model.task import Health
 from reconciler.store.consul_agent import CheckDefinition, CheckState, CheckStatus, LocalService, ServiceDefinition
 
 STORE: Final = "reconciler_store"
 MACHINE: Final = "reconciler_machine"
+TASK: Final = "task"
+"""Beside a named port: the id of the task, which is also that of the service with its checks."""
 
 NODE_CHECK: Final = "serfHealth"
 """Consul's own check of the node: unless it passes, nothing that the node's agent last said can be believed."""
@@ -41,8 +43,35 @@ class Mark(msgspec.Struct, frozen=True):
         return service.meta.get(STORE) == self.store_id and service.meta.get(MACHINE) == self.machine
 
 
+def services(registration: Registration, mark: Mark, known: Mapping[str, Reading]) -> tuple[ServiceDefinition, ...]:
+    """The services of a task: its own, then one for each named port, which is as healthy as the task."""
+    own = service(registration, mark, known)
+    named = registration.task.named_ports
+    return (
+        own,
+        *(
+            msgspec.structs.replace(
+                own,
+                id=port_id(own.id, port.name),
+                name=port_name(own.name, port.name),
+                port=named[port.name],
+                tags=port.tags,
+                meta={**own.meta, TASK: own.id},
+                checks=(_alias(own.id, port.name),),
+            )
+            for port in registration.definition.ports
+            if port.name in named
+        ),
+    )
+
+
+def task_of(local: LocalService) -> str:
+    """The id of the task that a service of ours is of."""
+    return local.meta.get(TASK, local.id)
+
+
 def service(registration: Registration, mark: Mark, known: Mapping[str, Reading]) -> ServiceDefinition:
-    """The service of a task. ``known`` are verdicts by check id that it starts with, so that nothing flaps."""
+    """A task's own service, with its checks. ``known``: verdicts by check id that it starts with, so nothing flaps."""
     task, definition = registration.task, registration.definition
     return ServiceDefinition(
         id=task.id,
@@ -60,7 +89,7 @@ def service(registration: Registration, mark: Mark, known: Mapping[str, Reading]
             "instance": str(task.instance),
         },
         checks=tuple(
-            _check(check_id, position, judge.with_port(check, task.port), registration, known.get(check_id))
+            _check(check_id, position, judge.with_port(check, task), registration, known.get(check_id))
             for check_id, (position, check) in judge.check_ids(task.id, definition.checks).items()
         ),
     )
@@ -114,6 +143,10 @@ def verdicts(registration: Registration, checks: Mapping[str, CheckState]) -> di
 def node_is_well(checks: Iterable[CheckState]) -> bool:
     """Whether the cluster believes that the node lives."""
     return any(check.id == NODE_CHECK and check.status == Health.PASSING for check in checks)
+
+
+def _alias(task_id: str, port: str) -> CheckDefinition:
+    return CheckDefinition(id=port_id(task_id, port), name=f"health of {task_id}", alias_service=task_id)
 
 
 def _notes(registration: Registration) -> str:

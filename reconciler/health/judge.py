@@ -13,7 +13,7 @@ from reconciler.health.interface import Reading
 from reconciler.model.durations import parse_duration
 from reconciler.model.manifests import Check
 from reconciler.model.names import check_id
-from reconciler.model.task import Health
+from reconciler.model.task import Health, Task
 
 INTERVAL_S: Final = 10.0
 TIMEOUT_S: Final = 10.0
@@ -95,9 +95,10 @@ def check_ids(task_id: str, checks: Iterable[Check]) -> dict[str, tuple[int, Che
     return {check_id(task_id, position): (position, check) for position, check in enumerate(checks)}
 
 
-def with_port(check: Check, port: int) -> Check:
-    """``check`` as it runs: the task's port added to the host of its URL or address where it asks for that."""
-    if not check.add_provided_port or not port:
+def with_port(check: Check, task: Task) -> Check:
+    """``check`` as it runs: the port that it asks for added to the host of its URL or address."""
+    port = task.named_ports.get(check.port, 0) if check.port else task.port if check.add_provided_port else 0
+    if not port:
         return check
     changed: dict[str, str] = {}
     if check.http:

@@ -143,6 +143,6 @@ class NativeHealth:
 def _probes(registration: Registration) -> dict[str, Probe]:
     task = registration.task
     return {
-        check_id: Probe(check_id, position, judge.with_port(check, task.port), registration)
+        check_id: Probe(check_id, position, judge.with_port(check, task), registration)
         for check_id, (position, check) in judge.check_ids(task.id, registration.definition.checks).items()
     }

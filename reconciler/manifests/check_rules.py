@@ -10,6 +10,7 @@ from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rules import Rule
 from reconciler.model.durations import format_duration, parse_duration
 from reconciler.model.manifests import CHECK_KINDS, BashContainer, Check, TaskDefinition
+from reconciler.model.names import env_name
 
 SHORTEST_S: Final = 0.1
 LONGEST_S: Final = 24 * 3600.0
@@ -43,23 +44,39 @@ def kind_of(check: Check) -> str:
 
 def _port(definition: TaskDefinition, check: Check, node: Node, who: str) -> Iterator[Problem]:
     kind = kind_of(check)
-    if check.tcp is not None and not _has_port(check.tcp) and not check.add_provided_port:
-        message = f"{who} says no port to connect to"
-        yield _at(
-            node.fields["tcp"], rules.CHECK_WITHOUT_PORT, message, "write host:port, or set add_provided_port: true"
-        )
-    if not check.add_provided_port:
+    field = "port" if check.port else "add_provided_port"
+    if not (check.port or check.add_provided_port):
+        if check.tcp is not None and not _has_port(check.tcp):
+            message, hint = f"{who} says no port to connect to", "write host:port, or set add_provided_port: true"
+            yield _at(node.fields["tcp"], rules.CHECK_WITHOUT_PORT, message, hint)
         return
-    at = node.fields["add_provided_port"]
+    at = node.fields[field]
     if kind not in {"http", "tcp"}:
-        message = f"{who} is a {kind} check, which add_provided_port can add nothing to"
-        yield _at(at, rules.CHECK_WITHOUT_PORT, message, "remove add_provided_port: the port is in $PORT")
+        message = f"{who} is a {kind} check, which {field} can add nothing to"
+        variable = f"RECONCILER_PORT_{env_name(check.port)}" if check.port else "PORT"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, message, f"remove {field}: the port is in ${variable}")
+    elif check.port:
+        yield from _named_port(definition, check.port, at, who)
     elif not (definition.provide_port or definition.port):
-        message = f"{who} has add_provided_port, but the task has no port"
-        yield _at(at, rules.CHECK_WITHOUT_PORT, message, "set provide_port: true (or port) on the task definition")
-    elif _has_port(check.tcp if check.tcp is not None else _authority(check.http or "")):
-        message = f"{who} has add_provided_port, but its {kind} has a port already"
-        yield _at(at, rules.CHECK_WITHOUT_PORT, message, f"take the port out of {kind}, or remove add_provided_port")
+        message = f"{who} has add_provided_port, but the task has no {'unnamed ' if definition.ports else ''}port"
+        hint = "set provide_port: true (or port) on the task definition"
+        if definition.ports:
+            hint += f", or name one here: port: {definition.ports[0].name}"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, message, hint)
+    if _has_port(check.tcp if check.tcp is not None else _authority(check.http or "")):
+        message = f"{who} has {field}, but its {kind} has a port already"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, message, f"take the port out of {kind}, or remove {field}")
+
+
+def _named_port(definition: TaskDefinition, name: str, at: Node, who: str) -> Iterator[Problem]:
+    found = next((each for each in definition.ports if each.name == name), None)
+    if found is None:
+        there = ", ".join(each.name for each in definition.ports)
+        hint = f"its ports are {there}" if there else "declare it in ports of the task definition"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, f"{who} is of port {name!r}, which the task does not have", hint)
+    elif found.protocol != "tcp":
+        message = f"{who} is of port {name!r}, which is one of {found.protocol.upper()}"
+        yield _at(at, rules.CHECK_WITHOUT_PORT, message, "check it with a script, or let the task report with ttl")
 
 
 def _authority(url: str) -> str:

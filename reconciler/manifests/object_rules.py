@@ -12,6 +12,7 @@ from reconciler.manifests.check_rules import check_problems
 from reconciler.manifests.checks import FlagCheck
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.flag_rules import flag_problems
+from reconciler.manifests.named_port_rules import in_host_network, named_port_problems
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.placement_rules import placement_problems
 from reconciler.manifests.problem import Problem, problem
@@ -75,6 +76,7 @@ def _definition(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
             yield from _docker(definition, container, node.fields["executor"], entry, mapped)
         else:
             yield from _bash(container, node.fields["executor"], entry)
+    yield from named_port_problems(definition, entry)
     yield from check_problems(definition, entry)
 
 
@@ -94,8 +96,8 @@ def _docker(
 ) -> Iterator[Problem]:
     """The rules of one docker container; ``mapped`` are the containers before it that map the task's port."""
     who = f"{entry.label}: container {container.name!r}"
-    network = _host_network(container.executor.flags)
-    if network is not None and container.executor.ports:
+    has_host_network = in_host_network(container)
+    if has_host_network and container.executor.ports:
         message = f"{who} maps ports, which does nothing in the host's own network"
         yield _at(
             executor.fields["ports"], rules.HOST_NETWORK_WITH_CONTAINER_PORT, message, "remove ports or --net=host"
@@ -106,7 +108,7 @@ def _docker(
     if not (definition.provide_port or definition.port):
         message = f"{who} has a container_port, but the task has no port to map to it"
         yield _at(node, rules.CONTAINER_PORT_WITHOUT_PORT, message)
-    if network is not None:
+    if has_host_network:
         message = f"{who} has a container_port, which does nothing in the host's own network"
         yield _at(node, rules.HOST_NETWORK_WITH_CONTAINER_PORT, message)
     if mapped:
@@ -118,16 +120,6 @@ def _docker(
 def _leads_out(folder: str) -> bool:
     path = PurePosixPath(folder)
     return not path.is_absolute() and ".." in path.parts
-
-
-def _host_network(flags: tuple[str, ...]) -> int | None:
-    """Which of docker's flags puts the container into the host's network, if one does."""
-    for position, flag in enumerate(flags):
-        words = flag.replace("=", " ", 1).split()
-        following = list(flags[position + 1 : position + 2]) if len(words) == 1 else words[1:]
-        if words and words[0] in {"--net", "--network"} and following == ["host"]:
-            return position
-    return None
 
 
 def _twice(nodes: list[Node], names: list[str], what: str) -> Iterator[Problem]:

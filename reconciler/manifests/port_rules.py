@@ -12,6 +12,7 @@ from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.index import Index
 from reconciler.manifests.problem import Problem, problem
+from reconciler.model import ports
 from reconciler.model.manifests import Cluster, Service
 
 
@@ -35,9 +36,12 @@ def port_problems(entries: Sequence[Entry], index: Index) -> Iterator[Problem]:
     by_port: dict[int, list[_Use]] = {}
     for use in _uses(entries, index):
         by_port.setdefault(use.port, []).append(use)
+    spread: set[tuple[str, str]] = set()
     for uses in by_port.values():
         for use in uses:
-            if use.hosts_needed > max(1, len(index.usable_hosts)):
+            in_cluster = (use.cluster, use.service.name)
+            if in_cluster not in spread and use.hosts_needed > max(1, len(index.usable_hosts)):
+                spread.add(in_cluster)  # once, however many ports it has
                 yield _needs_hosts(use)
         yield from _clashes(uses, len(index.usable_hosts))
 
@@ -53,9 +57,9 @@ def _uses(entries: Sequence[Entry], index: Index) -> Iterator[_Use]:
         if not isinstance(service_object, Service) or service_object.desired == 0:
             continue
         definition = index.definitions.get((service_object.task_name, service_object.task_version))
-        if definition is not None and definition.port:
+        for port in ports.fixed(definition) if definition is not None else ():
             for cluster_name in dict.fromkeys(clusters_of.get(service_object.name, [])):
-                yield _Use(cluster_name, service_object, entry, definition.port)
+                yield _Use(cluster_name, service_object, entry, port)
 
 
 def _needs_hosts(use: _Use) -> Problem:

@@ -7,6 +7,7 @@ Pure; called by ``load`` on every load, because a change in one file can break a
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from reconciler.manifests import rules
+from reconciler.manifests.discovery_rules import discovery_problems
 from reconciler.manifests.entries import Entry, entry_key, label
 from reconciler.manifests.field_names import closest
 from reconciler.manifests.index import Index
@@ -42,6 +43,7 @@ def reference_problems(
             case _:
                 pass
     yield from _colliding_names(entries)
+    yield from discovery_problems(entries, index)
     yield from port_problems(entries, index)
 
 

@@ -232,6 +232,21 @@ TEXTS: Final[dict[str, RuleText]] = {
         "task_definitions:\n  - name: web\n    version: 1\n    containers:\n"
         "      - {name: web, type: docker, executor: {image: nginx, flags: [--privileged]}}",
     ),
+    "RC070": RuleText(
+        "Only one of the two could have it, and the task would never start.",
+        f"task_definitions:\n  - name: web\n    version: 1\n    port: 8080\n    {_TASK}\n"
+        "    ports: [{name: admin, port: 8080}]",
+    ),
+    "RC071": RuleText(
+        "A port of the host leads to one port of one docker container.",
+        f"task_definitions:\n  - name: web\n    version: 1\n    {_TASK}\n"
+        "    ports: [{name: admin, container: wbe, container_port: 9000}]",
+    ),
+    "RC072": RuleText(
+        "Nobody could reach the program on it.",
+        "task_definitions:\n  - name: web\n    version: 1\n    ports: [{name: admin}]\n"
+        "    containers: [{name: web, type: docker, executor: {image: nginx}}]",
+    ),
 }
 """By code."""
 

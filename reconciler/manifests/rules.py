@@ -54,8 +54,8 @@ IDS_COLLIDE: Final = _error(
 DISCOVERY_NAMES_COLLIDE: Final = _error(
     "RC003",
     "discovery-names-collide",
-    "Two services would be found under one name.",
-    "rename one of the clusters or services",
+    "Two services, or a service and a port of another one, would be found under one name.",
+    "rename one of the clusters, services or ports",
 )
 DEADLINE_TOO_SHORT: Final = _error(
     "RC004",
@@ -139,7 +139,7 @@ TWO_PORTS: Final = _error(
 CHECK_WITHOUT_PORT: Final = _error(
     "RC027",
     "check-port",
-    "add_provided_port, but there is no port to add, no place to add it to, or one is there already.",
+    "A check asks for a port of the task that is not there, has no place for it, or one is there already.",
     "set provide_port or port on the task definition, and use it with an http or tcp check without a port",
 )
 CONTAINER_PORT_WITHOUT_PORT: Final = _error(
@@ -280,6 +280,21 @@ HOST_POLICY: Final = _error(
     "The execution policy of a host would reject the task.",
     "change the definition, or ask the host's operator for it",
     ignorable=True,
+)
+PORT_TWICE: Final = _error(
+    "RC070", "port-twice", "A task would need the same port of its host twice.", "give one of the two another port"
+)
+PORT_CONTAINER: Final = _error(
+    "RC071",
+    "port-container",
+    "container and container_port of a named port do not name one docker container and a port in it.",
+    "name one of the task's docker containers and the port that its program listens on",
+)
+PORT_NOT_MAPPED: Final = _warning(
+    "RC072",
+    "port-not-mapped",
+    "A named port that leads into no container, though all have networks of their own.",
+    "set container_port to the port that the program listens on",
 )
 
 RULES: Final[dict[str, Rule]] = {rule.code: rule for rule in list(globals().values()) if isinstance(rule, Rule)}

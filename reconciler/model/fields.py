@@ -14,6 +14,7 @@ Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 Version: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # the largest integer that JSON programs agree on
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=100_000)]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]  # 0: none
+PortName: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)")]
 RangePort: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 MemoryMib: TypeAlias = Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)]
 DiskMib: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]

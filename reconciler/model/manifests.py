@@ -33,6 +33,7 @@ from reconciler.model.task_definition import (
     Container,
     DockerContainer,
     DockerExecutor,
+    NamedPort,
     TaskDefinition,
 )
 
@@ -49,6 +50,7 @@ __all__ = (
     "DockerContainer",
     "DockerExecutor",
     "Host",
+    "NamedPort",
     "Placement",
     "RolloutPolicy",
     "Service",

@@ -26,6 +26,16 @@ def discovery_name(cluster: str, service: str) -> str:
     return f"{cluster}-{service}"
 
 
+def port_name(discovery: str, port: str) -> str:
+    """The name under which a named port of a service's tasks is found in Consul."""
+    return f"{discovery}-{port}"
+
+
+def port_id(task: str, port: str) -> str:
+    """The id of the service, and of its check, that stands in Consul for a named port of a task."""
+    return f"{task}:{port}"
+
+
 def check_id(task: str, position: int) -> str:
     """The id of a task's check, by its position in the definition (0-based)."""
     return f"{task}:{position}"

@@ -5,8 +5,10 @@ one.
 """
 
 import enum
+from collections.abc import Mapping
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from reconciler.model.intents import Rollback
 from reconciler.model.manifests import PORT_RANGE
@@ -23,6 +25,7 @@ class Task(_Record, frozen=True, kw_only=True):
     scheduler's wall clock in seconds since 1970 (for display only). ``memory``, ``cpu_units`` and ``disk`` are what its
     host promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a
     row that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
+    ``ports`` are its named ports on the host, absent if it has none (``named_ports`` reads them).
     ``completes``: it is of a batch, done when all of its containers exit with 0; else that is a death like any other.
     """
 
@@ -34,6 +37,7 @@ class Task(_Record, frozen=True, kw_only=True):
     instance: int
     host: str
     port: int = 0
+    ports: dict[str, int] | UnsetType = UNSET
     memory: int = 0
     cpu_units: int = 0
     disk: int = 0
@@ -43,6 +47,16 @@ class Task(_Record, frozen=True, kw_only=True):
     retries: int = 0
     failed_on: tuple[str, ...] = ()
     completes: bool = False
+
+    @property
+    def named_ports(self) -> Mapping[str, int]:
+        """Its ports on the host by their names, without the unnamed one."""
+        return self.ports or {}
+
+    @property
+    def held_ports(self) -> tuple[int, ...]:
+        """All of its ports on the host."""
+        return _held(self.port, self.ports)
 
 
 class Phase(enum.StrEnum):
@@ -71,8 +85,8 @@ class Health(enum.StrEnum):
 class TaskStatus(_Record, frozen=True, kw_only=True):
     """What became of a task on its host, as the agent publishes it. ``since`` is wall time, for display.
 
-    ``port``, ``memory``, ``cpu_units`` and ``disk`` repeat the record's: a stopping task, whose record is gone, still
-    holds them.
+    ``port``, ``ports``, ``memory``, ``cpu_units`` and ``disk`` repeat the record's: a stopping task, whose record is
+    gone, still holds them.
     """
 
     phase: Phase
@@ -83,6 +97,7 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     reason: str = ""
     since: float = 0.0
     port: int = 0
+    ports: dict[str, int] | UnsetType = UNSET
     memory: int = 0
     cpu_units: int = 0
     disk: int = 0
@@ -91,6 +106,15 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     def healthy(self) -> bool:
         """Running and passing; a warning is still healthy."""
         return self.phase is Phase.RUNNING and self.health in (Health.PASSING, Health.WARNING)
+
+    @property
+    def held_ports(self) -> tuple[int, ...]:
+        """All ports of the host that it holds."""
+        return _held(self.port, self.ports)
+
+
+def _held(port: int, named: Mapping[str, int] | UnsetType) -> tuple[int, ...]:
+    return (*((port,) if port else ()), *(named.values() if named else ()))
 
 
 class HostStatus(_Record, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 ``manifests`` shows all of it beside the other objects that people declare; import it from there.
 """
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -21,6 +21,7 @@ from reconciler.model.fields import (
     Object,
     Port,
     PortMapping,
+    PortName,
     Sha256,
     TcpAddress,
     Text,
@@ -97,6 +98,7 @@ class Check(Object, frozen=True, kw_only=True):
     ttl: Duration | None = None
     container: Name | None = None
     add_provided_port: bool = False
+    port: PortName | None = None
     interval: Duration | None = None
     timeout: Duration | None = None
     method: Method | None = None
@@ -110,6 +112,21 @@ class Check(Object, frozen=True, kw_only=True):
             raise ValueError("a check has exactly one of http, tcp, script and ttl")
 
 
+class NamedPort(Object, frozen=True, kw_only=True):
+    """A port that a task has beside its unnamed one, with a name by which it is found.
+
+    ``port`` is a fixed one, 0: the scheduler provides it. ``container_port`` is where it leads to inside of the docker
+    container ``container`` (None: the only one there is); 0: nowhere, the program listens on the host's port itself.
+    """
+
+    name: PortName
+    port: Port = 0
+    protocol: Literal["tcp", "udp"] = "tcp"
+    container: Name | None = None
+    container_port: Port = 0
+    tags: tuple[Text, ...] = ()
+
+
 class TaskDefinition(Object, frozen=True, kw_only=True):
     """Containers that run together and are checked together. A version is immutable once written.
 
@@ -121,6 +138,7 @@ class TaskDefinition(Object, frozen=True, kw_only=True):
     containers: Annotated[tuple[Container, ...], Meta(min_length=1)]
     provide_port: bool = False
     port: Port = 0
+    ports: tuple[NamedPort, ...] = ()
     tags: tuple[Text, ...] = ()
     memory: MemoryMib = 0
     cpu_units: CpuUnits = 0

@@ -1,5 +1,7 @@
 """What there is to say about one task: asked by ``explain``."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from reconciler.model import keys
@@ -28,6 +30,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     task_version: int
     host: str
     port: int
+    ports: Mapping[str, int]
     memory: int
     cpu_units: int
     issued: bool
@@ -78,6 +81,7 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
         task_version=task.task_version,
         host=task.host,
         port=task.port,
+        ports=task.named_ports,
         memory=task.memory,
         cpu_units=task.cpu_units,
         issued=True,
@@ -120,6 +124,7 @@ def _leaving(fleet: Fleet, task_id: str) -> TaskAnswer:
         task_version=0,
         host=host,
         port=found.port,
+        ports=found.ports or {},
         memory=found.memory,
         cpu_units=found.cpu_units,
         issued=False,

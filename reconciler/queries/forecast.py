@@ -168,6 +168,7 @@ def _passing(task: Task) -> TaskStatus:
         issue=task.issue,
         health=Health.PASSING,
         port=task.port,
+        ports=task.ports,
         memory=task.memory,
         cpu_units=task.cpu_units,
         disk=task.disk,

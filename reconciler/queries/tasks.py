@@ -1,5 +1,7 @@
 """``reconciler tasks``: every task that should run, where, how it is, and why it isn't."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from reconciler.model.task import Health, Phase, Task
@@ -10,7 +12,7 @@ from reconciler.scheduler.steps import Issue, Pending
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """A task as people and programs see it. ``id``, ``instance`` and ``host`` are None while it waits to be placed.
 
-    ``since`` is seconds since 1970, 0 when unknown.
+    ``port`` is the unnamed one, ``ports`` are those with names. ``since`` is seconds since 1970, 0 when unknown.
     """
 
     id: str | None
@@ -21,6 +23,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     instance: int | None
     host: str | None
     port: int
+    ports: Mapping[str, int]
     phase: Phase
     health: Health
     reason: str
@@ -60,6 +63,7 @@ def _issued(fleet: Fleet, task: Task) -> TaskRow:
         instance=task.instance,
         host=task.host,
         port=task.port,
+        ports=task.named_ports,
         phase=phase,
         health=health,
         reason=reason,
@@ -78,6 +82,7 @@ def _waiting(cluster: str, task: Pending | Task, reason: str) -> TaskRow:
         instance=None,
         host=None,
         port=0,
+        ports={},
         phase=Phase.PENDING,
         health=Health.UNKNOWN,
         reason=reason,

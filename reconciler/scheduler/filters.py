@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from reconciler.model import ports
 from reconciler.model.manifests import Constraint, Placement, TaskDefinition
 from reconciler.scheduler import constraints
 from reconciler.scheduler.cluster_view import ClusterView, HostView, Use
@@ -18,14 +19,14 @@ _ANYWHERE: Final = Placement()
 class Demand(msgspec.Struct, frozen=True, cache_hash=True):
     """What a task needs of a host, and which of those that have it are best.
 
-    ``port``: a fixed one; ``provide_port``: any one of the host's range. ``apart``: services whose tasks may not be
-    there. ``packs``: the fullest host first; ``spread_over``: a host tag over whose values tasks spread.
+    ``fixed_ports``: these very ones; ``provided_ports``: so many of the host's range. ``apart``: services whose tasks
+    may not be there. ``packs``: the fullest host first; ``spread_over``: a host tag over whose values tasks spread.
     """
 
     memory: int = 0
     cpu_units: int = 0
-    port: int = 0
-    provide_port: bool = False
+    fixed_ports: tuple[int, ...] = ()
+    provided_ports: int = 0
     executors: tuple[str, ...] = ()
     disk: int = 0
     constraints: tuple[Constraint, ...] = ()
@@ -42,8 +43,8 @@ class Demand(msgspec.Struct, frozen=True, cache_hash=True):
         return cls(
             memory=definition.memory,
             cpu_units=definition.cpu_units,
-            port=definition.port,
-            provide_port=definition.provide_port and not definition.port,
+            fixed_ports=ports.fixed(definition),
+            provided_ports=ports.provided(definition),
             executors=tuple(sorted({container.type for container in definition.containers})),
             disk=definition.disk,
             constraints=where.constraints,
@@ -117,7 +118,7 @@ class Room(msgspec.Struct):
         return without
 
     def take(self, demand: Demand, service: str, sign: int = 1) -> None:
-        """Give away what a task needs, but for its port; ``sign`` -1: take it back."""
+        """Give away what a task needs, but for its ports; ``sign`` -1: take it back."""
         self.tasks += sign
         self.memory -= sign * demand.memory
         self.cpu_units -= sign * demand.cpu_units
@@ -133,17 +134,22 @@ class Room(msgspec.Struct):
                 return name
         return None
 
-    def free_port(self, start: int) -> int:
-        """A free port of the host's range, looked for from the ``start``-th on; 0 if there is none."""
+    def free_ports(self, demand: Demand, start: int = 0) -> tuple[int, ...]:
+        """The ports to provide, looked for from the ``start``-th of the host's range on; fewer if there are no more."""
         first, last = self.view.port_range
         size = last - first + 1
-        if size < 1:
-            return 0
+        found: list[int] = []
         for offset in range(size):
+            if len(found) == demand.provided_ports:
+                break
             port = first + (start + offset) % size
-            if port not in self.ports:
-                return port
-        return 0
+            if port not in self.ports and port not in demand.fixed_ports:
+                found.append(port)
+        return tuple(found)
+
+    def lacks_ports(self, demand: Demand) -> bool:
+        """Whether the host's range has too few free ports."""
+        return bool(demand.provided_ports) and len(self.free_ports(demand)) < demand.provided_ports
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -194,12 +200,16 @@ def _apart(room: Room, demand: Demand) -> str:
 
 
 def _fixed_port(room: Room, demand: Demand) -> str:
-    return f"port {demand.port} is taken by {room.ports[demand.port]}"
+    taken = [f"{port} is taken by {room.ports[port]}" for port in demand.fixed_ports if port in room.ports]
+    return f"port {' and port '.join(taken)}"
 
 
-def _provided_port(room: Room, _: Demand) -> str:
+def _provided_port(room: Room, demand: Demand) -> str:
     first, last = room.view.port_range
-    return f"no port of {first}-{last} is free"
+    free = len(room.free_ports(demand))
+    if not free:
+        return f"no port of {first}-{last} is free"
+    return f"{demand.provided_ports} ports of {first}-{last} needed, {free} free"
 
 
 STEADY: Final = (
@@ -243,15 +253,15 @@ FILTERS: Final = (
     Filter("disk", lambda room, demand: not demand.disk or demand.disk <= room.disk, _disk, "have too little disk"),
     Filter(
         "port",
-        lambda room, demand: not demand.port or demand.port not in room.ports,
+        lambda room, demand: not demand.fixed_ports or room.ports.keys().isdisjoint(demand.fixed_ports),
         _fixed_port,
         "have the port taken",
     ),
     Filter(
         "provided port",
-        lambda room, demand: not demand.provide_port or room.free_port(0) != 0,
+        lambda room, demand: not room.lacks_ports(demand),
         _provided_port,
-        "have no free port",
+        "have too few free ports",
     ),
 )
 """In the order in which they are asked; the first that says no is the reason."""

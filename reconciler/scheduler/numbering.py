@@ -6,7 +6,9 @@ in no host's status. So one id is never on two hosts, not even while the older o
 
 from typing import Final
 
-from reconciler.model import names
+from msgspec import UNSET
+
+from reconciler.model import names, ports
 from reconciler.model.task import Task
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.placement import Place
@@ -42,6 +44,7 @@ class Numbering:
     ) -> Task:
         """The record of a new task; ``after``: the failed one whose place it takes. ``issue`` is filled in later."""
         definition = defined.definition
+        port, named_ports = ports.assigned(definition, place.provided_ports)
         instance = self.next_instance(service, definition.version)
         task_id = names.task_id(self._cluster, service, definition.version, instance)
         self._new.add(task_id)
@@ -53,7 +56,8 @@ class Numbering:
             task_version=definition.version,
             instance=instance,
             host=place.host,
-            port=place.port,
+            port=port,
+            ports=named_ports or UNSET,
             memory=definition.memory,
             cpu_units=definition.cpu_units,
             disk=definition.disk,

@@ -22,10 +22,10 @@ from reconciler.scheduler.steps import Refusal
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A host, and the port there (0: none)."""
+    """A host, and the ports that it provides there."""
 
     host: str
-    port: int
+    provided_ports: tuple[int, ...] = ()
 
 
 class Placer:
@@ -73,7 +73,7 @@ class Placer:
         use = Use(
             memory=sum(task.memory for task in held),
             cpu_units=sum(task.cpu_units for task in held),
-            ports={task.port: task.id for task in held},
+            ports={port: task.id for task in held for port in task.held_ports},
             disk=sum(task.disk for task in held),
             services=Counter(task.service for task in held),
         )
@@ -86,21 +86,21 @@ class Placer:
 
     def take(self, room: Room, demand: Demand, task_id: str, service: str) -> Place:
         """Give away a place on a host that fits; its score has changed when this returns."""
-        port = demand.port
-        if demand.provide_port:
+        provided: tuple[int, ...] = ()
+        if demand.provided_ports:
             # by the id and the time, so that neither a port that another task just gave up is taken again, nor one that
             # somebody else on the host turned out to have
-            port = room.free_port(zlib.crc32(f"{task_id} {self._seq}".encode()))
-        if port:
-            room.ports[port] = task_id
+            provided = room.free_ports(demand, zlib.crc32(f"{task_id} {self._seq}".encode()))
+        room.ports.update(dict.fromkeys((*demand.fixed_ports, *provided), task_id))
         room.take(demand, service)
         room.load = fullness(room)
-        return Place(room.name, port)
+        return Place(room.name, provided)
 
     def give_back(self, place: Place, demand: Demand, service: str) -> None:
         """Undo a ``take`` that was only a trial."""
         room = self._rooms[place.host]
-        room.ports.pop(place.port, None)
+        for port in (*demand.fixed_ports, *place.provided_ports):
+            room.ports.pop(port, None)
         room.take(demand, service, -1)
         room.load = fullness(room)
 
@@ -205,7 +205,8 @@ class ServicePlacer:
         self.close()
         room = self._placer.room(host)
         if gone is not None:
-            room.ports.pop(gone.port, None)
+            for port in gone.held_ports:
+                room.ports.pop(port, None)
             room.take(Demand(memory=gone.memory, cpu_units=gone.cpu_units, disk=gone.disk), gone.service, -1)
         place = self._placer.take(room, demand, task_id, self._service)
         self._placer.pools.freed()

@@ -101,10 +101,10 @@ def scene(snapshot: Snapshot) -> Scene:
             drain_settled=drained is not None or config.managed_by not in applying,
             overdue=name in late,
             failing=name in failing,
-            issued=_use((task.id, task.port, *_promised(snapshot, task), task.service) for task in issued[name]),
+            issued=_use((task.id, task.held_ports, *_promised(snapshot, task), task.service) for task in issued[name]),
             leaving=_use(
                 # an id is never trusted to act on, only to hold back: what its service is kept apart from
-                (each, task.port, task.memory, task.cpu_units, task.disk, each.rsplit("-", 2)[0])
+                (each, task.held_ports, task.memory, task.cpu_units, task.disk, each.rsplit("-", 2)[0])
                 for each, task in leaving.get(name, {}).items()
             ),
         )
@@ -148,19 +148,19 @@ def _failing(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(host for host, services in failed.items() if len(services) >= FAILING_SERVICES)
 
 
-def _use(held: Iterable[tuple[str, int, int, int, int, str]]) -> Use:
+def _use(held: Iterable[tuple[str, tuple[int, ...], int, int, int, str]]) -> Use:
     tasks = memory = cpu_units = disk = 0
-    ports: dict[int, str] = {}
+    by_port: dict[int, str] = {}
     services: dict[str, int] = {}
-    for task_id, port, task_memory, task_cpu_units, task_disk, service in held:
+    for task_id, ports, task_memory, task_cpu_units, task_disk, service in held:
         tasks += 1
         memory += task_memory
         cpu_units += task_cpu_units
         disk += task_disk
         services[service] = services.get(service, 0) + 1
-        if port:
-            ports[port] = task_id
-    return Use(tasks, memory, cpu_units, ports, disk, services) if tasks else _NOTHING
+        for port in ports:
+            by_port[port] = task_id
+    return Use(tasks, memory, cpu_units, by_port, disk, services) if tasks else _NOTHING
 
 
 FAILING_SERVICES: Final = 3

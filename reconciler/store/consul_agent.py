@@ -16,7 +16,8 @@ CheckStatus: TypeAlias = Literal["passing", "warning", "critical"]
 
 
 class CheckDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """A check to register with a service; one of ``ttl_s``, ``http``, ``tcp``, ``docker_container_id`` says how.
+    """A check to register with a service; one of ``ttl_s``, ``http``, ``tcp``, ``docker_container_id`` and
+    ``alias_service`` (the id of another one, whose health it shows) says how.
 
     ``status`` is what it shows until its first run (Consul's default: critical).
     """
@@ -29,6 +30,7 @@ class CheckDefinition(msgspec.Struct, frozen=True, kw_only=True):
     header: Mapping[str, tuple[str, ...]] | None = None
     tls_skip_verify: bool = False
     tcp: str | None = None
+    alias_service: str | None = None
     docker_container_id: str | None = None
     shell: str | None = None
     args: tuple[str, ...] = ()
@@ -185,6 +187,7 @@ def _check_payload(check: CheckDefinition) -> dict[str, Any]:
         "Header": None if check.header is None else {name: list(values) for name, values in check.header.items()},
         "TLSSkipVerify": check.tls_skip_verify,
         "TCP": check.tcp,
+        "AliasService": check.alias_service,
         "DockerContainerID": check.docker_container_id,
         "Shell": check.shell,
         "Args": list(check.args),

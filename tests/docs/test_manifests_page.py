@@ -22,6 +22,7 @@ SECTIONS = {
     "Task definition": ("task_definition", None),
     "Container": ("task_definition", "container"),
     "Docker executor": ("task_definition", "docker_executor"),
+    "Named port": ("task_definition", "named_port"),
     "Bash executor": ("task_definition", "bash_executor"),
     "Check": ("task_definition", "check"),
     "Host": ("host", None),

@@ -38,6 +38,7 @@ FOUND: dict[Bug, tuple[tuple[str, ...], set[str]]] = {
     "ignores cpu": (("capacity",), {"cpu"}),
     "ignores memory": (("capacity",), {"memory"}),
     "ignores ports of stopping tasks": (("update",), {"ports"}),
+    "provides no named ports": (("ports",), {"record", "named-ports"}),
     "ignores executors": (("scale",), {"executors"}),
     "ignores marks": (("applying",), {"applying"}),
     "ignores draining": (("drain",), {"draining"}),

@@ -120,6 +120,35 @@ def test_a_task_is_found_through_consul_under_its_cluster_and_service(world: Wor
     assert service["Tags"] == ["blue"]
 
 
+def test_a_named_port_is_found_under_a_name_of_its_own_while_its_task_is_healthy(world: World) -> None:
+    def found(name: str, query: str = "") -> list[tuple[str, int, list[str]]]:
+        entries = world.consul.call("GET", f"health/service/{name}{query}")
+        services = [
+            each["Service"] for each in entries if each["Service"]["Meta"]["reconciler_store"] == world.store_id
+        ]
+        return [(each["ID"], each["Port"], each["Tags"]) for each in services]
+
+    one = registration(
+        Check(script="test", interval="100ms"), port=8080, named={"metrics": 9090, "grpc": 9091}, tags=("blue",)
+    )
+    world.registry.synchronise(by_id(one))
+    assert found("c-web-metrics", "?passing") == []
+    world.await_health(one.task.id, Health.PASSING)
+    metrics = (f"{one.task.id}:metrics", 9090, ["metrics-tag"])
+    wait_until(lambda: found("c-web-metrics", "?passing") == [metrics], what="it is found")
+    assert found("c-web-grpc", "?passing") == [(f"{one.task.id}:grpc", 9091, ["grpc-tag"])]
+    assert found("c-web", "?passing") == [(one.task.id, 8080, ["blue"])]
+    world.scripts.answer = Reading(Health.CRITICAL, "broken")
+    world.await_health(one.task.id, Health.CRITICAL)
+    wait_until(lambda: not found("c-web-metrics", "?passing"), what="it is not found any more")
+    fewer = registration(Check(script="test", interval="100ms"), port=8080, named={"metrics": 9090})
+    world.registry.synchronise(by_id(fewer))
+    assert not found("c-web-grpc"), "a port that the task has no more"
+    world.registry.withdraw(one.task.id)
+    assert not found("c-web")
+    assert not found("c-web-metrics")
+
+
 def test_a_check_that_has_not_run_is_unknown_and_not_critical(world: World, listener: socket.socket) -> None:
     check = Check(tcp="127.0.0.1", add_provided_port=True, interval="1h")
     one = registration(check, port=listener.getsockname()[1])

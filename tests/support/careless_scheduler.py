@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
+from msgspec import UNSET
 
 from reconciler.errors import StoreError
-from reconciler.model import codec, keys, names
+from reconciler.model import codec, keys, names, ports
 from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
 from reconciler.model.task import (
     ClusterHead,
@@ -47,6 +48,7 @@ Bug: TypeAlias = Literal[
     "ignores memory",
     "ignores cpu",
     "ignores ports of stopping tasks",
+    "provides no named ports",
     "ignores executors",
     "ignores marks",
     "ignores draining",
@@ -57,6 +59,7 @@ Bug: TypeAlias = Literal[
     "keeps removed clusters",
     "writes a heartbeat",
 ]
+PORTS_BUG: Bug = "ignores ports of stopping tasks"
 BUGS: tuple[Bug, ...] = get_args(Bug)
 
 PATIENCE_S = 6.0
@@ -259,9 +262,8 @@ class CarelessScheduler:
             state, status = world.hosts[host], world.statuses.get(host, HostStatus(host=host))
             leaving = [each for task_id, each in status.tasks.items() if (host, task_id) not in here]
             held = [*(task for task in tasks if task.host == host), *leaving]
-            ports = {each.port for each in held}
-            if self._bug == "ignores ports of stopping tasks":
-                ports = {each.port for each in held if each not in leaving}
+            held_ports = [each for each in held if each not in leaving] if self._bug == PORTS_BUG else held
+            taken = {port for each in held_ports for port in each.held_ports}
             used = 0 if self._bug == "ignores memory" else sum(each.memory for each in held)
             if self._drains(world, host) or (self._bug != "ignores executors" and "bash" not in state.executors):
                 continue
@@ -270,11 +272,11 @@ class CarelessScheduler:
             used = 0 if self._bug == "ignores cpu" else sum(each.cpu_units for each in held)
             if used + definition.cpu_units > state.cpu_units:
                 continue
-            free = next((port for port in range(*state.port_range) if port not in ports), 0)
-            port = free if definition.provide_port else definition.port
-            if (definition.provide_port and not free) or (definition.port and definition.port in ports):
+            fixed = ports.fixed(definition)
+            free = [port for port in range(*state.port_range) if port not in taken and port not in fixed]
+            if taken & set(fixed) or len(free) < ports.provided(definition):
                 continue
-            return self._task(world, cluster, service, definition, host, port, tasks)
+            return self._task(world, cluster, service, definition, host, free, tasks)
         return None
 
     def _task(
@@ -284,9 +286,12 @@ class CarelessScheduler:
         service: Service,
         definition: TaskDefinition,
         host: str,
-        port: int,
+        free: list[int],
         tasks: list[Task],
     ) -> Task:
+        port, named = ports.assigned(definition, free)
+        if self._bug == "provides no named ports":
+            named = {}
         taken = {task.id for task in tasks}
         if self._bug != "ids at once again":
             taken |= {task_id for status in world.statuses.values() for task_id in status.tasks}
@@ -302,6 +307,7 @@ class CarelessScheduler:
             instance=instance,
             host=host,
             port=port,
+            ports=named or UNSET,
             memory=definition.memory,
             cpu_units=definition.cpu_units,
             issue=0,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from reconciler.agent.actions import Action, Cancel, Start, TakeDown
 from reconciler.agent.host_view import (
@@ -90,6 +91,7 @@ class PlannedHost:
         *,
         instance: int = 1,
         port: int = 0,
+        ports: dict[str, int] | None = None,
         completes: bool = False,
     ) -> Task:
         """Issue a task to this host."""
@@ -103,6 +105,7 @@ class PlannedHost:
             instance=instance,
             host="h1",
             port=port,
+            ports=ports or UNSET,
             issue=issue,
             digest=codec.digest(made_of),
             issued_at=0.0,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
 from reconciler.model.manifests import Container
+from reconciler.model.ports import HostPort
 
 
 class PretendExecutor:
@@ -20,6 +21,9 @@ class PretendExecutor:
         self._news = False
 
     def unavailable(self) -> str | None:
+        return None
+
+    def publisher(self, port: HostPort) -> str | None:
         return None
 
     def observe(self) -> Sequence[Observed]:

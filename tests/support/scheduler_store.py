@@ -166,6 +166,7 @@ class PretendAgents:
             issue=task.issue,
             health=Health.PASSING,
             port=task.port,
+            ports=task.ports,
             memory=task.memory,
             cpu_units=task.cpu_units,
         )

@@ -154,6 +154,7 @@ class World:
             health=health,
             reason=reason,
             port=task.port,
+            ports=task.ports,
             memory=task.memory,
             cpu_units=task.cpu_units,
             disk=task.disk,

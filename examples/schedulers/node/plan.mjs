@@ -182,7 +182,7 @@ function nextTask({ room, ids, now, cluster }, service, definition, crowd, faile
     task_version: definition.version,
     instance,
     host: place.host,
-    port: place.port,
+    ...place.ports,
     memory: definition.memory,
     cpu_units: definition.cpu_units,
     disk: definition.disk ?? 0,
@@ -213,7 +213,7 @@ class Room {
         memory: usable(state.memory, config?.reserved_memory, config?.overcommit_memory_percent) - sum(held, 'memory'),
         cpu: usable(state.cpu_units, config?.reserved_cpu_units, config?.overcommit_cpu_percent) - sum(held, 'cpu_units'),
         disk: usable(state.disk, config?.reserved_disk) - sum(held, 'disk'),
-        ports: new Set(held.map((each) => each.port)),
+        ports: new Set(held.flatMap((each) => [each.port, ...Object.values(each.ports ?? {})])),
       });
     }
   }
@@ -224,13 +224,11 @@ class Room {
     const fitting = this.hosts.filter((host) => this.fits(host, definition));
     const best = fitting.sort((one, other) => compare(rank(one), rank(other)))[0];
     if (!best) return null;
-    const port = definition.provide_port ? freePort(best) : definition.port;
-    best.ports.add(port);
     best.tasks += 1;
     best.memory -= definition.memory;
     best.cpu -= definition.cpu_units;
     best.disk -= definition.disk ?? 0;
-    return { host: best.name, port };
+    return { host: best.name, ports: takePorts(best, definition) };
   }
 
   fits(host, definition) {
@@ -239,8 +237,8 @@ class Room {
       (!definition.memory || definition.memory <= host.memory) &&
       (!definition.cpu_units || definition.cpu_units <= host.cpu) &&
       (!definition.disk || definition.disk <= host.disk) &&
-      (!definition.port || !host.ports.has(definition.port)) &&
-      (!definition.provide_port || freePort(host) > 0)
+      fixedPorts(definition).every((port) => !host.ports.has(port)) &&
+      Boolean(takePorts({ ...host, ports: new Set(host.ports) }, definition))
     );
   }
 }
@@ -254,8 +252,28 @@ function sum(held, what) {
   return held.reduce((total, each) => total + (each[what] ?? 0), 0);
 }
 
+// The ports that a task must have and no other.
+function fixedPorts(definition) {
+  return [definition.port, ...(definition.ports ?? []).map((each) => each.port)].filter(Boolean);
+}
+
+// What the record says of ports, given away: the unnamed one, and those with a name (absent if there are none). null: the
+// host's range has too few.
+function takePorts(host, definition) {
+  const named = definition.ports ?? [];
+  for (const port of fixedPorts(definition)) host.ports.add(port);
+  const port = definition.provide_port ? freePort(host) : definition.port;
+  const ports = Object.fromEntries(named.map((each) => [each.name, each.port || freePort(host)]));
+  if ((definition.provide_port && !port) || Object.values(ports).includes(0)) return null;
+  return named.length ? { port, ports } : { port };
+}
+
 function freePort({ range: [first, last], ports }) {
-  for (let port = first; port <= last; port += 1) if (!ports.has(port)) return port;
+  for (let port = first; port <= last; port += 1) {
+    if (ports.has(port)) continue;
+    ports.add(port);
+    return port;
+  }
   return 0;
 }
 

@@ -143,6 +143,15 @@ class RecordAudit:
             return f"{key}: port {task.port} is not of {task.host}'s range {first} to {last}"
         if not definition.provide_port and task.port != definition.port:
             return f"{key}: port is {task.port}, the definition's is {definition.port}"
+        if task.named_ports.keys() != {each.name for each in definition.ports}:
+            names_there = ", ".join(sorted(task.named_ports)) or "none"
+            return f"{key}: ports has {names_there}, the definition {', '.join(each.name for each in definition.ports)}"
+        for each in definition.ports:
+            port = task.named_ports[each.name]
+            if each.port and port != each.port:
+                return f"{key}: port {each.name} is {port}, the definition's is {each.port}"
+            if not each.port and not first <= port <= last:
+                return f"{key}: port {each.name}, {port}, is not of {task.host}'s range {first} to {last}"
         return None
 
 

@@ -133,8 +133,8 @@ class StepAudit:
     def _ports(self, host: str, held: Sequence[tuple[str, TaskStatus]]) -> None:
         by_port: dict[int, list[str]] = defaultdict(list)
         for task_id, each in held:
-            if each.port:
-                by_port[each.port].append(task_id)
+            for port in dict.fromkeys(each.held_ports):
+                by_port[port].append(task_id)
         for port, ids in by_port.items():
             problem = f"{host}: port {port} has {' and '.join(sorted(ids))}" if len(ids) > 1 else None
             self._ledger.judge("ports", problem, f"{host}: {len(by_port)} ports, none twice")
@@ -198,5 +198,11 @@ def _held(task: Task, declared: Declared) -> TaskStatus:
     if not (memory or cpu_units or disk) and definition is not None:
         memory, cpu_units, disk = definition.memory, definition.cpu_units, definition.disk
     return TaskStatus(
-        phase=Phase.RUNNING, issue=task.issue, port=task.port, memory=memory, cpu_units=cpu_units, disk=disk
+        phase=Phase.RUNNING,
+        issue=task.issue,
+        port=task.port,
+        ports=task.ports,
+        memory=memory,
+        cpu_units=cpu_units,
+        disk=disk,
     )

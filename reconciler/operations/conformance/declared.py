@@ -4,7 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from reconciler.model.manifests import BashContainer, BashExecutor, Cluster, ConfigObject, Host, Service, TaskDefinition
+from reconciler.model.manifests import (
+    BashContainer,
+    BashExecutor,
+    Cluster,
+    ConfigObject,
+    Host,
+    NamedPort,
+    Service,
+    TaskDefinition,
+)
 from reconciler.model.task import SourceCounts, Task
 
 
@@ -83,7 +92,14 @@ def _by_version(definitions: Sequence[TaskDefinition]) -> dict[tuple[str, int], 
 
 
 def definition(
-    name: str, version: int = 1, *, memory: int = 0, cpu_units: int = 0, port: int = 0, provide_port: bool = False
+    name: str,
+    version: int = 1,
+    *,
+    memory: int = 0,
+    cpu_units: int = 0,
+    port: int = 0,
+    provide_port: bool = False,
+    ports: tuple[NamedPort, ...] = (),
 ) -> TaskDefinition:
     """A definition that nothing ever runs: the hosts only pretend."""
     return TaskDefinition(
@@ -94,6 +110,7 @@ def definition(
         cpu_units=cpu_units,
         port=port,
         provide_port=provide_port,
+        ports=ports,
     )
 
 

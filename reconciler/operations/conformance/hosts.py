@@ -82,6 +82,7 @@ def _task_status(life: Life, behaviour: Behaviour, now: float) -> TaskStatus:
         health=health,
         attempt=1,
         port=life.task.port,
+        ports=life.task.ports,
         memory=life.task.memory,
         cpu_units=life.task.cpu_units,
         disk=life.task.disk,

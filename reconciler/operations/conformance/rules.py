@@ -27,6 +27,7 @@ RULES: Final = {
     "memory": "never promises more memory than a host has, stopping tasks included",
     "cpu": "never promises more cpu_units than a host has, stopping tasks included",
     "ports": "gives no port twice on a host, stopping tasks included",
+    "named-ports": "gives a task each named port of its definition, or leaves such services alone",
     "executors": "uses only hosts whose agent offers the executors",
     "fills": "places as many tasks as fit when not all do",
     "applying": "changes nothing voluntarily while a source is in the middle of a revision",

@@ -39,6 +39,7 @@ PARTS: Final[dict[str, Callable[[Stage], None]]] = {
     "halt": script.halt,
     "numbers": script.numbers,
     "capacity": script.capacity,
+    "ports": script.named_ports,
     "applying": troubles.applying,
     "drain": troubles.drain,
     "missing": troubles.missing,

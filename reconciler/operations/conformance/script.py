@@ -6,7 +6,7 @@ that proves. What is true of every step (min, max, places, records) is judged by
 
 from typing import Final
 
-from reconciler.model.manifests import Cluster, TaskDefinition
+from reconciler.model.manifests import Cluster, NamedPort, TaskDefinition
 from reconciler.operations.conformance.declared import Declared, definition, service
 from reconciler.operations.conformance.hosts import Behaviour
 from reconciler.operations.conformance.picture import Picture
@@ -152,6 +152,23 @@ def capacity(stage: Stage) -> None:
         shown = stage.shown("fixed")
         problem = f"port {FIXED_PORT} is taken on every host, min is {fits - 1} and max {fits}: {shown}"
         stage.ledger.judge("rollout", None if is_done else problem, shown)
+
+
+def named_ports(stage: Stage) -> None:
+    """A definition with several ports: provided ones, and a fixed one that each host has once."""
+    ports = (NamedPort(name="http"), NamedPort(name="metrics"), NamedPort(name="dns", port=FIXED_PORT, protocol="udp"))
+    wanted = len(stage.workers)
+    declared = definition("ports", provide_port=True, ports=ports)
+    stage.declare(stage.declared.with_service(service("ports", wanted, least=1, most=wanted), declared))
+    is_done = stage.until(lambda: stage.is_converged("ports"))
+    shown = stage.shown("ports")
+    tasks = stage.picture.of_service("ports")
+    if not tasks:
+        stage.ledger.skip("named-ports", "it left the service alone, which it may if its documentation says so")
+        return
+    lacking = [task.id for task in tasks if len(set(task.held_ports)) != len(ports) + 1]
+    problem = f"not every port of {', '.join(lacking)} has a number of its own" if lacking else None
+    stage.ledger.judge("named-ports", problem or (None if is_done else f"{wanted} fit: {shown}"), shown)
 
 
 def rest(stage: Stage) -> None:

@@ -1,11 +1,13 @@
 """The environment of every task, as DESIGN and docs/agent.md promise it."""
 
+from msgspec import UNSET
+
 from reconciler.agent.environment import environment
 from reconciler.model.manifests import BashContainer, BashExecutor, Check, TaskDefinition
 from reconciler.model.task import Task
 
 
-def task(port: int = 0) -> Task:
+def task(port: int = 0, ports: dict[str, int] | None = None) -> Task:
     return Task(
         id="default-web-2-1",
         cluster="default",
@@ -15,6 +17,7 @@ def task(port: int = 0) -> Task:
         instance=1,
         host="h1",
         port=port,
+        ports=ports or UNSET,
         issue=42,
         digest="d",
         issued_at=0.0,
@@ -48,6 +51,15 @@ def test_a_task_knows_what_it_is_and_where() -> None:
 
 def test_a_task_without_port_sees_none() -> None:
     assert not {"RECONCILER_PORT", "PORT", "SCHEDULED_PORT"} & variables(definition()).keys()
+
+
+def test_a_task_finds_each_of_its_named_ports() -> None:
+    made_of = definition()
+    found = environment(task(ports={"metrics": 20002, "admin-api": 20003}), made_of, made_of.containers[0], "10.0.0.1")
+    assert {name: value for name, value in found.items() if "PORT" in name} == {
+        "RECONCILER_PORT_METRICS": "20002",
+        "RECONCILER_PORT_ADMIN_API": "20003",
+    }
 
 
 def test_the_definitions_own_variables_come_on_top() -> None:

@@ -8,7 +8,7 @@ from reconciler.agent.host_view import ExecutorView, Unusable
 from reconciler.agent.plan import plan
 from reconciler.executors.interface import Observed, Owner, Ref
 from reconciler.health.interface import Reading
-from reconciler.model.manifests import Check
+from reconciler.model.manifests import Check, NamedPort
 from reconciler.model.task import Health, Phase
 from tests.support.planned_host import OURS, PlannedHost, definition
 
@@ -23,6 +23,35 @@ def test_a_task_goes_through_every_phase_to_running() -> None:
     host.settle()
     assert host.phase(task) is Phase.RUNNING
     assert [message.split()[1] for message in host.events if "health" not in message] == ["preparing", "running"]
+
+
+def test_all_ports_of_a_task_must_be_free_and_lead_where_the_definition_says() -> None:
+    metrics = NamedPort(name="metrics", container="side", container_port=9090)
+    dns = NamedPort(name="dns", port=53, protocol="udp", container="app", container_port=5353)
+    plain = NamedPort(name="plain")
+    host = PlannedHost()
+    made_of = definition("app", "side", kind="docker", provide_port=True, ports=(metrics, dns, plain))
+    task = host.issue(7, made_of, port=20001, ports={"metrics": 20002, "dns": 53, "plain": 20003})
+    host.look()
+    (start,) = host.work
+    assert isinstance(start, Start)
+    assert [str(each) for each in start.ports] == ["port 20001", "port 20002", "udp port 53", "port 20003"]
+    assert {spec.container.name: [(each.host.number, each.container_port) for each in spec.publications]
+            for spec in start.specs} == {"app": [(53, 5353)], "side": [(20002, 9090)]}  # fmt: skip
+    host.finish(start)
+    host.settle()
+    host.take_back(task)
+    host.look()
+    assert host.status(task).phase is Phase.STOPPING
+    assert host.status(task).ports == {"metrics": 20002, "dns": 53, "plain": 20003}
+
+
+def test_a_task_without_the_ports_of_its_definition_is_refused() -> None:
+    host = PlannedHost()
+    task = host.issue(7, definition(ports=(NamedPort(name="metrics"), NamedPort(name="admin"))), ports={"admin": 1})
+    host.look()
+    assert host.status(task).phase is Phase.REJECTED
+    assert host.status(task).reason == "its scheduler does not know named ports: it provided no metrics"
 
 
 def test_containers_start_in_the_order_of_the_definition() -> None:

@@ -20,9 +20,11 @@ from reconciler.errors import ExecutorError
 from reconciler.executors import docker_config
 from reconciler.executors.docker import Docker
 from reconciler.executors.docker_engine import Engine
+from reconciler.executors.host_ports import require_free
 from reconciler.executors.interface import Observed, Owner, Ref, Spec
 from reconciler.executors.naming import instance_name
 from reconciler.model.manifests import BashContainer, BashExecutor, DockerContainer, DockerExecutor
+from reconciler.model.ports import HostPort, Publication
 from tests.support.docker import LABEL, DockerEngine, root_filesystem
 from tests.support.ports import port_block
 from tests.support.registry import Registry
@@ -46,7 +48,8 @@ class Host:
 
     def spec(
         self, *, setup: tuple[str, ...] = (), environment: dict[str, str] | None = None, address: str = "127.0.0.1",
-        port: int = 0, memory: int = 0, cpu_units: int = 0, attempt: int = 1, **fields: Any,
+        port: int = 0, publications: tuple[Publication, ...] = (), memory: int = 0, cpu_units: int = 0,
+        attempt: int = 1, **fields: Any,
     ) -> Spec:  # fmt: skip
         executor = DockerExecutor(**{"image": self.image, **fields})
         return Spec(
@@ -57,6 +60,7 @@ class Host:
             environment={"PORT": str(port), **(environment or {})},
             address=address,
             port=port,
+            publications=publications,
             memory=memory,
             cpu_units=cpu_units,
         )
@@ -132,6 +136,22 @@ def test_the_port_is_published_on_the_hosts_address_and_on_loopback(host: Host) 
     assert [binding["HostIp"] for binding in bindings] == [address, "127.0.0.1"]
     for each in (address, "127.0.0.1"):
         assert wait_until(lambda each=each: answer(each, port), what=f"an answer on {each}") == "1"
+
+
+def test_named_ports_lead_to_theirs_inside(host: Host) -> None:
+    web, dns = free_port(), free_port()
+    shown = host.start(
+        publications=(Publication(HostPort(web), 8080), Publication(HostPort(dns, "udp"), 53)), container_port=80
+    )
+    assert wait_until(lambda: answer("127.0.0.1", web), what="an answer") == "1"
+    bindings = {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(web)}]} | {
+        "53/udp": [{"HostIp": "127.0.0.1", "HostPort": str(dns)}]
+    }
+    assert shown["HostConfig"]["PortBindings"] == bindings
+    with pytest.raises(ExecutorError, match=f"port {web} is taken by container {host.name}$"):
+        require_free(HostPort(web), host.executor.publisher)
+    with pytest.raises(ExecutorError, match=f"udp port {dns} is taken by container {host.name}$"):
+        require_free(HostPort(dns, "udp"), host.executor.publisher)
 
 
 def test_an_address_that_the_host_does_not_have_leaves_all_interfaces(host: Host) -> None:
@@ -248,6 +268,17 @@ def test_the_port_of_another_is_named_and_may_be_free_later(host: Host) -> None:
         assert not caught.value.permanent
         assert host.seen() is None
     host.start(port=port, container_port=8080)
+
+
+def test_the_port_of_another_container_is_named_with_it(host: Host) -> None:
+    """As with an engine that redirects ports without listening on them, so that nobody sees it before."""
+    port = free_port()
+    host.start(port=port, container_port=8080)
+    spec = host.spec(port=port, container_port=8080)
+    other = msgspec.structs.replace(spec, ref=Ref("c-web-1-1", 1, "main"))
+    with pytest.raises(ExecutorError, match=f"^port {port} is taken by container {host.name}$") as caught:
+        host.executor.start(other)
+    assert caught.value.permanent
 
 
 def test_running_out_of_its_memory_is_the_reason(host: Host) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.host_ports import require_free
+from reconciler.model.ports import HostPort
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
@@ -14,9 +15,19 @@ def test_a_taken_port_is_an_error_that_names_who_has_it(address: str) -> None:
     with socket.create_server((address, 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(ExecutorError, match=rf"port {port} is taken by .*pid {os.getpid()}") as caught:
-            require_free(port)
+            require_free(HostPort(port))
         assert caught.value.permanent
-    require_free(port)
+        require_free(HostPort(port, "udp"))
+    require_free(HostPort(port))
+
+
+def test_a_port_of_udp_is_another_one_than_that_of_tcp() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        with pytest.raises(ExecutorError, match=rf"udp port {port} is taken by .*pid {os.getpid()}"):
+            require_free(HostPort(port, "udp"))
+        require_free(HostPort(port))
 
 
 def test_connections_that_were_closed_just_now_are_no_obstacle() -> None:
@@ -26,4 +37,4 @@ def test_connections_that_were_closed_just_now_are_no_obstacle() -> None:
         accepted, _ = server.accept()
         accepted.close()  # the server's side closes first, and so waits in TIME_WAIT
         client.close()
-    require_free(port)
+    require_free(HostPort(port))

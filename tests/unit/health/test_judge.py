@@ -9,6 +9,7 @@ from reconciler.health.interface import Reading
 from reconciler.health.judge import Trail
 from reconciler.model.manifests import Check
 from reconciler.model.task import Health
+from tests.support.registrations import registration
 
 P, W, C, U = Health.PASSING, Health.WARNING, Health.CRITICAL, Health.UNKNOWN
 
@@ -59,9 +60,17 @@ def test_an_http_status_is_judged_as_consul_judges_it(status: int, health: Healt
     ],
 )
 def test_the_tasks_port_goes_into_the_host_part_of_a_url(url: str, with_port: str) -> None:
-    assert judge.with_port(Check(http=url, add_provided_port=True), 20001).http == with_port
-    assert judge.with_port(Check(http=url), 20001).http == url
-    assert judge.with_port(Check(http=url, add_provided_port=True), 0).http == url
+    task = registration(port=20001).task
+    assert judge.with_port(Check(http=url, add_provided_port=True), task).http == with_port
+    assert judge.with_port(Check(http=url), task).http == url
+    assert judge.with_port(Check(http=url, add_provided_port=True), registration().task).http == url
+
+
+def test_a_check_may_be_of_a_named_port() -> None:
+    task = registration(port=20001, named={"metrics": 20002}).task
+    assert judge.with_port(Check(http="http://127.0.0.1/", port="metrics"), task).http == "http://127.0.0.1:20002/"
+    assert judge.with_port(Check(tcp="localhost", port="metrics"), task).tcp == "localhost:20002"
+    assert judge.with_port(Check(tcp="localhost", add_provided_port=True), task).tcp == "localhost:20001"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,8 @@ def test_the_tasks_port_goes_into_the_host_part_of_a_url(url: str, with_port: st
     ],
 )
 def test_the_tasks_port_goes_behind_a_tcp_address(address: str, with_port: str) -> None:
-    assert judge.with_port(Check(tcp=address, add_provided_port=True), 20001).tcp == with_port
+    task = registration(port=20001).task
+    assert judge.with_port(Check(tcp=address, add_provided_port=True), task).tcp == with_port
 
 
 def test_a_check_is_unknown_until_its_first_result() -> None:

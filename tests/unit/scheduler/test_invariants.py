@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from reconciler.model import codec
-from reconciler.model.manifests import Cluster, Constraint, Host, Placement, RolloutPolicy, Service
+from reconciler.model.manifests import Cluster, Constraint, Host, NamedPort, Placement, RolloutPolicy, Service
 from reconciler.model.overrides import (
     ClusterOverride,
     Drained,
@@ -20,7 +20,7 @@ from reconciler.model.overrides import (
     ServiceOverride,
     Verdict,
 )
-from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, SourceState, SyncMark, Task
+from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, SourceState, SyncMark, Task, TaskStatus
 from reconciler.scheduler.chunks import operations_of, split
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import scene, view_of
@@ -55,7 +55,16 @@ definitions = st.builds(
     st.sampled_from([0, 100, 250, 500]),
     st.sampled_from([0, 100]),
     st.sampled_from([0, 0, 400]),
-    st.sampled_from([{}, {"provide_port": True}, {"port": 80}, {"port": 81}]),
+    st.sampled_from(
+        [
+            {},
+            {"provide_port": True},
+            {"port": 80},
+            {"port": 81},
+            {"provide_port": True, "ports": (NamedPort(name="a"), NamedPort(name="b"))},
+            {"ports": (NamedPort(name="a", port=80), NamedPort(name="b"), NamedPort(name="c", port=81))},
+        ]
+    ),
 )
 policies = st.builds(
     RolloutPolicy,
@@ -336,17 +345,24 @@ class Fleet(RuleBasedStateMachine):
         records = [each for each in world.tasks.values() if each.host == host]
         left = [status for each, status in world.statuses.get(host, {}).items() if each not in world.tasks]
         # a task that failed has ended, so its place may be taken by the one that replaces it
-        ended = [replaced[each.id].port for each in records if each.id in replaced and replaced[each.id].host == host]
+        ended = [
+            port
+            for each in records
+            if each.id in replaced and replaced[each.id].host == host
+            for port in replaced[each.id].held_ports
+        ]
         alive = [status for status in left if status.phase not in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)]
         memory = sum(each.memory for each in records) + sum(each.memory for each in alive)
         if task.memory:
             assert memory <= world.host_states[host].memory, f"{host} is promised {memory} MiB"
-        if task.port:
-            taken = [each.port for each in records if each is not task] + [each.port for each in left]
-            assert taken.count(task.port) == ended.count(task.port) * (task.port in ended), (
-                f"port {task.port} on {host}"
-            )
-        if world.definitions[task.task_name, task.task_version].provide_port:
+        others: list[Task | TaskStatus] = [*(each for each in records if each is not task), *left]
+        taken = [port for each in others for port in each.held_ports]
+        for port in task.held_ports:
+            assert taken.count(port) == ended.count(port) * (port in ended), f"port {port} on {host}"
+        assert len(set(task.held_ports)) == len(task.held_ports)
+        definition = world.definitions[task.task_name, task.task_version]
+        assert task.named_ports.keys() == {each.name for each in definition.ports}
+        if definition.provide_port:
             assert task.port
         if task.disk:
             disk = sum(each.disk for each in records) + sum(each.disk for each in alive)

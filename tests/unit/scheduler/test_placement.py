@@ -88,38 +88,49 @@ def test_rule_09_what_is_leaving_still_holds_its_place() -> None:
     left = Use(tasks=1, memory=900, ports={80: "main-web-1-0"})
     placer = Placer(hosts(host("h1", memory=1000, leaving=left)))
     assert places(placer, Demand(memory=200), 1) == []
-    assert places(placer, Demand(port=80), 1) == []
-    assert placer.fits_when_left(Demand(memory=200, port=80)) == "h1"
+    assert places(placer, Demand(fixed_ports=(80,)), 1) == []
+    assert placer.fits_when_left(Demand(memory=200, fixed_ports=(80,))) == "h1"
     assert placer.fits_when_left(Demand(memory=1200)) is None
 
 
 def test_a_fixed_port_is_exclusive_on_its_host() -> None:
     placer = Placer(hosts(host("h1"), host("h2", issued=Use(tasks=1, ports={80: "other-x-1-0"}))))
-    assert places(placer, Demand(port=80), 3) == ["h1"]
+    assert places(placer, Demand(fixed_ports=(80,)), 3) == ["h1"]
 
 
 def test_a_provided_port_is_of_the_hosts_range_free_and_the_same_each_time() -> None:
     def ports() -> list[int]:
         taken = Use(tasks=1, ports={25000: "other-x-1-0"})
         service = Placer(hosts(host("h1", issued=taken, port_range=(25000, 25003)))).for_service({})
-        found = [service.place(Demand(provide_port=True), f"task-{number}") for number in range(4)]
-        return [place.port for place in found if place]
+        found = [service.place(Demand(provided_ports=1), f"task-{number}") for number in range(4)]
+        return [place.provided_ports[0] for place in found if place]
 
     assert sorted(ports()) == [25001, 25002, 25003]
     assert ports() == ports()
 
 
+def test_all_ports_of_a_task_are_its_own_even_a_fixed_one_in_the_range() -> None:
+    demand = Demand(fixed_ports=(25001, 53), provided_ports=2)
+    placer = Placer(hosts(host("h1", port_range=(25000, 25003), issued=Use(tasks=1, ports={25000: "other-x-1-0"}))))
+    place = placer.for_service({}).place(demand, "task")
+    assert place is not None
+    assert sorted(place.provided_ports) == [25002, 25003]
+    assert sorted(placer.room("h1").ports) == [53, 25000, 25001, 25002, 25003]
+    placer.give_back(place, demand, "")
+    assert sorted(placer.room("h1").ports) == [25000]
+
+
 def test_the_operators_port_range_wins_over_the_hosts_own() -> None:
     placer = Placer(hosts(host("h1", config={"port_range": (30000, 30000)})))
-    place = placer.for_service({}).place(Demand(provide_port=True), "task")
+    place = placer.for_service({}).place(Demand(provided_ports=1), "task")
     assert place is not None
-    assert place.port == 30000
+    assert place.provided_ports == (30000,)
 
 
 def test_a_definition_says_what_its_tasks_need() -> None:
     web = definition("web", 1, memory=64, cpu_units=32, provide_port=True)
-    assert Demand.of(web) == Demand(memory=64, cpu_units=32, provide_port=True, executors=("bash",))
-    assert Demand.of(definition("web", 1, executor="docker", port=80)).port == 80
+    assert Demand.of(web) == Demand(memory=64, cpu_units=32, provided_ports=1, executors=("bash",))
+    assert Demand.of(definition("web", 1, executor="docker", port=80)).fixed_ports == (80,)
 
 
 def test_hosts_on_which_it_failed_are_taken_only_if_no_other_fits() -> None:
@@ -162,12 +173,20 @@ REFUSALS = [
         "1 cpu_units needed, 0 of 1024 free",
     ),
     (
-        host("h1", issued=Use(tasks=1, ports={80: "main-web-1-0"})), Demand(port=80), "port",
+        host("h1", issued=Use(tasks=1, ports={80: "main-web-1-0"})), Demand(fixed_ports=(80,)), "port",
         "port 80 is taken by main-web-1-0",
     ),
     (
-        host("h1", port_range=(80, 80), issued=Use(tasks=1, ports={80: "x"})), Demand(provide_port=True),
+        host("h1", port_range=(80, 80), issued=Use(tasks=1, ports={80: "x"})), Demand(provided_ports=1),
         "provided port", "no port of 80-80 is free",
+    ),
+    (
+        host("h1", issued=Use(tasks=1, ports={53: "x", 80: "y"})), Demand(fixed_ports=(80, 81, 53)), "port",
+        "port 80 is taken by y and port 53 is taken by x",
+    ),
+    (
+        host("h1", port_range=(80, 82), issued=Use(tasks=1, ports={80: "x"})),
+        Demand(fixed_ports=(81,), provided_ports=2), "provided port", "2 ports of 80-82 needed, 1 free",
     ),
     (
         host("h1", disk=1000, config={"reserved_disk": 100}, issued=Use(tasks=1, disk=600)), Demand(disk=301), "disk",
@@ -184,7 +203,7 @@ REFUSALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("view", "demand", "name", "text"), REFUSALS, ids=[each[2] for each in REFUSALS])
+@pytest.mark.parametrize(("view", "demand", "name", "text"), REFUSALS, ids=[each[3] for each in REFUSALS])
 def test_each_filter_says_why_with_the_numbers(view: HostView, demand: Demand, name: str, text: str) -> None:
     room = Room.of(view)
     found = refusal(room, demand)

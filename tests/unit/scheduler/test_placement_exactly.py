@@ -25,7 +25,7 @@ demands = st.builds(
     Demand,
     memory=st.sampled_from([0, 100, 200, 400]),
     disk=st.sampled_from([0, 0, 300]),
-    port=st.sampled_from([0, 0, 80]),
+    fixed_ports=st.sampled_from([(), (), (80,), (80, 81)]),
     constraints=st.sampled_from(
         [(), (Constraint(key="tag.zone", value="a"),), (Constraint(key="tag.zone", operator="!=", value="a"),)]
     ),
@@ -67,7 +67,8 @@ class Fleet:
             all((zone == each.value) == (each.operator == "=") for each in demand.constraints)
             and (not demand.memory or sum(each.memory for _, each in held) + demand.memory <= view.state.memory)
             and (not demand.disk or sum(each.disk for _, each in held) + demand.disk <= view.state.disk)
-            and (not demand.port or (demand.port not in view.issued.ports and all(each.port == 0 for _, each in held)))
+            and not set(demand.fixed_ports)
+            & {*view.issued.ports, *(port for _, each in held for port in each.fixed_ports)}
             and not any(name in demand.apart for name, _ in held)
         )
 
