@@ -12,16 +12,20 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from reconciler.errors import ExecutorError
-from reconciler.executors import naming
+from reconciler.executors import naming, task_scripts
 from reconciler.executors.archives import Limits
 from reconciler.executors.artifacts import Artifacts
 from reconciler.executors.commands import base_environment, run
+from reconciler.executors.control_groups import ControlGroups
 from reconciler.executors.deaths import Deaths
 from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.executors.naming import Marks
 from reconciler.executors.processes import (
     PROC,
     Process,
@@ -38,6 +42,7 @@ from reconciler.executors.processes import (
 from reconciler.executors.shim import SHIM, reap, spawn
 from reconciler.executors.task_folder import Attempt, TaskFolder, boot_id, folders_in
 from reconciler.executors.task_log import MOST_BYTES, Logs, tail
+from reconciler.executors.users import User, user_of
 from reconciler.model.manifests import BashContainer, Container
 from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock, SystemClock
@@ -47,7 +52,7 @@ log = logging.getLogger(__name__)
 SETUP_TIMEOUT_S: Final = 600.0
 _KILL_S: Final = 10.0
 _LOG_LOOK_S: Final = 5.0
-_SYNTAX_S: Final = 30.0
+_KILLED: Final = 128 + signal.SIGKILL
 
 
 class Bash:
@@ -62,6 +67,7 @@ class Bash:
         log_bytes: int = MOST_BYTES,
         limits: Limits | None = None,
         clock: Clock | None = None,
+        groups: ControlGroups | None = None,
     ) -> None:
         self._owner = owner
         self._folder = folder.absolute()
@@ -70,7 +76,8 @@ class Bash:
         self._setup_timeout_s = setup_timeout_s
         self._logs = Logs(log_bytes)
         self._clock = clock or SystemClock()
-        self._table = ProcessTable()
+        self._groups = groups if groups is not None else ControlGroups.of_this_process()
+        self._table = ProcessTable(self._grouped)
         self._deaths = Deaths()
         self._lock = threading.Lock()
         self._running: dict[Ref, Process] = {}
@@ -97,7 +104,7 @@ class Bash:
             boot = boot_id()
             noted = {attempt.marks: attempt.started_at for _, attempt in kept}
             seen = [_running(task, noted.get(task.marks)) for task in living.values()]
-            seen += [folder.ended(attempt, boot) for folder, attempt in kept if _key(attempt) not in living]
+            seen += [self._ended(folder, attempt, boot) for folder, attempt in kept if _key(attempt) not in living]
         ours = {task.marks.ref: task.first for task in living.values() if task.marks.owner == self._owner}
         with self._lock:
             self._running = ours
@@ -105,16 +112,23 @@ class Bash:
         self._cut_logs()
         return seen
 
+    def _ended(self, folder: TaskFolder, attempt: Attempt, boot: str) -> Observed:
+        ended = folder.ended(attempt, boot)
+        if ended.exit_code in (None, _KILLED) and self._groups.ran_out_of_memory(folder.path.name):
+            return msgspec.structs.replace(ended, reason="killed because it used more memory than it may")
+        return ended
+
     def _living(self) -> dict[tuple[Owner, Ref], TaskProcesses]:
         return {key: task for key, task in self._table.scan().items() if task.own}
 
     def prepare(self, spec: Spec) -> None:
         executor = _bash(spec).executor
+        user_of(executor.user)  # what can't be run is not fetched
         if executor.artifact:
             self._artifacts.fetch(executor.artifact, executor.sha256)
 
     def start(self, spec: Spec) -> None:
-        container, folder = _bash(spec), self._task(spec.ref)
+        user, folder = user_of(_bash(spec).executor.user), self._task(spec.ref)
         marks = naming.marks_of(spec, self._owner)
         if folder.path.exists() and (task := self._find(spec.ref)):
             if task.own and (task.marks.digest, task.marks.attempt) == (spec.digest, spec.attempt):
@@ -122,9 +136,9 @@ class Bash:
                 return
             self._kill(spec.ref)
         with _disk("write", folder.path):
-            folder.begin(marks, self._clock.wall())
+            folder.begin(marks, self._clock.wall(), has_user=user is not None)
             try:
-                process = self._spawn(container, folder, {**spec.environment, **naming.to_environment(marks)})
+                process = self._spawn(spec, folder, user, {**spec.environment, **naming.to_environment(marks)})
             except ExecutorError as error:
                 folder.note_failure(error.message)
                 raise
@@ -134,21 +148,21 @@ class Bash:
         self._deaths.add(process)
         self._await_setup(process, folder, spec)
 
-    def _spawn(self, container: BashContainer, folder: TaskFolder, variables: Mapping[str, str]) -> Process:
-        self._write_scripts(folder, container)
-        cwd = _working_folder(folder, container)
+    def _spawn(self, spec: Spec, folder: TaskFolder, user: User | None, variables: Mapping[str, str]) -> Process:
+        container = _bash(spec)
+        task_scripts.write(folder, container)
+        cwd = task_scripts.working_folder(folder, container)
         cwd.mkdir(parents=True, exist_ok=True)
         if container.executor.artifact:
             self._artifacts.place(container.executor.artifact, cwd, container.executor.sha256)
-        return spawn(self._shim(), folder.path, cwd, folder.output, {**base_environment(), **variables})
-
-    def _write_scripts(self, folder: TaskFolder, container: BashContainer) -> None:
-        """Setup is looked at by itself too: an open quote in it must not swallow what follows."""
-        folder.write_scripts(container.setup, (), ())
-        if container.setup:
-            _check_syntax(folder, f"setup of {container.name}")
-        folder.write_scripts(container.setup, container.executor.start, container.executor.stop)
-        _check_syntax(folder, f"start of {container.name}")
+        command = ["bash", "-e", str(folder.script)]
+        if user is not None:
+            folder.hand_over(user)
+            command, variables = user.command(command), {**user.variables, **variables}
+        self._groups.remove(folder.path.name)
+        groups = self._groups.make(folder.path.name, spec.memory, spec.cpu_units)
+        argv = [*map(str, groups), "--", *command]
+        return spawn(self._shim(), folder.path, cwd, folder.output, argv, {**base_environment(), **variables})
 
     def _await_setup(self, process: Process, folder: TaskFolder, spec: Spec) -> None:
         deadline = time.monotonic() + self._setup_timeout_s
@@ -174,28 +188,12 @@ class Bash:
         if task.own:
             folder = self._task(ref)
             if folder.stop_script.exists():
-                self._run_stop(task.first, folder, timeout_s)
+                task_scripts.run_stop(folder, task.first, timeout_s)
                 task = self._find(ref)
             task = self._terminate(task, ref, deadline)
         if task is not None:
             self._kill(ref)
         reap()
-
-    def _run_stop(self, process: Process, folder: TaskFolder, timeout_s: float) -> None:
-        """The operator's stop commands; whatever comes of them, what still runs is ended after them."""
-        environment = {**(environment_of(process) or base_environment()), naming.ROLE: "stop"}
-        argv = ["bash", "-e", str(folder.stop_script)]
-        cwd = folder_of(process) or folder.path
-        try:
-            ended = run(argv, environment=environment, timeout_s=timeout_s, cwd=cwd)
-            with folder.output.open("ab") as output:
-                output.write(ended.output)
-        except (ExecutorError, OSError) as error:
-            log.warning("stop commands of %s: %s", folder.path.name, error)
-            return
-        if ended.exit_code != 0:
-            how = "did not end in time" if ended.exit_code is None else f"ended with exit code {ended.exit_code}"
-            log.warning("stop commands of %s %s: %s", folder.path.name, how, ended.text[-500:])
 
     def _terminate(self, task: TaskProcesses | None, ref: Ref, deadline: float) -> TaskProcesses | None:
         """SIGTERM to all of it, those born meanwhile too; returns what is left of it at the end, or at the deadline."""
@@ -221,6 +219,7 @@ class Bash:
             task = self._find(ref)
             return (*task.own, *task.beside) if task else ()
 
+        self._groups.kill(self._task(ref).path.name)
         if not kill_until_gone(find, _KILL_S):
             left = ", ".join(str(process.pid) for process in find())
             raise ExecutorError(f"processes of {ref.task_id} can't be killed: {left}")
@@ -233,6 +232,7 @@ class Bash:
             raise ExecutorError(f"{ref.task_id} can't be removed: it still runs")
         if task is not None:
             self._kill(ref)
+        self._groups.remove(folder.path.name)
         with _disk("delete", folder.path):
             folder.remove()
 
@@ -246,7 +246,8 @@ class Bash:
             process = task.first
         variables = {**(environment_of(process) or base_environment()), **environment, naming.ROLE: "check"}
         cwd = folder_of(process) or self._folder
-        ended = run(["bash", "-c", script], environment=variables, timeout_s=timeout_s, cwd=cwd)
+        user = self._task(ref).user()
+        ended = run(["bash", "-c", script], environment=variables, timeout_s=timeout_s, cwd=cwd, user=user)
         return ScriptResult(ended.exit_code, ended.output.decode(errors="replace"))
 
     def logs(self, ref: Ref, tail_lines: int) -> bytes:
@@ -277,6 +278,11 @@ class Bash:
     def _find(self, ref: Ref, since: float | None = None) -> TaskProcesses | None:
         return self._table.scan(since).get((self._owner, ref))
 
+    def _grouped(self) -> Iterator[tuple[Marks, frozenset[int]]]:
+        for name, pids in self._groups.members().items():
+            if (attempt := TaskFolder(self._tasks / name).attempt()) is not None:
+                yield attempt.marks, pids
+
     def _shim(self) -> Path:
         """The shim as a file; never changed once written, because shells read their scripts as they go."""
         shim = self._folder / f"shim-{hashlib.sha256(SHIM.encode()).hexdigest()[:8]}"
@@ -300,21 +306,6 @@ def _bash(spec: Spec) -> BashContainer:
     if not isinstance(spec.container, BashContainer):
         raise ExecutorError(f"{spec.container.name} is of type {spec.container.type}, not bash", permanent=True)
     return spec.container
-
-
-def _working_folder(folder: TaskFolder, container: BashContainer) -> Path:
-    wanted = PurePosixPath(container.executor.download_dir)
-    if not wanted.is_absolute() and ".." in wanted.parts:
-        raise ExecutorError(f"download_dir {wanted} leads out of the task's folder", permanent=True)
-    return folder.work / wanted
-
-
-def _check_syntax(folder: TaskFolder, what: str) -> None:
-    environment = base_environment()
-    checked = run(["bash", "-n", str(folder.script)], environment=environment, timeout_s=_SYNTAX_S)
-    if checked.exit_code != 0:
-        text = checked.text.replace(f"{folder.script}: ", "")
-        raise ExecutorError(f"{what} is not valid bash: {text}", permanent=True)
 
 
 def _key(attempt: Attempt) -> tuple[Owner, Ref]:

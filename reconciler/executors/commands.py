@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from reconciler.errors import ExecutorError
+from reconciler.executors.users import User
 
 OUTPUT_BYTES: Final = 4096
 _PASSED_ON: Final = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")
@@ -49,8 +50,11 @@ def run(
     timeout_s: float,
     cwd: Path | None = None,
     output_bytes: int = OUTPUT_BYTES,
+    user: User | None = None,
 ) -> Ended:
     """Run ``argv`` to its end, or kill it and everything in its session's group after ``timeout_s``.
+
+    ``user``: as whom; None: as this process.
 
     Children that it leaves behind in the background are let be, unless the deadline struck.
 
@@ -67,6 +71,9 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            user=user.uid if user else None,
+            group=user.gid if user else None,
+            extra_groups=user.groups if user else None,
         )
     except OSError as error:
         raise ExecutorError(f"cannot run {argv[0]}: {error.strerror or error}") from error

@@ -122,8 +122,7 @@ class _Judge:
         if "bash" not in self._policy.executors:
             yield _shell((*path, "type"), "runs as a process of the host")
         inside = (*path, "executor")
-        # of a kind that names its user the field is there; others run as the agent does
-        yield from self._user(getattr(container.executor, "user", ""), (*inside, "user"))
+        yield from self._user(container.executor.user, (*inside, "user"))
         url = container.executor.artifact
         if url and not any(origin_matches(url, origin, self._real) for origin in self._policy.artifacts):
             yield _violation(

@@ -1,8 +1,9 @@
 """Finds the processes of tasks in /proc, by the marks in their environment, and signals them.
 
 A process belongs to a task if it carries the task's marks, or stands in a session in which one does (some programs
-overwrite their environment to show a title). So children that daemonise are found, after any crash of ours. A process
-is known by its id *and* its start time: the id alone may be somebody else's by now.
+overwrite their environment to show a title), or is in the task's control group, where there are such. So children that
+daemonise are found, after any crash of ours. A process is known by its id *and* its start time: the id alone may be
+somebody else's by now.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -30,6 +31,10 @@ _LISTS: Final = 5
 _RESTS: Final = 2.0
 _MOST_REST_S: Final = 0.1
 _KERNEL_THREAD: Final = 0x00200000
+
+
+Grouped: TypeAlias = Callable[[], Iterable[tuple[Marks, frozenset[int]]]]
+"""Control groups: the marks of the task, and the processes that are in it."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -65,7 +70,9 @@ class TaskProcesses(msgspec.Struct, frozen=True):
 class ProcessTable:
     """Reads /proc. Remembers what it knows of a process, so that a look costs one short read for each. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, grouped: Grouped | None = None) -> None:
+        """``grouped`` says whose processes are in which control group."""
+        self._grouped = grouped or (lambda: ())
         self._known: dict[tuple[int, int], Marks | None] = {}
         self._lock = threading.Lock()
         self._rest_until = 0.0
@@ -100,6 +107,7 @@ class ProcessTable:
 
     def _scan(self) -> Mapping[tuple[Owner, Ref], TaskProcesses]:
         living = self._living()
+        self._add_grouped(living)
         sessions = {process.session: marks for process, marks in living.items() if marks is not None}
         tasks: dict[tuple[Owner, Ref], tuple[Marks, list[Process], list[Process]]] = {}
         for process, own_marks in living.items():
@@ -112,6 +120,15 @@ class ProcessTable:
         self._forget(living)
         return {key: TaskProcesses(_life(marks), _oldest_first(own), _oldest_first(beside))
                 for key, (marks, own, beside) in tasks.items()}  # fmt: skip
+
+    def _add_grouped(self, living: dict[Process, Marks | None]) -> None:
+        """Whoever is in a task's control group is the task's, marked or not."""
+        by_pid = {process.pid: process for process in living}
+        for marks, pids in self._grouped():
+            for pid in pids:
+                process = by_pid.get(pid) or look(pid)
+                if process is not None and living.get(process) is None:
+                    living[process] = marks
 
     def _living(self) -> dict[Process, Marks | None]:
         """All that lives. The list is made anew until it has nothing new.

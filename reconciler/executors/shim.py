@@ -8,20 +8,28 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.processes import Process, look
 
-# A trap (and not an ignored signal, which children would inherit) keeps the shell until its child has ended.
+# A trap (and not an ignored signal, which children would inherit) keeps the shell until its child has ended. Its own
+# variables have long names because a task may have such of its own, which the child must get unchanged.
 SHIM: Final = """\
-# Runs the script of a task, $1/script, in the folder $2 and leaves its exit status in $1/exit.
+# shim FOLDER WORK [GROUP...] -- COMMAND...: joins the control groups, runs the command in WORK, and leaves its exit
+# status in FOLDER/exit.
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
-cd "$2" && bash -e "$1/script"
-code=$?
-printf '%s\\n' "$code" >"$1/exit.new" && mv -f "$1/exit.new" "$1/exit"
+reconciler_shim_folder=$1 reconciler_shim_work=$2 reconciler_shim_code=125
+shift 2
+while [ "$1" != -- ] && echo $$ >"$1/cgroup.procs"; do shift; done
+if [ "$1" = -- ] && cd "$reconciler_shim_work"; then
+  shift
+  "$@"
+  reconciler_shim_code=$?
+fi
+cd "$reconciler_shim_folder" && echo "$reconciler_shim_code" >exit.new && mv -f exit.new exit
 """
 
 _SIGNALS: Final = [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]
@@ -29,10 +37,12 @@ _children: Final[set[int]] = set()
 _children_lock: Final = threading.Lock()
 
 
-def spawn(shim: Path, folder: Path, cwd: Path, output: Path, environment: Mapping[str, str]) -> Process:
-    """Start the shim that runs ``folder``'s script in ``cwd``; its output is appended to ``output``.
+def spawn(
+    shim: Path, folder: Path, cwd: Path, output: Path, argv: Sequence[str], environment: Mapping[str, str]
+) -> Process:
+    """Start the shim that runs ``argv`` in ``cwd``: control groups to join, ``--`` and the command.
 
-    A cgroup that bounds memory would be joined here, by the shim, before it runs the script.
+    It leaves the exit status in ``folder``; its output is appended to ``output``.
 
     Raises:
         ExecutorError: no process could be made.
@@ -51,7 +61,7 @@ def spawn(shim: Path, folder: Path, cwd: Path, output: Path, environment: Mappin
         with _children_lock:
             pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", str(shim), str(folder), str(cwd)],
+                ["sh", str(shim), str(folder), str(cwd), *argv],
                 environment,
                 file_actions=actions,
                 setsid=True,

@@ -18,6 +18,7 @@ import msgspec
 from reconciler.executors.interface import Observed
 from reconciler.executors.naming import Marks
 from reconciler.executors.task_log import older
+from reconciler.executors.users import User, user_with_id
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -35,22 +36,46 @@ class TaskFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.script = path / "script"
-        self.stop_script = path / "stop"
+        self._own = path / "own"
+        """What a task that runs as another user than the agent may read and write, beside ``work``."""
         self.output = path / "output.log"
         self.work = path / "work"
         self._attempt = path / "attempt.json"
-        self._set_up = path / "set-up"
         self._exit = path / "exit"
         self._failure = path / "failure"
 
-    def begin(self, marks: Marks, now: float) -> None:
-        """Clear away the attempt before (its output stays) and note this one."""
+    @property
+    def script(self) -> Path:
+        """Setup and start."""
+        return self._scripts / "script"
+
+    @property
+    def stop_script(self) -> Path:
+        """The stop commands; there is none without any."""
+        return self._scripts / "stop"
+
+    @property
+    def _set_up(self) -> Path:
+        return self._scripts / "set-up"
+
+    @property
+    def _scripts(self) -> Path:
+        return self._own if self._own.is_dir() else self.path
+
+    def begin(self, marks: Marks, now: float, *, has_user: bool = False) -> None:
+        """Clear away the attempt before (its output stays) and note this one.
+
+        ``has_user``: another user than the agent's will run it, see ``hand_over``. All else stays the agent's, which
+        must never be led elsewhere by a link that a task has made.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self.path.iterdir():
             if left not in (self.output, older(self.output), self._attempt):
                 _delete(left)
+        self.path.chmod(0o711 if has_user else 0o700)
         self.work.mkdir()
+        if has_user:
+            self._own.mkdir(mode=0o700)
         _write(self._attempt, msgspec.json.encode(Attempt(marks, now, boot_id())))
 
     def write_scripts(self, setup: Sequence[str], start: Sequence[str], stop: Sequence[str]) -> None:
@@ -59,6 +84,26 @@ class TaskFolder:
         _write(self.script, "\n".join([*setup, mark, *start, ""]).encode())
         if stop:
             _write(self.stop_script, "\n".join([*stop, ""]).encode())
+
+    def hand_over(self, user: User) -> None:
+        """Give ``user`` what it may write to; nothing of it runs yet.
+
+        What is in a folder goes before the folder itself: another process of that user must not be able to put
+        something else in its place before it was given away.
+        """
+        self.output.touch(mode=0o600)
+        for top in (self.work, self._own):
+            for folder, folders, files in os.walk(top, topdown=False):
+                for name in (*folders, *files, "."):
+                    os.chown(Path(folder, name), user.uid, user.gid, follow_symlinks=False)
+        os.chown(self.output, user.uid, user.gid)
+
+    def user(self) -> User | None:
+        """As whom it runs, if not as the agent does."""
+        try:
+            return user_with_id(self._own.stat().st_uid)
+        except FileNotFoundError:
+            return None
 
     def attempt(self) -> Attempt | None:
         """What was last started here; None if nothing readable says so."""

@@ -33,6 +33,7 @@ Volume: TypeAlias = Annotated[str, Meta(pattern=r"^[^:\n]+(:[^:\n]+){0,2}$(?!\n)
 Url: TypeAlias = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+([/?#]\S*)?$(?!\n)")]
 ArtifactUrl: TypeAlias = Annotated[str, Meta(pattern=r"^((https?|file)://\S+)?$(?!\n)")]
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{64})?$(?!\n)")]
+UserName: TypeAlias = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.@-]{0,63})?$(?!\n)")]
 TcpAddress: TypeAlias = Annotated[str, Meta(pattern=r"^(?=.)(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(:[0-9]{1,5})?$(?!\n)")]
 Method: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]+$(?!\n)")]
 CheckThreshold: TypeAlias = Annotated[int, Meta(ge=0, le=1000)]

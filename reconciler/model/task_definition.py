@@ -26,6 +26,7 @@ from reconciler.model.fields import (
     TcpAddress,
     Text,
     Url,
+    UserName,
     Version,
     Volume,
 )
@@ -57,6 +58,7 @@ class BashExecutor(Object, frozen=True, kw_only=True):
     artifact: ArtifactUrl = ""
     sha256: Sha256 = ""
     download_dir: str = ""
+    user: UserName = ""
 
 
 class DockerContainer(Object, frozen=True, kw_only=True, tag_field="type", tag="docker"):

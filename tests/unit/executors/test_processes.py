@@ -103,9 +103,8 @@ def test_a_child_that_daemonised_is_found(spawn: Spawn, marks: Marks) -> None:
     daemon = int(first_line(process))
     process.kill()
     process.wait()
-    found = find(marks)
-    assert found is not None
-    assert daemon in {each.pid for each in found.own}
+    # in the instant of its exec nobody can read its environment
+    wait_until(lambda: (found := find(marks)) and daemon in {each.pid for each in found.own}, what="it is found")
 
 
 def test_a_process_without_marks_is_found_in_the_session_of_one_with_marks(spawn: Spawn, marks: Marks) -> None:
