@@ -10,7 +10,8 @@ import msgspec
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
 from reconciler.model.intents import SourceIntent
-from reconciler.model.task import Task, TaskStatus
+from reconciler.model.task import Phase, Task, TaskStatus
+from reconciler.scheduler import snapshot
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Scene, Snapshot, clusters_of, view_of
@@ -53,7 +54,7 @@ def read(store: Store, now: float) -> Fleet:
     Clusters of other schedulers are not planned: what those would do, only they know.
     """
     locks = {entry.key.removeprefix(keys.SCHEDULER_LOCKS): entry for entry in store.list(keys.SCHEDULER_LOCKS).entries}
-    scene = Observer(store).read().scene
+    scene = snapshot.scene(_with_times(Observer(store).read().scene.snapshot, now))
     names = clusters_of(scene.snapshot.clusters, scene.snapshot.heads, OUR_SCHEDULER)
     intents, unreadable = _intents(store)
     return Fleet(
@@ -67,6 +68,24 @@ def read(store: Store, now: float) -> Fleet:
         unreadable_intents=unreadable,
         now=now,
     )
+
+
+def _with_times(read: Snapshot, now: float) -> Snapshot:
+    """For how long tasks have been healthy or failed, as far as their agents' clocks agree with this one: for display.
+
+    Who looks once has watched nothing, and would say of each task that it has yet to prove itself.
+    """
+    healthy, failed = {}, {}
+    for task in read.tasks:
+        host = read.statuses.get(task.host)
+        status = host.tasks.get(task.id) if host else None
+        if status is None or status.issue != task.issue or not status.since:
+            continue
+        if status.healthy and task.host in read.present:
+            healthy[task.id] = max(0.0, now - status.since)
+        elif status.phase in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE):
+            failed[task.id] = max(0.0, now - status.since)
+    return msgspec.structs.replace(read, healthy_s=healthy, failed_s=failed)
 
 
 def _intents(store: Store) -> tuple[dict[str, SourceIntent], dict[str, str]]:

@@ -36,11 +36,13 @@ def _of_the_rollout(service: str, course: Course, changes: Changes) -> Iterator[
     match record.phase:
         case RolloutPhase.CANARY:
             canaries = [each for each in changes.keepers.values() if course.target.is_of(each.task)]
+            young = next((each for each in canaries if not each.healthy and not _waits_to_retry(each)), None)
+            if young is not None and not changes.steps and not changes.leavers:
+                yield _waits_until_healthy(service, young)
             if canaries and not changes.steps and all(each.healthy for each in canaries):
-                text = (
-                    f"its canaries of version {version} ({len(canaries)}) are healthy: `reconciler promote {service}`"
-                )
-                yield Note(service=service, reason=f"{text} goes on, `reconciler abort {service}` goes back")
+                text = f"its canaries of version {version} ({len(canaries)}) are healthy"
+                text += f": `reconciler promote {service}` goes on, `reconciler abort {service}` goes back"
+                yield Note(service=service, reason=text)
         case RolloutPhase.REVERTING:
             yield Note(service=service, reason=f"goes back to version {record.previous_version}: {record.reason}")
         case RolloutPhase.REVERTED:

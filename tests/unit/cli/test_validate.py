@@ -33,11 +33,13 @@ def folder(tmp_path: Path) -> Path:
 def test_the_examples_are_clean() -> None:
     done = validate("examples/")
     assert done.returncode == 0, done.stdout
-    assert done.stdout == "valid: 4 files, 8 objects, no errors, no warnings\n"
+    assert done.stdout == "valid: 7 files, 20 objects, no errors, no warnings\n"
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("path", ["examples/hello-world.yml", "examples/hello-world-bash"])
+@pytest.mark.parametrize(
+    "path", ["examples/hello-world.yml", "examples/hello-world-bash", "examples/rollouts-and-placement"]
+)
 def test_each_example_is_whole_by_itself(path: str) -> None:
     assert validate(path).returncode == 0
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.model import codec, keys
-from reconciler.model.manifests import Cluster, Host, Service
+from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service
 from reconciler.model.task import Health, HostStatus, Phase, TaskStatus
 from reconciler.queries.fleet import Fleet, read
 from reconciler.queries.hosts import hosts
@@ -145,3 +145,18 @@ def test_hosts_show_what_is_promised_of_what_there_is(world: World) -> None:
     world.report()
     [row] = hosts(world.fleet())
     assert (row.memory_used, row.memory, row.tasks, row.healthy, row.tags) == (200, 800, 2, 2, {"zone": "a"})
+
+
+def test_a_canary_that_waits_for_a_word_says_so_though_it_has_to_stay_healthy_for_a_while(world: World) -> None:
+    for host in ("h1", "h2", "h3"):
+        world.host(host)
+    for version in (1, 2):
+        declare_web(world.store, version=version, desired=2, rollout=RolloutPolicy(canary=1))
+        for _ in range(4):
+            world.schedule()
+            world.report()
+    declare_web(world.store, version=2, desired=2, rollout=RolloutPolicy(canary=1, healthy_after="5s"))
+    row = status(read(world.store, NOW + 3)).services[0]
+    assert "it has to stay healthy for 5s" in row.reasons[0]
+    row = status(read(world.store, NOW + 6)).services[0]
+    assert "its canaries of version 2 (1) are healthy: `reconciler promote web` goes on" in row.reasons[0]
