@@ -38,6 +38,7 @@ WATCH_S: Final = 30.0
 FINISH_S: Final = 5.0
 """How long starts and stops under way may take when the agent itself stops."""
 _RESTS: Final = 3.0
+_LEAST_REST_S: Final = 0.01
 _MOST_REST_S: Final = 0.2
 _IMPATIENT: Final = Backoff(first_s=0.2, most_s=3.0)
 """What is looked at again and again: the store, engines, health."""
@@ -113,8 +114,8 @@ class AgentDaemon:
         )
         self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
         self._issued_loop = self._loop("agent issued", self._issued.look)
-        self._health_loop = self._loop("agent health", self._checks.look)
-        self._publish_loop = self._loop("agent publish", self._publisher.publish)
+        self._health_loop = self._loop("agent health", self._checks.look, lambda: self._checks.view)
+        self._publish_loop = self._loop("agent publish", self._publisher.publish, self._publisher.shown)
         self._executor_loops = {
             name: self._loop(f"agent {name}", source.look) for name, source in self._sources.items()
         }
@@ -202,14 +203,21 @@ class AgentDaemon:
         except ReconcilerError as error:
             self._emit(Event(loop="agent", subject=self._settings.host, message=error.message, level=Level.WARNING))
 
-    def _loop(self, name: str, look: Callable[[], float | None] | Callable[[], None]) -> Loop:
-        """A loop whose every result, good or bad, wakes the planner."""
+    def _loop(
+        self,
+        name: str,
+        look: Callable[[], float | None] | Callable[[], None],
+        shows: Callable[[], object] = object,
+    ) -> Loop:
+        """A loop whose every result, good or bad, wakes the planner; but not when ``shows`` is as it was before."""
 
         def step() -> float | None:
+            before = shows()
             try:
                 return look()
             finally:
-                self._plan_loop.wake()
+                if shows() != before:
+                    self._plan_loop.wake()
 
         return Loop(name, step, clock=self._clock, resync_s=self._settings.poll_s, backoff=_IMPATIENT)
 
@@ -222,7 +230,7 @@ class AgentDaemon:
             return self._rest_until - began
         again_s = self._pass()
         ended = self._clock.monotonic()
-        self._rest_until = ended + min(_RESTS * (ended - began), _MOST_REST_S)
+        self._rest_until = ended + max(_LEAST_REST_S, min(_RESTS * (ended - began), _MOST_REST_S))
         return again_s
 
     def _pass(self) -> float | None:

@@ -1,5 +1,6 @@
 """What an agent counts of its tasks. Called by ``loop`` after each plan, and by ``pages``."""
 
+import collections
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,7 @@ GIVEN_UP: Final = Counter("reconciler_agent_tasks_given_up_total", "Tasks given 
 EXECUTORS: Final = Gauge("reconciler_agent_executor_available", "Whether it can start something", ["executor"])
 LOG_READERS: Final = Gauge("reconciler_agent_log_readers", "Requests that read logs now")
 
+_TASKS_IN: Final = {phase: TASKS.labels(phase) for phase in Phase}
 _COMING_UP: Final = (Phase.PREPARING, Phase.STARTING)
 _GIVEN_UP: Final = (Phase.FAILED, Phase.REJECTED)
 
@@ -38,8 +40,9 @@ def note(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> None:
 def show(status: HostStatus | None, executors: Mapping[str, ExecutorView]) -> None:
     """Set what is so now."""
     tasks = status.tasks.values() if status is not None else ()
-    for phase in Phase:
-        TASKS.labels(phase).set(sum(task.phase is phase for task in tasks))
+    phases = collections.Counter(task.phase for task in tasks)
+    for phase, gauge in _TASKS_IN.items():
+        gauge.set(phases[phase])
     CRITICAL.set(sum(task.phase is Phase.RUNNING and task.health is Health.CRITICAL for task in tasks))
     for name, view in executors.items():
         EXECUTORS.labels(name).set(view.looked and view.unavailable is None)

@@ -60,7 +60,6 @@ class Publisher:
         self._held_by: str | None = None
         self._claimed_with: tuple[str, ...] = ()
         self._claimed_at = clock.monotonic() - settings.poll_s
-        self._status: bytes | None = None
         self._index = 0
         self._differs_since: float | None = None
         self._wrote_at = clock.monotonic() - settings.publish_interval_s
@@ -116,8 +115,7 @@ class Publisher:
             return _CLAIM_AGAIN_S
         if self.wanted is None:
             return None
-        value = codec.encode(self.wanted)
-        if value == self._status:
+        if self.wanted == self.published:
             self._differs_since = None
             return None
         now = self._clock.monotonic()
@@ -127,7 +125,11 @@ class Publisher:
         due = max(self._wrote_at, NEVER if settled else self._differs_since) + self._settings.publish_interval_s
         if now < due:
             return due - now
-        return self._write(session, self.wanted, value)
+        return self._write(session, self.wanted)
+
+    def shown(self) -> tuple[HostStatus | None, str | None]:
+        """What is published, and what keeps this host's name from being ours."""
+        return self.published, self.hold
 
     def flush(self) -> None:
         """Write the last status now, if that is possible at all."""
@@ -142,11 +144,11 @@ class Publisher:
         if self._keeper is not None:
             self._keeper.close(keep=keep_session)
 
-    def _write(self, session: str, status: HostStatus, value: bytes) -> float | None:
+    def _write(self, session: str, status: HostStatus) -> float | None:
         """Compare-and-set: a write whose answer was lost may land later, but never over a newer one."""
         fence = lease.fence(keys.host_state(self._settings.host), session)
         key = keys.status(self._settings.host)
-        outcome = self._store.commit([fence, PutIf(key, value, self._index)])
+        outcome = self._store.commit([fence, PutIf(key, codec.encode(status), self._index)])
         self._wrote_at = self._clock.monotonic()
         if not isinstance(outcome, Committed):
             # the host or the key may not be what they were: look before the next write
@@ -158,7 +160,7 @@ class Publisher:
             index = entry.index if entry is not None else 0
         self._index = index
         self._on_written(index)
-        self._status, self.published, self._differs_since = value, status, None
+        self.published, self._differs_since = status, None
         return None
 
     def _claim(self, session: str, executors: tuple[str, ...]) -> None:
@@ -189,7 +191,6 @@ class Publisher:
     def _read_back(self) -> None:
         """What the status is now, so that an unchanged one is not written again."""
         entry = self._store.get(keys.status(self._settings.host))
-        self._status = entry.value if entry is not None else None
         self._index = entry.index if entry is not None else 0
         try:
             self.published = codec.decode(entry.value, HostStatus, entry.key) if entry is not None else None

@@ -38,7 +38,7 @@ STANDBY_S: Final = 5.0
 REFUSED_S: Final = 0.2
 """How long to wait after a transaction was refused, before the next look."""
 RESTS: Final = 2.0
-"""For how many times as long as the last look took it rests, so that a busy fleet does not keep it reading."""
+"""For how many times as long as the last pass took it rests, so that a busy fleet does not keep it looking."""
 REST_MOST_S: Final = 2.0
 SESSION_PATIENCE_S: Final = 10.0
 WAIT_S: Final = 30.0
@@ -140,9 +140,8 @@ class SchedulerDaemon:
         if not self._held:
             return again_s
         began = self._clock.monotonic()
-        reading = self._observer.read()
+        done = self._schedule(self._observer.read(), session_id)
         self._rest_s = min(REST_MOST_S, RESTS * (self._clock.monotonic() - began))
-        done = self._schedule(reading, session_id)
         if done.refused:
             return REFUSED_S
         return 0.0 if done.moved else min(again_s, done.look_again_s)
