@@ -24,6 +24,7 @@ from reconciler.store.interface import Store
 
 if TYPE_CHECKING:
     from reconciler.agent.loop import AgentDaemon
+    from reconciler.agent.memory import Memory
     from reconciler.executors.interface import Executor, Owner
     from reconciler.health.interface import HealthProvider
     from reconciler.manifests.source import Source
@@ -98,6 +99,7 @@ def agent(
     from reconciler.agent import identity
     from reconciler.agent.guard import Guard
     from reconciler.agent.loop import AgentDaemon
+    from reconciler.agent.memory import Memory
     from reconciler.agent.settings import AgentSettings
     from reconciler.model.manifests import PORT_RANGE
     from reconciler.model.names import is_name
@@ -113,10 +115,27 @@ def agent(
         port_range=port_range or PORT_RANGE,
     )
     settings.runtime_dir.mkdir(parents=True, exist_ok=True)
-    owner = identity.owner(settings, ready(store))
+    memory = Memory(settings, store.url)
+    owner = identity.owner(settings, _store_id(store, memory))
     offered = _executors(owner, settings.runtime_dir, executors)
     health = _health(store, owner, offered)
-    return AgentDaemon(store, settings, offered, health, owner=owner, guard=guard, emit=emit or event_log.emit)
+    return AgentDaemon(
+        store, settings, offered, health, owner=owner, guard=guard, memory=memory, emit=emit or event_log.emit
+    )
+
+
+def _store_id(store: Store, memory: "Memory") -> str:
+    """The store's id. While the store is away, the one that an agent of this host noted, which is then gone on with."""
+    remembered = memory.read()
+    if remembered is None:
+        return ready(store)
+    try:
+        return sentinel.ensure(store, new_id())
+    except (StoreUnreachable, StoreNoLeader) as error:
+        text = "the store at %s is away (%s): until it answers, what ran here is kept alive"
+        log.warning(text, store.url, error.message)
+        memory.recalled = remembered.view()
+        return remembered.store_id
 
 
 class EphemeralAgent:

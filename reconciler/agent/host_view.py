@@ -45,8 +45,8 @@ class Unusable(msgspec.Struct, frozen=True):
 class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
     """What is issued to this host: the last reading that could be trusted.
 
-    ``problem`` says why the newest could not. ``went_back_at``: when it was last noticed that the store had
-    gone back to an older state.
+    ``problem`` says why the newest could not. ``remembered``: there was no reading in this process's life, and this is
+    what an earlier one knew. ``went_back_at``: when it was last noticed that the store had gone back to an older state.
     """
 
     began: float = NEVER
@@ -55,6 +55,7 @@ class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
     went_back_at: float | None = None
     definitions: Mapping[str, TaskDefinition | Unusable] = {}
     findings: Mapping[TaskKey, Finding] = {}
+    remembered: bool = False
 
     @property
     def known(self) -> bool:

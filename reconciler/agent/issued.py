@@ -8,7 +8,7 @@ from reconciler.agent import lifecycle
 from reconciler.agent.actions import Cancel, Start
 from reconciler.agent.case import Case, Decision, blindness, definition_of, needs
 from reconciler.agent.environment import environment
-from reconciler.agent.host_view import Seen, Unusable
+from reconciler.agent.host_view import NOT_ENTERED, Seen, Unusable
 from reconciler.agent.lifecycle import Life, Work
 from reconciler.executors.interface import Ref, Spec
 from reconciler.model import ports
@@ -86,7 +86,7 @@ def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:
     view = case.view
     if case.older:
         return Unusable(f"waits until issue {min(case.older)} of it has stopped", permanent=False)
-    if view.hold is not None:
+    if view.hold is not None and not (view.issued.remembered and view.hold == NOT_ENTERED):
         return Unusable(view.hold, permanent=False)
     definition = definition_of(view, case.record)
     if case.record is None or definition is None:

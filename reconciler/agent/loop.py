@@ -16,6 +16,7 @@ from reconciler.agent.guard import Guard
 from reconciler.agent.host_view import HostView, Outcome, Progress
 from reconciler.agent.identity import HostLock
 from reconciler.agent.lifecycle import Life, Now, TaskKey
+from reconciler.agent.memory import Memory
 from reconciler.agent.observe import ExecutorSource, HealthSource, IssuedSource
 from reconciler.agent.pages import Pages
 from reconciler.agent.plan import Plan, plan
@@ -56,12 +57,12 @@ class AgentDaemon:
         *,
         owner: Owner,
         guard: Guard | None = None,
+        memory: Memory | None = None,
         clock: Clock | None = None,
         emit: Emit,
     ) -> None:
-        """``owner`` is what the executors and the provider label with: see ``identity.owner``.
-
-        Without a ``guard`` the host's policy is the one in its usual place.
+        """``owner``: see ``identity.owner``. Without a ``guard`` the host's policy is the one in its usual place.
+        ``memory`` is where to note what is issued.
         """
         self._settings = settings
         self._executors = executors
@@ -78,7 +79,6 @@ class AgentDaemon:
         self._strangers: frozenset[Owner] = frozenset()
         self._rest_until = self._clock.monotonic()
         self._conditions: tuple[bool, Sequence[str] | None] = (False, None)
-        self._usable: list[str] = []
         self._changed = threading.Condition()
         self._reports: list[Progress | Outcome] = []
         self._last = Plan()
@@ -90,7 +90,8 @@ class AgentDaemon:
             permit=self._guard.require,
             parallel_starts=settings.parallel_starts,
         )
-        self._issued = IssuedSource(store, owner, settings, self._clock)
+        self._memory = memory
+        self._issued = IssuedSource(store, owner, settings, self._clock, memory.recalled if memory else None)
         self._sources = {name: ExecutorSource(executor, self._clock) for name, executor in executors.items()}
         self._checks = HealthSource(health, self._clock)
         self._publisher = Publisher(
@@ -260,6 +261,8 @@ class AgentDaemon:
             self._emit(Event(loop="agent", subject=self._settings.host, message=text))
         self._strangers |= made.strangers
         self._hands.carry_out(made.actions)
+        if self._memory is not None and view.issued.known and not view.ending:
+            self._memory.note(self._owner.store_id, made.lives, view.issued.definitions)
         self._tell_sources(before, made, reports)
         return made.look_again_s
 

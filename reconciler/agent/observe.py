@@ -41,7 +41,10 @@ HEALTH_GRACE_S: Final = 3.0
 class IssuedSource:
     """What is issued to this host, and what the single keys say about tasks that the listing lacks."""
 
-    def __init__(self, store: Store, owner: Owner, settings: AgentSettings, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, owner: Owner, settings: AgentSettings, clock: Clock, remembered: IssuedView | None = None
+    ) -> None:
+        """``remembered``: what stands until the store has answered once."""
         self._store = store
         self._owner = owner
         self._host = settings.host
@@ -53,7 +56,7 @@ class IssuedSource:
         self._status_index = 0
         self._went_back_at: float | None = None
         self._definitions: dict[str, TaskDefinition | Unusable] = {}
-        self.view = IssuedView()
+        self.view = remembered or IssuedView()
         self._own = (keys.status(settings.host), *sentinel.SENTINELS)
         self.held: frozenset[TaskKey] = frozenset()
         """Issues of tasks that are on this host; the loop sets it."""

@@ -74,7 +74,10 @@ def plan(view: HostView, now: Now) -> Plan:
     lives = outcomes.fold(view, now)
     seen = ours(view)
     wanted = {TaskKey(task.id, task.issue): task for task in view.issued.tasks.values()}
-    if not view.issued.known and not view.ending:
+    if view.issued.remembered:
+        # it may be issued to another host by now: kept alive is what runs here, and nothing else is begun
+        wanted = {key: task for key, task in wanted.items() if key in seen or key in lives}
+    elif not view.issued.known and not view.ending:
         # what runs is left as it is: nobody knows yet what it should be
         return Plan(lives=lives, look_again_s=None)
     draft = _Draft()

@@ -123,7 +123,7 @@ def _notes(view: HostView) -> tuple[str, ...]:
     notes = []
     if view.hold not in (None, NOT_ENTERED):
         notes.append(view.hold)
-    if view.issued.problem is not None and view.issued.known:
+    if view.issued.problem is not None and (view.issued.known or view.issued.remembered):
         notes.append(f"goes on with what was last issued: {view.issued.problem}")
     if view.policy_problem is not None:
         notes.append(shortened(view.policy_problem, _NOTE_BYTES))

@@ -76,6 +76,43 @@ def test_a_killed_agent_leaves_its_processes_to_the_next_one(program: Program, s
     assert bash_tasks(program) == before
 
 
+def test_an_agent_that_starts_while_the_store_is_away_keeps_alive_what_ran(
+    program: Program, start_consul: StartConsul
+) -> None:
+    consul = start_consul(is_dev=False)
+    program.use(consul.url)
+    program.start("scheduler", "--http", "127.0.0.1:0")
+    arguments = ("agent", "--address", "127.0.0.1", "--http", "127.0.0.1:0", "--executor", "bash")
+    agent = program.start(*arguments)
+    apply(program, bash_definition("web"))
+    rows = program.healthy("web", 2)
+    before = bash_tasks(program)
+    victim, other = (row["id"] for row in rows)
+    agent.kill()
+    consul.stop()
+    for pid in before[victim]:
+        os.kill(pid, signal.SIGKILL)
+
+    second = program.start(*arguments)
+    wait_until(lambda: (now := bash_tasks(program).get(victim)) and not now & before[victim], what="the task again")
+    assert min(bash_tasks(program)[other]) == min(before[other])
+    assert "what ran here is kept alive" in second.output()
+
+    shims = {task_id: min(pids) for task_id, pids in bash_tasks(program).items()}
+    consul.launch()
+    consul.wait_leader()
+    wait_until(
+        lambda: (
+            {row["id"]: row["attempt"] for row in program.tasks() if row["health"] == "passing"}
+            == {victim: 2, other: 1}
+        ),
+        timeout_s=60,
+        what="the second attempt to be published",
+        every_s=0.5,
+    )
+    assert {task_id: min(pids) for task_id, pids in bash_tasks(program).items()} == shims
+
+
 @pytest.mark.docker
 def test_a_killed_agent_leaves_its_containers_to_the_next_one(
     program: Program, start_consul: StartConsul, docker_engine: DockerEngine

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from reconciler.agent.actions import Start, TakeDown
-from reconciler.agent.host_view import ExecutorView, Unusable
+from reconciler.agent.host_view import NOT_ENTERED, ExecutorView, IssuedView, Unusable
 from reconciler.agent.plan import plan
 from reconciler.executors.interface import Observed, Owner, Ref
 from reconciler.health.interface import Reading
@@ -466,3 +466,32 @@ def test_only_running_tasks_are_registered() -> None:
     assert not host.registrations
     host.settle()
     assert set(host.registrations) == {task.id}
+
+
+def test_without_the_store_a_new_agent_keeps_alive_what_ran_here_and_begins_nothing() -> None:
+    host = PlannedHost()
+    ran, dies, never = (host.issue(7, instance=instance) for instance in (1, 2, 3))
+    host.by_host.pop(never.id)
+    host.settle()
+    host.by_host[never.id] = never
+    ref = next(ref for ref in host.running() if ref.task_id == dies.id)
+    host.end(ref)
+    host.restart_agent()
+    host.problem, host.hold = "the store is away", NOT_ENTERED
+    host.last_issued = IssuedView(
+        tasks=dict(host.by_host), definitions=dict(host.definitions), problem="away", remembered=True
+    )
+    host.settle()
+    host.wait(1.0)
+    assert host.phase(ran) is Phase.RUNNING
+    assert (host.phase(dies), host.life(dies).attempt) == (Phase.RUNNING, 2)
+    assert host.phase(never) is None, "it may be another host's by now"
+    assert {each.task_id for each in host.running()} == {ran.id, dies.id}
+    host.hold = "the host name h1 is held by another machine"
+    host.end(ref)
+    host.settle()
+    host.wait(10.0)
+    assert host.phase(dies) is Phase.PENDING, "somebody else has the name"
+    host.problem = host.hold = None
+    host.wait(10.0)
+    assert {each.task_id for each in host.running()} == {ran.id, dies.id, never.id}
