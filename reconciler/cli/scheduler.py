@@ -48,7 +48,7 @@ def scheduler(
 
 
 def _lines(plan: "Plan") -> Iterator[str]:
-    from reconciler.scheduler.steps import Issue, Withdraw
+    from reconciler.scheduler.steps import Amend, Issue, Withdraw
 
     if plan.hold:
         yield f"{plan.cluster}: nothing is changed: {plan.hold}"
@@ -58,6 +58,8 @@ def _lines(plan: "Plan") -> Iterator[str]:
                 yield f"{plan.cluster}: issue {task.id} on {task.host}: {why}"
             case Withdraw(task, why):
                 yield f"{plan.cluster}: withdraw {task.id} from {task.host}: {why}"
+            case Amend(task, why):
+                yield f"{plan.cluster}: amend the record of {task.id}: {why}"
             case _:
                 pass
     for pending in plan.pending:

@@ -13,7 +13,7 @@ from reconciler.health import judge
 from reconciler.health.interface import Reading, Registration
 from reconciler.model.durations import parse_duration
 from reconciler.model.manifests import Check
-from reconciler.model.names import discovery_name, port_id, port_name
+from reconciler.model.names import port_id, port_name
 from reconciler.model.task import Health
 from reconciler.store.consul_agent import CheckDefinition, CheckState, CheckStatus, LocalService, ServiceDefinition
 
@@ -75,7 +75,7 @@ def service(registration: Registration, mark: Mark, known: Mapping[str, Reading]
     task, definition = registration.task, registration.definition
     return ServiceDefinition(
         id=task.id,
-        name=discovery_name(task.cluster, task.service),
+        name=task.found_as,
         address=registration.address,
         port=task.port,
         tags=definition.tags,

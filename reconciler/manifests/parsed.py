@@ -24,7 +24,7 @@ from reconciler.manifests.yaml_reader import read
 
 _ASKED_LATER: Final = {
     "clusters": ("services",),
-    "services": ("task_name", "task_version", "desired", "placement"),
+    "services": ("task_name", "task_version", "desired", "placement", "discovery_name"),
     "task_definitions": (),
     "hosts": (),
 }

@@ -247,6 +247,13 @@ TEXTS: Final[dict[str, RuleText]] = {
         "task_definitions:\n  - name: web\n    version: 1\n    ports: [{name: admin}]\n"
         "    containers: [{name: web, type: docker, executor: {image: nginx}}]",
     ),
+    "RC073": RuleText(
+        "Clients of one would be sent to the other. Versions of one task definition side by side (blue and green) are "
+        "no problem.",
+        "clusters: [{name: main, services: [web, api]}]\nservices:\n"
+        "  - {name: web, task_name: web, task_version: 1, desired: 1, discovery_name: www}\n"
+        "  - {name: api, task_name: api, task_version: 1, desired: 1, discovery_name: www}",
+    ),
 }
 """By code."""
 

@@ -296,6 +296,12 @@ PORT_NOT_MAPPED: Final = _warning(
     "A named port that leads into no container, though all have networks of their own.",
     "set container_port to the port that the program listens on",
 )
+DISCOVERY_NAME_SHARED: Final = _warning(
+    "RC073",
+    "discovery-name-shared",
+    "Services of different task definitions or clusters are found under one name.",
+    "give one of them another discovery_name, or ignore this with a reason if clients may get either",
+)
 
 RULES: Final[dict[str, Rule]] = {rule.code: rule for rule in list(globals().values()) if isinstance(rule, Rule)}
 """By code, in the order of the table."""

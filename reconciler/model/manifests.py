@@ -120,7 +120,8 @@ class Service(Object, frozen=True, kw_only=True):
     """How many tasks of which definition should run. Counts are tasks.
 
     ``kind``: ``service`` runs for good, ``system`` is one on each host that can run it (``desired`` then is a switch:
-    0 means none), ``batch`` runs until ``desired`` tasks have come to a good end.
+    0 means none), ``batch`` runs until ``desired`` tasks have come to a good end. ``discovery_name``: under which its
+    tasks are found in Consul; None: ``<cluster>-<service>``.
     """
 
     name: Name
@@ -133,6 +134,7 @@ class Service(Object, frozen=True, kw_only=True):
     rollout: RolloutPolicy | None = None
     placement: Placement | None = None
     reschedule_after: Duration | None = None
+    discovery_name: Name | None = None
     managed_by: str | None = None
 
     @property

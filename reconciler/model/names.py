@@ -22,7 +22,7 @@ def task_id(cluster: str, service: str, version: int, instance: int) -> str:
 
 
 def discovery_name(cluster: str, service: str) -> str:
-    """The name under which a service's tasks are found in Consul."""
+    """The name under which a service's tasks are found in Consul unless it says another."""
     return f"{cluster}-{service}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from reconciler.model import names
 from reconciler.model.intents import Rollback
 from reconciler.model.manifests import PORT_RANGE
 
@@ -26,6 +27,7 @@ class Task(_Record, frozen=True, kw_only=True):
     host promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a
     row that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
     ``ports`` are its named ports on the host, absent if it has none (``named_ports`` reads them).
+    ``discovery_name`` is that of its service, absent if it has none (``found_as`` reads it); it may change in place.
     ``completes``: it is of a batch, done when all of its containers exit with 0; else that is a death like any other.
     """
 
@@ -47,6 +49,12 @@ class Task(_Record, frozen=True, kw_only=True):
     retries: int = 0
     failed_on: tuple[str, ...] = ()
     completes: bool = False
+    discovery_name: str | UnsetType = UNSET
+
+    @property
+    def found_as(self) -> str:
+        """The name under which it is found in Consul."""
+        return self.discovery_name or names.discovery_name(self.cluster, self.service)
 
     @property
     def named_ports(self) -> Mapping[str, int]:

@@ -14,7 +14,7 @@ from reconciler.queries.fleet import OUR_SCHEDULER
 from reconciler.scheduler.decisions import decide
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Snapshot, clusters_of, scene, view_of
-from reconciler.scheduler.steps import DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import Amend, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
 
 MOST_ROUNDS: Final = 500
 _ENDED: Final = (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
@@ -106,7 +106,7 @@ def _visible(made: Plan) -> list[Step]:
     """The steps without what is only remembered."""
     kept = [
         msgspec.structs.replace(
-            step, actions=tuple(action for action in step.actions if isinstance(action, Issue | Withdraw))
+            step, actions=tuple(action for action in step.actions if isinstance(action, Issue | Withdraw | Amend))
         )
         for step in made.steps
     ]
@@ -129,6 +129,8 @@ def _after(snapshot: Snapshot, made: Plan) -> Snapshot:
             case Withdraw(task=task):
                 tasks.pop((task.host, task.id), None)
                 statuses.setdefault(task.host, {}).pop(task.id, None)
+            case Amend(task=task):
+                tasks[task.host, task.id] = task
             case SaveRollout(rollout=rollout):
                 rollouts[rollout.cluster, rollout.service] = rollout
             case DropRollout(service=service):

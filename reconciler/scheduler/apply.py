@@ -14,7 +14,7 @@ from reconciler.model.task import ClusterHead, Decision, PlacementSeq, Task
 from reconciler.scheduler import chunks, decisions
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.snapshot import Reading
-from reconciler.scheduler.steps import DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import Action, Amend, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
 from reconciler.store import lease
 from reconciler.store.interface import (
     Check,
@@ -138,14 +138,20 @@ class Applier:
         """The same transaction, should the copy of a task for its host have been touched by somebody since it was
         issued: whatever it says by now, it goes as well. None if that is not what was in the way.
         """
-        copies = {each.key: each for each in operations if isinstance(each, DeleteIf) and _is_copy(each.key)}
+        copies = {
+            each.key: each
+            for each in operations
+            if isinstance(each, DeleteIf | PutIf) and each.index and _is_copy(each.key)
+        }
         found = self._store.get_all(sorted(copies)) if copies else {}
-        touched = {key: DeleteIf(key, entry.index) for key, entry in found.items() if entry.index != copies[key].index}
+        touched = {
+            key: msgspec.structs.replace(copies[key], index=entry.index)
+            for key, entry in found.items()
+            if entry.index != copies[key].index
+        }
         return [touched.get(each.key, each) for each in operations] if touched else None
 
-    def _operations(
-        self, action: Issue | Withdraw | SaveRollout | DropRollout | RemoveHead, seq: int
-    ) -> list[Operation]:
+    def _operations(self, action: Action, seq: int) -> list[Operation]:
         match action:
             case Issue(task=task):
                 issued = msgspec.structs.replace(task, issue=seq)
@@ -154,6 +160,10 @@ class Applier:
             case Withdraw(task=task):
                 # both were written by one transaction, so that they have one index
                 return [DeleteIf(key, self._index(keys.task_by_id(task.id))) for key in _both_keys(task)]
+            case Amend(task=task):
+                return [
+                    PutIf(key, codec.encode(task), self._index(keys.task_by_id(task.id))) for key in _both_keys(task)
+                ]
             case SaveRollout(rollout=rollout):
                 key = keys.rollout(rollout.cluster, rollout.service)
                 return [PutIf(key, codec.encode(rollout), self._index(key))]

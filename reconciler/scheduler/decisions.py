@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from reconciler.model.task import Decision
-from reconciler.scheduler.steps import Action, DropRollout, Issue, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import Action, Amend, DropRollout, Issue, RemoveHead, SaveRollout, Step, Withdraw
 
 MOST_BYTES: Final = 8 * 1024
 """What all decisions of a head may take together (the promise is 16 KiB for the whole head)."""
@@ -69,6 +69,8 @@ def _one(service: str, action: Action) -> _Said:
             return _Said(service, f"start {task.task_version}", text, why, [task.id])
         case Withdraw(task=task, why=why):
             return _Said(service, f"stop {task.task_version}", f"stop {task.id} on {task.host}", why, [task.id])
+        case Amend(task=task, why=why):
+            return _Said(service, f"amend {task.task_version}", f"amend the record of {task.id}", why, [task.id])
         case SaveRollout(rollout=rollout):
             done = f", {rollout.done} done" if rollout.done else ""
             text = f"rollout of {service} to version {rollout.target_version}: {rollout.phase}{done}"

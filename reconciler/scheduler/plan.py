@@ -5,7 +5,10 @@ The daemon carries plans out; ``plan``, ``explain``, ``tasks`` and ``--dry-run``
 
 from typing import Final
 
+import msgspec
+
 from reconciler.scheduler import outage
+from reconciler.scheduler.amendments import amendments
 from reconciler.scheduler.batch_plan import plan_batch
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.numbering import Numbering
@@ -58,8 +61,10 @@ def _service(
         return hold_service(view, name, view.held[name], found, placer, numbering, now)
     if name not in view.services:
         return remove_service(view, name, found, placer, numbering)
-    planner = PLANNERS[view.services[name].kind]
-    return planner(view, view.services[name], found, placer, numbering, now)
+    service = view.services[name]
+    made = PLANNERS[service.kind](view, service, found, placer, numbering, now)
+    amended = amendments(view, service, made.steps)
+    return msgspec.structs.replace(made, steps=(*made.steps, *amended)) if amended else made
 
 
 def _most_urgent_first(view: ClusterView, found: outage.Outage) -> list[str]:

@@ -22,6 +22,13 @@ class Withdraw(msgspec.Struct, frozen=True):
     why: str
 
 
+class Amend(msgspec.Struct, frozen=True):
+    """Rewrite both records of a task in place: the same issue of it, about which its service says something else."""
+
+    task: Task
+    why: str
+
+
 class SaveRollout(msgspec.Struct, frozen=True):
     """Store how far a change of version has come."""
 
@@ -38,7 +45,7 @@ class RemoveHead(msgspec.Struct, frozen=True):
     """Forget a removed cluster whose last task is gone."""
 
 
-Action: TypeAlias = Issue | Withdraw | SaveRollout | DropRollout | RemoveHead
+Action: TypeAlias = Issue | Withdraw | Amend | SaveRollout | DropRollout | RemoveHead
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

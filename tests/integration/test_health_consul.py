@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Generator
 
+import msgspec
 import pytest
 
 from reconciler.errors import StoreError
@@ -147,6 +148,23 @@ def test_a_named_port_is_found_under_a_name_of_its_own_while_its_task_is_healthy
     world.registry.withdraw(one.task.id)
     assert not found("c-web")
     assert not found("c-web-metrics")
+
+
+def test_a_task_that_is_found_under_another_name_keeps_its_health(world: World) -> None:
+    one = registration(Check(ttl="1h"), named={"metrics": 9090})
+    world.registry.synchronise(by_id(one))
+    world.registry.report("c-web-1-1:0", Health.PASSING, "fine")
+    world.await_health(one.task.id, Health.PASSING)
+    renamed = msgspec.structs.replace(one, task=msgspec.structs.replace(one.task, discovery_name=f"www-{id(one)}"))
+    world.registry.synchronise(by_id(renamed))
+    for name in (f"www-{id(one)}", f"www-{id(one)}-metrics"):
+        found = wait_until(lambda name=name: world.consul.call("GET", f"health/service/{name}?passing"), what=name)
+        (service,) = (each["Service"] for each in found)
+        assert service["ID"].startswith(one.task.id)
+    assert world.registry.readings()[one.task.id].health is Health.PASSING
+    for name in ("c-web", "c-web-metrics"):
+        left = world.consul.call("GET", f"health/service/{name}")
+        assert not [each for each in left if each["Service"]["Meta"]["reconciler_store"] == world.store_id]
 
 
 def test_a_check_that_has_not_run_is_unknown_and_not_critical(world: World, listener: socket.socket) -> None:

@@ -24,7 +24,7 @@ from reconciler.model.overrides import (
     Verdict,
 )
 from reconciler.model.task import Health, Phase, SourceCounts, SourceState, SyncMark
-from reconciler.scheduler.steps import Action, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import Action, Amend, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
 from tests.support.scheduler_world import World, definition, replace, state
 
 MOST_ROUNDS = 30
@@ -345,6 +345,8 @@ def _action(action: Action) -> str:
             return f"start {task.id} on {task.host}{f' port {task.port}' if task.port else ''}: {why}"
         case Withdraw(task=task, why=why):
             return f"stop {task.id} on {task.host}: {why}"
+        case Amend(task=task, why=why):
+            return f"amend {task.id} on {task.host}: {why}"
         case SaveRollout(rollout=rollout):
             reason = f" ({rollout.reason})" if rollout.reason else ""
             done = f", {rollout.done} done" if rollout.done else ""

@@ -36,7 +36,7 @@ from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.overrides import Overrides
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Snapshot, scene, view_of
-from reconciler.scheduler.steps import DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import Amend, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
 from reconciler.scheduler.timing import Timing
 
 replace = msgspec.structs.replace
@@ -128,6 +128,9 @@ class World:
                     self.tasks[task.id] = replace(task, issue=head.seq)
                 case Withdraw(task=task):
                     assert self.tasks.pop(task.id, None), f"{task.id} has no record to withdraw"
+                case Amend(task=task):
+                    assert replace(task, discovery_name=self.tasks[task.id].discovery_name) == self.tasks[task.id]
+                    self.tasks[task.id] = task
                 case SaveRollout(rollout=rollout):
                     self.rollouts[cluster, rollout.service] = rollout
                 case DropRollout(service=service):

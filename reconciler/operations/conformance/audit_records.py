@@ -5,6 +5,9 @@
 
 from collections import defaultdict
 
+import msgspec
+from msgspec import UNSET
+
 from reconciler.model import codec, keys, names
 from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import Task
@@ -21,7 +24,7 @@ class RecordAudit:
         self._ledger = ledger
         self._cluster = cluster
         self._port_ranges = port_ranges
-        self._seen: dict[tuple[str, int], int] = {}
+        self._seen: dict[tuple[str, int], tuple[int, Task]] = {}
         self._issue_of: dict[int, int] = {}
         self._seq: tuple[int, int] = (0, 0)
 
@@ -33,14 +36,17 @@ class RecordAudit:
         self._head(picture)
         for task_id, task in picture.tasks.items():
             index = picture.by_id[task_id].index
-            if self._seen.get((task.id, task.issue)) != index:
+            known_at, known = self._seen.get((task.id, task.issue), (0, None))
+            if known is not None and known_at != index and _in_place(known) == _in_place(task):
+                self._seen[task.id, task.issue] = index, task  # what its service says may change, and nothing else
+            elif known_at != index:
                 self._first_sight(picture, declared, task_id, task, index)
 
     def _first_sight(self, picture: Picture, declared: Declared, task_id: str, task: Task, index: int) -> None:
         key = keys.task_by_id(task_id)
         definition = declared.definition_of(task)
         self._ledger.judge("record", self._wrong(declared, task_id, task, definition), f"{key}: {_shown(task)}")
-        before = self._seen.get((task.id, task.issue))
+        before, _ = self._seen.get((task.id, task.issue), (None, None))
         again = f"{key} (index {index}) has issue {task.issue}, as one of that id had at index {before}"
         self._ledger.judge(
             "sequence",
@@ -54,7 +60,7 @@ class RecordAudit:
             else f"{key} was issued at index {index}, {keys.PLACEMENT} moved last at {picture.placement_index}",
             f"{keys.PLACEMENT} moved with {key} at index {index}",
         )
-        self._seen[task.id, task.issue] = index
+        self._seen[task.id, task.issue] = index, task
 
     def _pairs(self, picture: Picture) -> None:
         """Both records, equal, of one transaction."""
@@ -153,6 +159,11 @@ class RecordAudit:
             if not each.port and not first <= port <= last:
                 return f"{key}: port {each.name}, {port}, is not of {task.host}'s range {first} to {last}"
         return None
+
+
+def _in_place(task: Task) -> Task:
+    """A record without what may be rewritten while the task runs on."""
+    return msgspec.structs.replace(task, discovery_name=UNSET)
 
 
 def _shown(task: Task) -> str:

@@ -54,6 +54,18 @@ def test_a_task_without_the_ports_of_its_definition_is_refused() -> None:
     assert host.status(task).reason == "its scheduler does not know named ports: it provided no metrics"
 
 
+def test_a_record_that_is_rewritten_in_place_changes_where_a_task_is_found_and_nothing_else() -> None:
+    host = PlannedHost()
+    task = host.issue(7)
+    host.settle()
+    host.by_host[task.id] = host.by_id[task.id] = msgspec.structs.replace(task, discovery_name="www")
+    made = host.look()
+    assert not made.actions
+    assert made.registrations is not None
+    assert made.registrations[task.id].task.found_as == "www"
+    assert host.status(task).attempt == 1
+
+
 def test_containers_start_in_the_order_of_the_definition() -> None:
     host = PlannedHost()
     host.issue(7, definition("db", "cache", "app"))

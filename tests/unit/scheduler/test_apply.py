@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Service
@@ -20,6 +22,7 @@ from tests.support.scheduler_store import (
     declare,
     declare_web,
     head,
+    listed,
     make_ours,
     mark,
     put,
@@ -312,6 +315,27 @@ def test_a_record_of_a_host_that_somebody_touched_still_goes_with_its_task(
     declare_web(store, desired=0)
     assert scheduler.go() is None
     assert store.list(keys.TASKS).entries == ()
+
+
+def test_what_a_service_says_of_its_tasks_is_written_into_their_records_in_place(
+    store: MemoryStore, agents: PretendAgents
+) -> None:
+    scheduler = Scheduler(store)
+    declare_web(store, desired=2)
+    scheduler.go()
+    before = tasks(store)
+    (web,) = listed(store, keys.SERVICES, Service)
+    put(store, keys.service("web"), msgspec.structs.replace(web, discovery_name="www"))
+    touched = keys.task_by_host(before[0].host, before[0].id)
+    put(store, touched, before[1])
+    scheduler.go()
+    after = tasks(store)
+    assert [each.found_as for each in after] == ["www", "www"]
+    assert [msgspec.structs.replace(each, discovery_name=UNSET) for each in after] == before
+    assert all(store.get(keys.task_by_host(each.host, each.id)).value == codec.encode(each) for each in after)  # type: ignore[union-attr]
+    index = writes(store)
+    scheduler.go()
+    assert writes(store) == index
 
 
 def test_the_head_says_what_was_decided_and_why_and_stays_small(store: MemoryStore, agents: PretendAgents) -> None:
