@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import plan, sync, validate
+from benchmarks import fleet, plan, sync, validate
 from tests.support.consul import consul_binary
 
 
@@ -33,3 +33,15 @@ def test_the_benchmark_of_sync_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     shown = capsys.readouterr().out
     assert "1 files parsed, 7 reads, 2 transactions" in shown
     assert "0 files parsed, 7 reads, 0 transactions" in shown
+
+
+@pytest.mark.consul
+@pytest.mark.slow
+def test_the_benchmark_of_a_fleet_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    consul_binary()
+    monkeypatch.setattr(fleet, "REST_S", 0.1)
+    fleet.main(["--hosts", "2", "--tasks", "20"])
+    shown = capsys.readouterr().out
+    assert "first convergence of 20 tasks" in shown
+    assert "rolling update of 2 tasks" in shown
+    assert "times as long" in shown
