@@ -56,7 +56,7 @@ def test_a_killed_agent_takes_nothing_with_it(stage: Stage) -> None:
     assert stage.ended(spec).exit_code == 0
 
 
-@pytest.mark.parametrize("after_ms", [0, 2, 5, 10, 20, 40, 80, 160, 320])
+@pytest.mark.parametrize("after_ms", [5, 40, 160])
 def test_an_agent_killed_at_any_moment_of_a_start_leaves_what_the_next_can_go_on_from(
     stage: Stage, after_ms: int
 ) -> None:
