@@ -203,27 +203,33 @@ def source(
     name: str | None = None,
     cache_dir: Path | None = None,
     signers: Sequence[Path] = (),
+    environment: str | None = None,
 ) -> "Source":
     """A git repository or a folder; exactly one of ``git_url`` and ``directory``.
+
+    Without a ``name`` it is called like that, and in an environment like both.
 
     Raises:
         UsageError: the options contradict each other, or the URL is one that is never fetched.
     """
     if (git_url is None) == (directory is None):
         raise UsageError("a source is a git repository or a folder", hint="give --git URL or --watch DIR")
+    ending = f"-{environment}" if environment else ""
     if directory is not None:
         from reconciler.manifests import directory_source
 
         if branch or tag or commit or path or signers:
             raise UsageError("--branch, --tag, --commit, --path and --verify-signatures go with --git")
-        return directory_source.DirectorySource(name or directory_source.source_name_of(directory), directory)
+        name = name or directory_source.source_name_of(directory) + ending
+        return directory_source.DirectorySource(name, directory, environment=environment)
     from reconciler.manifests import git_remote
     from reconciler.manifests.git_source import GitSource
 
     assert git_url is not None
     remote = git_remote.git_remote(git_url, branch=branch, tag=tag, commit=commit)
     cache = cache_dir or default_cache_dir() / "git"
-    return GitSource(name or git_remote.source_name_of(git_url), remote, cache=cache, path=path, signers=signers)
+    name = name or git_remote.source_name_of(git_url) + ending
+    return GitSource(name, remote, cache=cache, path=path, signers=signers, environment=environment)
 
 
 def default_cache_dir() -> Path:

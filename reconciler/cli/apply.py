@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import output
-from reconciler.cli.options import format_option, store_option
+from reconciler.cli.options import environment_option, format_option, store_option
 from reconciler.cli.waiting import HEALTHY, wait_healthy, wait_options
 from reconciler.errors import UsageError
 
@@ -31,6 +31,7 @@ from reconciler.errors import UsageError
     is_flag=True,
     help="Go on although an earlier apply was killed before it had written everything, and its files are gone.",
 )
+@environment_option
 @wait_options(HEALTHY)
 @store_option
 @format_option("text", "json")
@@ -38,6 +39,7 @@ def apply(
     files: tuple[str, ...],
     plan_file: Path | None,
     abandon_unfinished: bool,
+    environment: str | None,
     wait: bool,
     timeout_s: float,
     store_url: str | None,
@@ -59,6 +61,8 @@ def apply(
         raise UsageError("apply needs manifests, or a plan", hint="Give --file FILE… or --plan FILE.")
     if plan_file and abandon_unfinished:
         raise UsageError("--abandon-unfinished goes with --file: a plan knows what it rests on")
+    if plan_file and environment:
+        raise UsageError("--env goes with --file: a plan is for the environment that it was made for")
     saved = saved_plan.read(plan_file) if plan_file else None
     contents = read_files(files)
     with wiring.open_store(store_url) as store:
@@ -66,7 +70,8 @@ def apply(
         if saved is not None:
             result, source = apply_plan(store, saved), saved.declared.identity.source
         else:
-            result, source = operation.apply(store, contents, abandon_unfinished=abandon_unfinished), APPLY
+            source = APPLY
+            result = operation.apply(store, contents, abandon_unfinished=abandon_unfinished, environment=environment)
         if output_format == "json":
             output.print_json(result)
         else:

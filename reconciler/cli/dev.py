@@ -5,18 +5,27 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import AgentOptions, DaemonOptions, agent_options, daemon_options, store_option
+from reconciler.cli.options import (
+    AgentOptions,
+    DaemonOptions,
+    agent_options,
+    daemon_options,
+    environment_option,
+    store_option,
+)
 
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--keep", is_flag=True, help="Leave the tasks running at the end; the next `dev` adopts them.")
+@environment_option
 @agent_options
 @store_option
 @daemon_options(8231)
 def dev(
     directory: Path,
     keep: bool,
+    environment: str | None,
     agent_options: AgentOptions,
     store_url: str | None,
     daemon_options: DaemonOptions,
@@ -28,19 +37,22 @@ def dev(
     here: its tasks are rolled all the same. Ctrl-C stops what was started.
     """
     from reconciler import wiring
+    from reconciler.cli.inputs import read_files
     from reconciler.cli.screen import Screen
+    from reconciler.manifests.scope import refuse_other_than
     from reconciler.queries import fleet
     from reconciler.queries.tasks import tasks
     from reconciler.runtime.process import serve
     from reconciler.runtime.runner import Daemon
 
+    refuse_other_than(environment, read_files([str(directory)]))
     daemon_options.set_up_log()
     access = daemon_options.access()
     home = Path(".reconciler")
     url = store_url or wiring.embedded_store(home / "dev.db")
     screen = Screen(f"reconciler dev {directory}   Ctrl-C ends it   state: {url}")
     # one name for all folders in the embedded store, so that another folder replaces what the last one ran
-    source = wiring.source(directory=directory, name="dev" if store_url is None else None)
+    source = wiring.source(directory=directory, name="dev" if store_url is None else None, environment=environment)
     with wiring.open_store(url) as store:
         agent = agent_options.agent(store, emit=screen.emit, runtime_dir=home / "run")
         daemons: list[Daemon] = [

@@ -18,6 +18,7 @@ SECTIONS: Final = {
         "validate": "reconciler.cli.validate:validate",
         "rules": "reconciler.cli.rules:rules",
         "bump": "reconciler.cli.bump:bump",
+        "render": "reconciler.cli.render:render",
         "plan": "reconciler.cli.plan:plan",
         "snapshot": "reconciler.cli.snapshot:snapshot",
     },

@@ -92,6 +92,16 @@ def store_option(function: F) -> F:
     )(function)
 
 
+def environment_option(function: F) -> F:
+    """``--env NAME``; None when not given."""
+    return click.option(
+        "--env",
+        "environment",
+        metavar="NAME",
+        help="Which environment is meant, of those that reconciler.yaml declares (docs/environments.md).",
+    )(function)
+
+
 def format_option(*formats: str) -> Callable[[F], F]:
     """``--format``; the first one is the default."""
     return click.option(

@@ -12,10 +12,11 @@ import click
 
 from reconciler.cli import output
 from reconciler.cli.deletions import max_deletions_option
-from reconciler.cli.options import format_option, store_option
+from reconciler.cli.options import environment_option, format_option, store_option
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
+    from reconciler.manifests.source import Source
     from reconciler.operations.saved_plan import Declared
     from reconciler.queries.preview import Preview
     from reconciler.store.frozen import FrozenStore
@@ -38,6 +39,7 @@ With --detailed-exitcode: 0 nothing would change, 2 something would, 1 refused, 
 Examples:
   reconciler plan manifests/
   reconciler plan --git https://example.org/team/fleet.git --branch topic
+  reconciler plan . --env prod
   reconciler plan manifests/ --against fleet.json --format markdown
 """
 )
@@ -47,6 +49,7 @@ Examples:
 @click.option("--tag", metavar="T", help="A tag instead of a branch.")
 @click.option("--commit", metavar="SHA", help="One commit.")
 @click.option("--path", metavar="P", default="", help="Only manifests below this folder of the repository.")
+@environment_option
 @click.option(
     "--source",
     metavar="NAME",
@@ -80,6 +83,7 @@ def plan(
     tag: str | None,
     commit: str | None,
     path: str,
+    environment: str | None,
     source: str | None,
     against: Path | None,
     out: Path | None,
@@ -100,9 +104,7 @@ def plan(
     from reconciler.operations.apply import IDENTITY
     from reconciler.operations.saved_plan import Declared
     from reconciler.queries.preview import preview
-    from reconciler.queries.preview_source import newest
     from reconciler.queries.snapshot_file import freeze
-    from reconciler.sync.source_state import Identity
 
     with _errors_are_1(detailed_exitcode):
         if bool(paths) == bool(git_url):
@@ -112,30 +114,30 @@ def plan(
         with open_or_snapshot(store_url, against) as store:
             frozen = freeze(store)
             if git_url:
-                place = wiring.source(git_url=git_url, branch=branch, tag=tag, commit=commit, path=path, name=source)
-                found = newest(frozen, place)
-                identity, revision = Identity(place.name, place.kind, place.location), found.revision
-                what = Declared(
-                    identity=identity,
-                    revision=revision.id,
-                    files=tuple(revision.files.items()),
-                    is_related=found.is_related,
-                    author=revision.author,
-                    subject=revision.subject,
+                place = wiring.source(
+                    git_url=git_url,
+                    branch=branch,
+                    tag=tag,
+                    commit=commit,
+                    path=path,
+                    name=source,
+                    environment=environment,
                 )
+                what = _newest(frozen, place)
                 made = preview(
                     frozen,
                     what.files,
                     source=place.name,
-                    revision=revision.id,
-                    is_related=found.is_related,
+                    environment=environment,
+                    revision=what.revision,
+                    is_related=what.is_related,
                     now=time.time(),
                     limit=limit,
                 )
             else:
                 files = tuple(read_files(paths))
-                made = preview(frozen, files, source=source, now=time.time(), limit=limit)
-                what = Declared(identity=IDENTITY, revision=made.revision, files=files)
+                made = preview(frozen, files, source=source, environment=environment, now=time.time(), limit=limit)
+                what = Declared(identity=IDENTITY, revision=made.revision, files=files, environment=environment)
             if out is not None:
                 _save(frozen, what, made, out)
     if output_format == "json":
@@ -146,6 +148,24 @@ def plan(
     if made.refused or (must_fit and not made.fits):
         sys.exit(1)
     sys.exit(DIFFERS if detailed_exitcode and made.differs else 0)
+
+
+def _newest(frozen: "FrozenStore", place: "Source") -> "Declared":
+    """What a source declares now."""
+    from reconciler.operations.saved_plan import Declared
+    from reconciler.queries.preview_source import newest
+    from reconciler.sync.source_state import Identity
+
+    found = newest(frozen, place)
+    return Declared(
+        identity=Identity(place.name, place.kind, place.location),
+        revision=found.revision.id,
+        files=tuple(found.revision.files.items()),
+        is_related=found.is_related,
+        author=found.revision.author,
+        subject=found.revision.subject,
+        environment=place.environment,
+    )
 
 
 def _save(frozen: "FrozenStore", what: "Declared", made: "Preview", place: Path) -> None:

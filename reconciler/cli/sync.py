@@ -9,7 +9,7 @@ import click
 
 from reconciler.cli.deletions import max_deletions_option
 from reconciler.cli.moments import Duration
-from reconciler.cli.options import DaemonOptions, daemon_options, store_option
+from reconciler.cli.options import DaemonOptions, daemon_options, environment_option, store_option
 from reconciler.cli.waiting import HEALTHY, wait_healthy, wait_options
 from reconciler.errors import UsageError
 
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder instead of a git repository.",
 )
-@click.option("--name", metavar="NAME", help="The source's name; the repository's or folder's own if not given.")
+@environment_option
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="The source's name; the repository's or folder's own if not given, with the environment's after a dash.",
+)
 @click.option(
     "--poll",
     "poll_s",
@@ -92,6 +97,7 @@ def sync(
     commit: str | None,
     path: str,
     directory: Path | None,
+    environment: str | None,
     name: str | None,
     poll_s: float,
     once: bool,
@@ -134,6 +140,7 @@ def sync(
         directory=directory,
         name=name,
         signers=signers,
+        environment=environment,
     )
     with wiring.open_store(store_url) as store:
         health_gate = wiring.health_gate(store, gate_timeout_s if gate else None)

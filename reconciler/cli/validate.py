@@ -12,7 +12,7 @@ import msgspec
 
 from reconciler.cli.checks import checks
 from reconciler.cli.inputs import read_files
-from reconciler.cli.options import format_option
+from reconciler.cli.options import environment_option, format_option
 from reconciler.cli.reports import FORMATS, report
 from reconciler.errors import UsageError
 from reconciler.manifests.checks import Checks
@@ -49,6 +49,7 @@ Every field is explained in docs/manifests.md, every problem by `reconciler rule
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @format_option(*FORMATS)
+@environment_option
 @click.option("--strict", is_flag=True, help="Warnings make it invalid too.")
 @click.option(
     "--policy",
@@ -82,6 +83,7 @@ Every field is explained in docs/manifests.md, every problem by `reconciler rule
 def validate(
     paths: tuple[str, ...],
     output_format: str,
+    environment: str | None,
     strict: bool,
     policies: tuple[str, ...],
     revision: str | None,
@@ -97,44 +99,49 @@ def validate(
     a service whose task definition is in none of the files is an error.
 
     Checked are the syntax, every field against the schemas, and what must hold between objects: that services, task
-    definitions and versions exist, min <= desired <= max, nothing declared twice, ids and ports that clash.
+    definitions and versions exist, min <= desired <= max, nothing declared twice, ids and ports that clash. If
+    reconciler.yaml declares environments, each of them is checked.
 
     A comment `# reconciler: ignore=RC012 and the reason`, on the line of a problem or alone above it, takes it out.
     """
     gc.disable()  # the process ends before there is anything to collect, and looking for it takes a fifth of the time
     wanted = checks(policies)
     files = read_files(paths)
-    verdict = judge(files, wanted, None if no_cache else _cache_folder())
+    verdict = judge(files, wanted, None if no_cache else _cache_folder(), environment)
     if not verdict.names and verdict.valid:
         raise UsageError(f"nothing to check in {', '.join(paths)}", hint=f"look at ignore in {SETTINGS_NAME}")
-    misfits = _misfits(files, verdict, against, source)
+    misfits = _misfits(files, verdict, against, source, environment)
     if revision is not None:
         if against is not None and verdict.errors:
             raise UsageError(
                 f"nobody can say what fits while the manifests are invalid ({verdict.errors} errors)",
                 hint="Look at them without --changed-since first.",
             )
-        verdict = _touched(verdict, revision, paths, wanted)
-    gates = [*_changed_versions(files, base, paths), *misfits]
+        verdict = _touched(verdict, revision, paths, wanted, environment)
+    gates = [*_changed_versions(files, base, paths, environment), *misfits]
     problems = sorted([*verdict.problems, *gates], key=lambda problem: problem.sort_key)
     verdict = msgspec.structs.replace(verdict, problems=tuple(problems), strict=strict)
     click.echo(report(output_format)(verdict, wanted.policies))
     sys.exit(0 if verdict.valid else 1)
 
 
-def _touched(verdict: Verdict, revision: str, paths: tuple[str, ...], wanted: Checks) -> Verdict:
+def _touched(
+    verdict: Verdict, revision: str, paths: tuple[str, ...], wanted: Checks, environment: str | None
+) -> Verdict:
     """The verdict with only those problems that the change since ``revision`` touches."""
     from reconciler.manifests.changes import changes_since, touched
 
     if "-" in paths:
         raise UsageError("--changed-since needs files in a git repository, not the standard input")
     changes = changes_since(revision, paths)
-    before = judge(changes.before, wanted, None)
+    before = judge(changes.before, wanted, None, environment)
     shown = touched(verdict.problems, changes, before.problems)
     return msgspec.structs.replace(verdict, problems=tuple(shown), elsewhere=len(verdict.problems) - len(shown))
 
 
-def _changed_versions(files: "Files", base: str | None, paths: tuple[str, ...]) -> "list[Problem]":
+def _changed_versions(
+    files: "Files", base: str | None, paths: tuple[str, ...], environment: str | None
+) -> "list[Problem]":
     """Definitions that changed since ``base`` under the same version."""
     if base is None:
         return []
@@ -146,13 +153,15 @@ def _changed_versions(files: "Files", base: str | None, paths: tuple[str, ...]) 
     before = files_at(base, paths)
     if not before:
         click.echo(f"reconciler: {base} has no manifests in {', '.join(paths)}: nothing to compare with", err=True)
-    found, unread = changed_versions(files, before, base)
+    found, unread = changed_versions(files, before, base, environment)
     for each in unread:
         click.echo(f"reconciler: not compared, since it can't be read in {base}: {each}", err=True)
     return found
 
 
-def _misfits(files: "Files", verdict: Verdict, against: Path | None, source: str | None) -> "tuple[Problem, ...]":
+def _misfits(
+    files: "Files", verdict: Verdict, against: Path | None, source: str | None, environment: str | None
+) -> "tuple[Problem, ...]":
     """Services that find no place; asked only of manifests that are right."""
     if against is None:
         if source is not None:
@@ -160,11 +169,16 @@ def _misfits(files: "Files", verdict: Verdict, against: Path | None, source: str
         return ()
     from reconciler.queries import fits, snapshot_file
 
+    if verdict.environments:
+        raise UsageError(
+            "--against compares one environment with its hosts",
+            hint=f"say with --env which one is meant: {', '.join(verdict.environments)}",
+        )
     store = snapshot_file.parse(against.read_bytes(), str(against))
     if verdict.errors:
         click.echo(f"reconciler: not compared with {against}, since the manifests are invalid", err=True)
         return ()
-    return fits.misfits(store, files, source=source, now=time.time())
+    return fits.misfits(store, files, source=source, environment=environment, now=time.time())
 
 
 def _cache_folder() -> Path | None:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from reconciler.manifests.checks import NO_CHECKS, Checks
-from reconciler.manifests.parsed import FileKind, Parsed, from_bytes, kind_of, parse
+from reconciler.manifests.parsed import FileKind, Parsed, Raw, from_bytes, kind_of, parse, parse_raw
 
 Key: TypeAlias = bytes
 """A file's kind and the hash of its content."""
@@ -28,12 +28,15 @@ class ParseCache:
         self.known = dict(known or {})
         self._used: deque[dict[Key, Parsed]] = deque(maxlen=3)
         """By the load that goes on, last, and the two before it."""
+        self._raw: deque[dict[tuple[str, bytes], Raw]] = deque(maxlen=3)
+        """Likewise what was read for an environment to change."""
         self.parsed_files = 0
         """How many files had to be parsed so far."""
 
     def begin(self) -> None:
         """A load begins."""
         self._used.append({})
+        self._raw.append({})
 
     def parse(self, name: str, content: bytes) -> Parsed:
         """What ``content`` comes to, in a file of this name."""
@@ -44,6 +47,16 @@ class ParseCache:
             found = parse(content, kind, self.checks)
             self.parsed_files += 1
         self._used[-1][key] = found
+        return found
+
+    def raw(self, name: str, content: bytes) -> Raw:
+        """The file as it is written."""
+        key = (name, hashlib.sha256(content).digest())
+        found = next((used[key] for used in self._raw if key in used), None)
+        if found is None:
+            found = parse_raw(name, content)
+            self.parsed_files += 1
+        self._raw[-1][key] = found
         return found
 
     @property

@@ -6,7 +6,7 @@ from typing import Final
 from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.nodes import Node
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.rules import Rule
 from reconciler.model.durations import format_duration, parse_duration
 from reconciler.model.manifests import CHECK_KINDS, BashContainer, Check, TaskDefinition
@@ -132,4 +132,4 @@ def _without_effect(check: Check, node: Node, who: str) -> Iterator[Problem]:
 
 
 def _at(node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:
-    return problem(rule, "", node.line, node.column, message, hint)
+    return problem_at(rule, node, message, hint)

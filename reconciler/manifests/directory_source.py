@@ -20,7 +20,7 @@ import msgspec
 
 from reconciler.errors import SourceError
 from reconciler.manifests.find import is_read_path
-from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, shown
+from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, in_environment, shown
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -61,8 +61,9 @@ class DirectorySource:
 
     kind = "directory"
 
-    def __init__(self, name: str, folder: Path, *, still_s: float = _STILL_S) -> None:
+    def __init__(self, name: str, folder: Path, *, environment: str | None = None, still_s: float = _STILL_S) -> None:
         self.name = name
+        self.environment = environment
         self._root = folder.absolute()
         self._still_s = still_s
         self._last: tuple[_Scan, Revision] | None = None
@@ -77,7 +78,7 @@ class DirectorySource:
 
     @property
     def location(self) -> str:
-        return str(self._root)
+        return in_environment(str(self._root), self.environment)
 
     def read(self) -> Revision:
         try:

@@ -30,39 +30,46 @@ class _Remembered(msgspec.Struct, frozen=True, array_like=True):
     files: dict[bytes, bytes]
 
 
-def judge(files: Sequence[tuple[str, bytes]], checks: Checks, folder: Path | None) -> Verdict:
-    """The verdict on ``files`` (name, content), with the cache in ``folder``; None: without one."""
+def judge(
+    files: Sequence[tuple[str, bytes]], checks: Checks, folder: Path | None, environment: str | None = None
+) -> Verdict:
+    """The verdict on ``files`` (name, content), with the cache in ``folder``; None: without one.
+
+    ``environment``: only that one of those that are declared.
+    """
     if folder is None or len(files) < WORTH_FILES:
-        return _judge(files, checks, {})[0]
+        return _judge(files, checks, {}, environment)[0]
     files = sorted(files)
-    place = folder / f"{_hash([_program(), checks.digest, *(name.encode() for name, _ in files)]).hex()}.msgpack"
+    about = [_program(), checks.digest, (environment or "").encode(), *(name.encode() for name, _ in files)]
+    place = folder / f"{_hash(about).hex()}.msgpack"
     asked = _hash([part for name, content in files for part in (name.encode(), content)])
     remembered = _read(place)
     if remembered is not None and remembered.asked == asked:
         with contextlib.suppress(msgspec.MsgspecError):
             return msgspec.msgpack.decode(remembered.verdict, type=Verdict)
-    verdict, compact = _judge(files, checks, remembered.files if remembered else {})
+    verdict, compact = _judge(files, checks, remembered.files if remembered else {}, environment)
     _write(place, _Remembered(asked, msgspec.Raw(msgspec.msgpack.encode(verdict)), compact))
     return verdict
 
 
 def _judge(
-    files: Sequence[tuple[str, bytes]], checks: Checks, known: dict[bytes, bytes]
+    files: Sequence[tuple[str, bytes]], checks: Checks, known: dict[bytes, bytes], environment: str | None
 ) -> tuple[Verdict, dict[bytes, bytes]]:
     """The verdict, and what each file came to; what is ``known`` is not parsed, and much is parsed on all cores."""
     # a remembered verdict needs none of these, and is there sooner than they are
+    from reconciler.manifests.across import verdict_across
     from reconciler.manifests.cache import ParseCache, key_of
-    from reconciler.manifests.load import load
     from reconciler.manifests.parallel import parse_all
     from reconciler.manifests.parsed import kind_of, to_bytes
-    from reconciler.manifests.verdict import verdict_on
+    from reconciler.manifests.scope import parsed_alone
 
-    kinds = {key_of(kind_of(name), content): (kind_of(name), content) for name, content in files}
+    alone = parsed_alone(files)
+    kinds = {key_of(kind_of(name), content): (kind_of(name), content) for name, content in alone}
     missing = {key: file for key, file in kinds.items() if key not in known}
     if len(missing) >= WORTH_FILES:
         known = known | dict(zip(missing, parse_all(list(missing.values()), checks), strict=True))
     cache = ParseCache(checks, known)
-    verdict = verdict_on(load(files, cache=cache))
+    verdict = verdict_across(files, cache, environment)
     return verdict, {key: known.get(key) or to_bytes(parsed) for key, parsed in cache.used.items()}
 
 

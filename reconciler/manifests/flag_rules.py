@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.nodes import Node
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.model.manifests import DockerContainer, TaskDefinition
 
 
@@ -24,7 +24,7 @@ def flag_problems(
             for sentence in wrong_with(container.executor.flags):
                 at = _blamed(sentence, listed)
                 message = f"{entry.label}: container {container.name!r}: {sentence}"
-                yield problem(rules.DOCKER_FLAG, "", at.line, at.column, message)
+                yield problem_at(rules.DOCKER_FLAG, at, message)
 
 
 def _blamed(sentence: str, listed: Node) -> Node:

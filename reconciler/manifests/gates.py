@@ -7,38 +7,58 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reconciler.manifests import rules
-from reconciler.manifests.load import Declared, Origin, load
+from reconciler.manifests.across import in_environments
+from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.load import Declared, Loaded, Origin, load
 from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.scope import environments_in
 from reconciler.manifests.settings import is_settings_path
 from reconciler.model.codec import digest
 from reconciler.model.manifests import TaskDefinition
 
 Files = Sequence[tuple[str, bytes]]
 
+_NOTHING: Final = Loaded(objects=(), problems=(), files=0)
 _REFERENCES: Final = "RC017"
 """Codes up to this one are about how objects fit together: nothing to the objects themselves."""
 
 
-def changed_versions(now: Files, before: Files, revision: str) -> tuple[list[Problem], list[Problem]]:
+def changed_versions(
+    now: Files, before: Files, revision: str, environment: str | None = None
+) -> tuple[list[Problem], list[Problem]]:
     """Definitions with another content than under the same version ``before``; and why some were not compared.
 
-    Files that are the same in both can't differ, so they are not read.
+    Each environment (only the one that is named, if one is) is compared with itself, one that is new with nothing.
+    Where there are none, files that are the same in both can't differ, so they are not read.
     """
-    same = {file for file in set(now) & set(before) if not is_settings_path(file[0])}
-    old = load([file for file in before if file not in same])
+    cache = ParseCache()
+    there, names = environments_in(before, cache), environments_in(now, cache)
+    if not names and not there:
+        same = {file for file in set(now) & set(before) if not is_settings_path(file[0])}
+        old = load([file for file in before if file not in same])
+        new = load([file for file in now if file not in same])
+        return list(_changed(new, old, revision)), _unread(old)
+    found: dict[str, list[Problem]] = {}
+    unread: list[Problem] = []
+    for name in names if environment is None else (environment,):
+        is_new = bool(there) and name not in there
+        old = _NOTHING if is_new else load(before, cache=cache, environment=name if there else None)
+        found[name] = list(_changed(load(now, cache=cache, environment=name), old, revision))
+        unread += _unread(old)
+    return in_environments(found), list(dict.fromkeys(unread))
+
+
+def _changed(new: Loaded, old: Loaded, revision: str) -> Iterable[Problem]:
     known = {(each.name, each.version): digest(each) for each, _ in _definitions(old.objects)}
-    found = [
-        problem(
-            rules.VERSION_CHANGED,
-            origin.file,
-            origin.line,
-            origin.column,
-            f"task definition {each.name} version {each.version} has another content than in {revision}",
-        )
-        for each, origin in _definitions(load([file for file in now if file not in same]).objects)
-        if known.get((each.name, each.version), digest(each)) != digest(each)
-    ]
-    return found, [each for each in old.errors if each.code > _REFERENCES and not rules.RULES[each.code].ignorable]
+    for each, origin in _definitions(new.objects):
+        if known.get((each.name, each.version), digest(each)) != digest(each):
+            message = f"task definition {each.name} version {each.version} has another content than in {revision}"
+            yield problem(rules.VERSION_CHANGED, origin.file, origin.line, origin.column, message)
+
+
+def _unread(old: Loaded) -> list[Problem]:
+    """What may have declared something that could not be compared."""
+    return [each for each in old.errors if each.code > _REFERENCES and not rules.RULES[each.code].ignorable]
 
 
 def misfit(origin: Origin, message: str) -> Problem:

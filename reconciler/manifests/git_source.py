@@ -20,7 +20,7 @@ from reconciler.manifests.git_log import LastChanges
 from reconciler.manifests.git_mirror import GitMirror
 from reconciler.manifests.git_remote import GitRemote, redact
 from reconciler.manifests.git_signatures import Signers
-from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, shown
+from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, in_environment, shown
 
 if TYPE_CHECKING:
     import git
@@ -73,6 +73,7 @@ class GitSource:
         path: str = "",
         timeout_s: float = FETCH_TIMEOUT_S,
         signers: Sequence[Path] = (),
+        environment: str | None = None,
     ) -> None:
         """``cache``: a folder for copies of repositories, shared by all sources and processes that like.
 
@@ -82,6 +83,7 @@ class GitSource:
             UsageError: ``path`` is not one inside a repository.
         """
         self.name = name
+        self.environment = environment
         self._remote = remote
         self._path = _path_inside(path)
         self._mirror = GitMirror(remote, cache, timeout_s=timeout_s)
@@ -101,7 +103,7 @@ class GitSource:
         where = redact(self._remote.url)
         if self._remote.refspec_from != "HEAD":
             where += f" {self._remote.wanted}"
-        return f"{where} {self._path}/" if self._path else where
+        return in_environment(f"{where} {self._path}/" if self._path else where, self.environment)
 
     def read(self) -> Revision:
         before, commit = self._mirror.fetch()

@@ -10,7 +10,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.nodes import Node
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.model.host_policy import HostPolicy, Violation
 from reconciler.model.manifests import TaskDefinition
 
@@ -33,7 +33,7 @@ def host_policy_problems(checks: Sequence[HostCheck], entry: Entry) -> Iterator[
         for violation in check.judge(entry.object, check.policy):
             at = _at(violation.path, entry.node)
             message = f"{entry.label}: {violation.rule}: {violation.text}"
-            yield problem(rules.HOST_POLICY, "", at.line, at.column, message, f"in {check.file}, {violation.remedy}")
+            yield problem_at(rules.HOST_POLICY, at, message, f"in {check.file}, {violation.remedy}")
 
 
 def _at(path: tuple[str | int, ...], node: Node) -> Node:

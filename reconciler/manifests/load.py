@@ -6,7 +6,6 @@ the clock: whoever calls has the bytes.
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 import msgspec
 
@@ -15,10 +14,13 @@ from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.ignores import Ignore, Ignored, sort_out, unused_problems
+from reconciler.manifests.layers import Layered, layered
+from reconciler.manifests.parameters import follows_from_another
+from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.references import reference_problems
 from reconciler.manifests.rules import Severity
-from reconciler.manifests.settings import ignored_names, is_settings_path
+from reconciler.manifests.scope import scope
 from reconciler.model.manifests import ConfigObject
 
 __all__ = ["Declared", "Loaded", "Origin", "ParseCache", "load"]
@@ -49,6 +51,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
     With an error among the ``problems`` the ``objects`` are only those that could be read: never apply them.
     ``names`` are those of the files, ``ignored`` the problems that a comment says not to count, with its reason.
+    ``unused``: comments that ignore nothing here. In one of several environments that is no problem yet, since they may
+    do so in another.
     """
 
     objects: tuple[Declared, ...]
@@ -56,6 +60,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     names: tuple[str, ...] = ()
     ignored: tuple[Ignored, ...] = ()
+    unused: tuple[Problem, ...] = ()
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -81,67 +86,91 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(
-    files: Iterable[tuple[str, bytes]], *, cache: ParseCache | None = None, known: Sequence[ConfigObject] = ()
+    files: Iterable[tuple[str, bytes]],
+    *,
+    cache: ParseCache | None = None,
+    known: Sequence[ConfigObject] = (),
+    environment: str | None = None,
 ) -> Loaded:
     """Read, check and cross-check ``files``: (name as shown to people, content).
 
     References are checked over everything given; ``known`` objects, which are declared elsewhere (what a store has
     already, for ``apply -f``), may be referred to and are not checked. Every problem is found in the one pass. A
-    ``reconciler.yaml`` among the files says which of those beside and below it are left out.
+    ``reconciler.yaml`` among the files says which of those beside and below it are left out, and may declare
+    environments: then ``environment`` says which one is meant, and without it nothing is read and a problem says so.
 
     Raises:
         UsageError: the installation lacks libyaml or the schemas.
     """
     cache = cache or ParseCache()
     cache.begin()
-    checks = cache.checks
-    given = sorted(files)
-    problems: list[Problem] = []
-    ignored: set[str] = set()
-    for name, content in given:
-        if is_settings_path(name):
-            settings = cache.parse(name, content)
-            problems += _named(settings.problems, name)
-            folder = str(PurePosixPath(name).parent)
-            ignored.update([name, *ignored_names((other for other, _ in given), folder, settings.ignore)])
-    wanted = [(name, content) for name, content in given if name not in ignored]
-    entries: list[Entry] = []
-    ignores: list[tuple[str, Ignore]] = []
-    unread_words: set[bytes] = set()
-    for name, content in wanted:
-        parsed = cache.parse(name, content)
-        entries += [msgspec.structs.replace(entry, file=name) for entry in parsed.entries]
-        problems += _named(parsed.problems, name)
-        ignores += [(name, ignore) for ignore in parsed.ignores]
-        unread_words.update(_WORD.findall(parsed.text))
-    problems += reference_problems(entries, known, lambda name: name.encode() in unread_words)
-    return _loaded(entries, problems, ignores, checks, [name for name, _ in wanted])
+    found = scope(sorted(files), cache)
+    refusal = found.refusal(environment)
+    if found.environments is not None and not found.names:
+        return _loaded(_Read(problems=list(found.problems)), cache.checks, ())
+    if refusal is not None:
+        return _loaded(_Read(problems=[*found.problems, refusal]), cache.checks, ())
+    read = _Read(problems=[*found.problems, *found.empty_overlays()])
+    wanted = found.manifests
+    if environment is not None and found.environments is not None:
+        chosen = found.environments.by_name[environment]
+        base, overlay = found.base(), found.overlay(chosen)
+        wanted = (*base, *overlay)
+        read.take_layers(layered(base, overlay, chosen, found.settings_name, cache))
+    else:
+        for name, content in wanted:
+            read.take(name, cache.parse(name, content))
+    read.problems += reference_problems(read.entries, known, lambda name: name.encode() in read.unread_words)
+    names = tuple(name for name, _ in wanted)
+    return _loaded(read, cache.checks, names, in_environment=environment is not None)
 
 
-def _loaded(
-    entries: Sequence[Entry],
-    problems: Iterable[Problem],
-    ignores: Iterable[tuple[str, Ignore]],
-    checks: Checks,
-    names: Sequence[str],
-) -> Loaded:
+class _Read:
+    """What was read so far."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        self.entries: list[Entry] = []
+        self.ignores: list[tuple[str, Ignore]] = []
+        self.unread_words: set[bytes] = set()
+
+    def take(self, name: str, parsed: Parsed) -> None:
+        """A file that stands for itself."""
+        self.entries += [msgspec.structs.replace(entry, file=name) for entry in parsed.entries]
+        self.problems += [msgspec.structs.replace(problem, file=name) for problem in parsed.problems]
+        self.ignores += [(name, ignore) for ignore in parsed.ignores]
+        self.unread_words.update(_WORD.findall(parsed.text))
+
+    def take_layers(self, layers: Layered) -> None:
+        """All files of an environment."""
+        for name, parsed in layers.plain.items():
+            self.take(name, parsed)
+        self.entries += layers.entries
+        self.problems += layers.problems
+        self.ignores += layers.ignores
+        for text in layers.texts:
+            self.unread_words.update(_WORD.findall(text))
+
+
+def _loaded(read: _Read, checks: Checks, names: tuple[str, ...], *, in_environment: bool = False) -> Loaded:
     """The result, in the order in which a person goes through files."""
-    result = sort_out(sorted(dict.fromkeys(problems), key=lambda problem: problem.sort_key), ignores)
+    problems = (problem for problem in dict.fromkeys(read.problems) if not follows_from_another(problem))
+    result = sort_out(sorted(problems, key=lambda problem: problem.sort_key), read.ignores)
     counted = list(result.counted)
+    unused: tuple[Problem, ...] = ()
     if all(problem.severity is not Severity.ERROR for problem in counted):
         # what is broken is not checked any further, so only now is it known that a comment is not needed
-        counted += unused_problems(result.unused, checks.codes)
+        unused = tuple(unused_problems(result.unused, checks.codes))
+    if not in_environment:
+        counted += unused
     return Loaded(
-        objects=tuple(_declared(entry, entry.object) for entry in entries if entry.object is not None),
+        objects=tuple(_declared(entry, entry.object) for entry in read.entries if entry.object is not None),
         problems=tuple(sorted(counted, key=lambda problem: problem.sort_key)),
         files=len(names),
-        names=tuple(names),
+        names=names,
         ignored=result.ignored,
+        unused=unused,
     )
-
-
-def _named(problems: Iterable[Problem], name: str) -> list[Problem]:
-    return [msgspec.structs.replace(problem, file=name) for problem in problems]
 
 
 def _declared(entry: Entry, thing: ConfigObject) -> Declared:

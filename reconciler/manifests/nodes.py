@@ -11,7 +11,8 @@ class Node(msgspec.Struct, eq=False, array_like=True, gc=False):
     """A value and where it is written. ``line`` and ``column`` count from 1.
 
     ``value`` is plain (dict, list, str, …); ``fields`` and ``items`` are the nodes inside of a mapping or list;
-    ``keys`` are where the mapping's keys stand. ``text`` is how a plain scalar is written.
+    ``keys`` are where the mapping's keys stand. ``text`` is how a plain scalar is written. ``file`` is given only where
+    values of several files come together (see ``layers``).
     """
 
     line: int
@@ -22,6 +23,7 @@ class Node(msgspec.Struct, eq=False, array_like=True, gc=False):
     items: list["Node"] = []
     keys: dict[str, tuple[int, int]] = {}
     size: int = 1
+    file: str = ""
 
 
 def describe(value: object) -> str:
@@ -42,3 +44,14 @@ def describe(value: object) -> str:
         case Unquoted():
             return value.reading
     return type(value).__name__
+
+
+def with_fields(node: Node, fields: dict[str, Node], keys: dict[str, tuple[int, int]] | None = None) -> Node:
+    """The mapping at ``node`` with other values; ``keys``: the places of the keys, where they are others."""
+    value = {name: child.value for name, child in fields.items()}
+    return Node(node.line, node.column, value, fields=fields, keys=node.keys if keys is None else keys, file=node.file)
+
+
+def with_items(node: Node, items: list[Node]) -> Node:
+    """The list at ``node`` with other items."""
+    return Node(node.line, node.column, [item.value for item in items], items=items, file=node.file)

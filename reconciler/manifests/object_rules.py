@@ -15,7 +15,7 @@ from reconciler.manifests.flag_rules import flag_problems
 from reconciler.manifests.named_port_rules import in_host_network, named_port_problems
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.placement_rules import placement_problems
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.rollout_rules import rollout_problems
 from reconciler.manifests.rules import Rule
 from reconciler.model.codec import encode
@@ -132,4 +132,4 @@ def _twice(nodes: list[Node], names: list[str], what: str) -> Iterator[Problem]:
 
 
 def _at(node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:
-    return problem(rule, "", node.line, node.column, message, hint)
+    return problem_at(rule, node, message, hint)

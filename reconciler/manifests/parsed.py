@@ -11,6 +11,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.entries import KINDS, Entry
+from reconciler.manifests.environments import Environments, environments_of, unreadable
 from reconciler.manifests.host_policy_rules import host_policy_problems
 from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.ignores import parse as parse_comments
@@ -44,7 +45,8 @@ class FileKind(enum.IntEnum):
 class Parsed(msgspec.Struct, frozen=True, gc=False):
     """The objects in a file and its problems (neither knows the file's name), and its comments to us.
 
-    ``text`` is the content of a file that could not be read to its end, else empty; ``ignore`` what settings say.
+    ``text`` is the content of a file that could not be read to its end, else empty; ``ignore`` and ``environments`` are
+    what settings say.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -52,6 +54,16 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
     ignores: tuple[Ignore, ...] = ()
     text: bytes = b""
     ignore: tuple[str, ...] = ()
+    environments: Environments | None = None
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """A file as it is written, for an environment to change. Nodes and problems carry its name."""
+
+    documents: tuple[Node, ...]
+    problems: tuple[Problem, ...]
+    ignores: tuple[Ignore, ...]
+    text: bytes
 
 
 def kind_of(name: str) -> FileKind:
@@ -71,45 +83,82 @@ def _parse_manifest(content: bytes, kind: FileKind, checks: Checks) -> Parsed:
     entries: list[Entry] = []
     problems = list(result.problems)
     for document in result.documents:
-        checked = check(document)
-        entries += checked.entries
-        problems += checked.problems
-    for entry in entries:
-        problems += object_problems(entry, checks.docker_flags)
-        problems += policy_problems(checks.policies, entry)
-        problems += host_policy_problems(checks.host_policies, entry)
+        found, problems_found = check_objects(document, checks)
+        entries += found
+        problems += problems_found
     if not entries and not problems:
         problems.append(problem(rules.NOTHING_DECLARED, "", 1, 1, "this file declares nothing"))
     ignores, wrong = parse_comments(result.comments)
     return Parsed(
-        entries=tuple(_without_more_than_needed(entry) for entry in entries),
+        entries=tuple(entries),
         problems=(*problems, *wrong),
         ignores=ignores,
         text=b"" if result.complete else content,
     )
 
 
+def check_objects(document: Node, checks: Checks) -> tuple[list[Entry], list[Problem]]:
+    """What a document declares, and what is wrong with each object by itself."""
+    checked = check(document)
+    problems = list(checked.problems)
+    for entry in checked.entries:
+        problems += object_problems(entry, checks.docker_flags)
+        problems += policy_problems(checks.policies, entry)
+        problems += host_policy_problems(checks.host_policies, entry)
+    return [_without_more_than_needed(entry) for entry in checked.entries], problems
+
+
 def _without_more_than_needed(entry: Entry) -> Entry:
     node = entry.node
     kept = {name: _place(node.fields[name]) for name in _ASKED_LATER[entry.kind] if name in node.fields}
-    return msgspec.structs.replace(entry, node=Node(node.line, node.column, None, fields=kept))
+    return msgspec.structs.replace(entry, node=Node(node.line, node.column, None, fields=kept, file=node.file))
 
 
 def _place(node: Node) -> Node:
-    items = [Node(each.line, each.column, each.value if isinstance(each.value, str) else None) for each in node.items]
+    items = [
+        Node(each.line, each.column, each.value if isinstance(each.value, str) else None, file=each.file)
+        for each in node.items
+    ]
     fields = {name: _place(node.fields[name]) for name in _INSIDE if name in node.fields}
-    return Node(node.line, node.column, None, fields=fields, items=items)
+    return Node(node.line, node.column, None, fields=fields, items=items, file=node.file)
+
+
+def parse_raw(name: str, content: bytes) -> Raw:
+    """Read a manifest, and check nothing yet."""
+    result = read(content, is_json=kind_of(name) is FileKind.JSON)
+    for document in result.documents:
+        _name(document, name)
+    ignores, wrong = parse_comments(result.comments)
+    return Raw(
+        documents=result.documents,
+        problems=tuple(msgspec.structs.replace(each, file=name) for each in (*result.problems, *wrong)),
+        ignores=ignores,
+        text=b"" if result.complete else content,
+    )
+
+
+def _name(node: Node, file: str) -> None:
+    if node.file:  # an alias: it was here before
+        return
+    node.file = file
+    for child in (*node.fields.values(), *node.items):
+        _name(child, file)
 
 
 def _parse_settings(content: bytes) -> Parsed:
     result = read(content)
     problems = [found for found in result.problems if found.code != rules.NOTHING_DECLARED.code]
     ignore: list[str] = []
+    environments: Environments | None = None
     for document in result.documents:
         settings, wrong = check_settings(document)
         ignore += settings.ignore
+        found = unreadable(document)
+        if not wrong:
+            found, wrong = environments_of(document, settings)
         problems += wrong
-    return Parsed(problems=tuple(problems), ignore=tuple(ignore))
+        environments = environments or found
+    return Parsed(problems=tuple(problems), ignore=tuple(ignore), environments=environments)
 
 
 # As bytes, for other processes and for the next run.
@@ -131,6 +180,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     ignores: tuple[Ignore, ...]
     text: bytes
     ignore: tuple[str, ...]
+    environments: Environments | None
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -144,7 +194,9 @@ def to_bytes(parsed: Parsed) -> bytes:
         _StoredEntry(each.kind, each.name, each.version, each.node, msgspec.Raw(_ENCODER.encode(each.object)))
         for each in parsed.entries
     )
-    return _ENCODER.encode(_Stored(entries, parsed.problems, parsed.ignores, parsed.text, parsed.ignore))
+    return _ENCODER.encode(
+        _Stored(entries, parsed.problems, parsed.ignores, parsed.text, parsed.ignore, parsed.environments)
+    )
 
 
 def from_bytes(content: bytes) -> Parsed:
@@ -160,4 +212,4 @@ def from_bytes(content: bytes) -> Parsed:
         )
         for each in stored.entries
     )
-    return Parsed(entries, stored.problems, stored.ignores, stored.text, stored.ignore)
+    return Parsed(entries, stored.problems, stored.ignores, stored.text, stored.ignore, stored.environments)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.nodes import Node
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.rules import Rule
 from reconciler.model.manifests import Constraint, Placement
 from reconciler.model.patterns import BadPattern, Pattern
@@ -44,4 +44,4 @@ def _constraint(constraint: Constraint, node: Node, entry: Entry) -> Iterator[Pr
 
 
 def _at(node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:
-    return problem(rule, "", node.line, node.column, message, hint)
+    return problem_at(rule, node, message, hint)

@@ -7,7 +7,7 @@ import msgspec
 
 from reconciler.manifests.entries import SINGULAR, label
 from reconciler.manifests.nodes import Node, describe
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem, problem_at
 from reconciler.manifests.rules import Rule
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -24,12 +24,13 @@ class Where(msgspec.Struct, frozen=True):
 
     def problem(self, rule: Rule, message: str, hint: str | None = None) -> Problem:
         """A problem at the value itself."""
-        return problem(rule, "", self.node.line, self.node.column, message, hint)
+        return problem_at(rule, self.node, message, hint)
 
     def problem_at_key(self, name: str, rule: Rule, message: str, hint: str | None = None) -> Problem:
         """A problem at the key ``name`` inside of the value."""
-        line, column = self.node.keys.get(name, (self.node.line, self.node.column))
-        return problem(rule, "", line, column, message, hint)
+        if name not in self.node.keys:
+            return problem_at(rule, self.node, message, hint)
+        return problem(rule, self.node.fields[name].file, *self.node.keys[name], message, hint)
 
 
 def where(path: Path, document: Node) -> Where:

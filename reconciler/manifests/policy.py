@@ -112,7 +112,7 @@ def policy_problems(policies: Sequence[Policy], entry: Entry) -> Iterator[Proble
                 yield Problem(
                     code=policy.code,
                     severity=policy.severity,
-                    file="",
+                    file=node.file,
                     line=node.line,
                     column=node.column,
                     message=f"{entry.label}{where}: {policy.title}: {message}",

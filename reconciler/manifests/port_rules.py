@@ -71,7 +71,12 @@ def _needs_hosts(use: _Use) -> Problem:
         hint += f", or set min: {service.desired - 1} to stop one first"
     node = use.entry.node.fields["desired"]
     return problem(
-        rules.FIXED_PORT_SPREAD, use.entry.file, node.line, node.column, message, f"{hint}, or declare hosts enough"
+        rules.FIXED_PORT_SPREAD,
+        node.file or use.entry.file,
+        node.line,
+        node.column,
+        message,
+        f"{hint}, or declare hosts enough",
     )
 
 
@@ -90,4 +95,4 @@ def _clashes(uses: Sequence[_Use], usable_hosts: int) -> Iterator[Problem]:
             )
             message += "so they can never share a host"
         node = use.entry.node.fields["task_name"]
-        yield problem(rules.FIXED_PORT_CLASH, use.entry.file, node.line, node.column, message)
+        yield problem(rules.FIXED_PORT_CLASH, node.file or use.entry.file, node.line, node.column, message)

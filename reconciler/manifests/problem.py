@@ -4,11 +4,15 @@ from typing import Any
 
 import msgspec
 
+from reconciler.manifests.nodes import Node
 from reconciler.manifests.rules import RULES, Rule, Severity
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One problem. ``line`` and ``column`` count from 1. ``str()`` is the one text form, everywhere."""
+    """One problem. ``line`` and ``column`` count from 1. ``str()`` is the one text form, everywhere.
+
+    ``environments``: those that have it, if others do not; the message says so too.
+    """
 
     code: str
     severity: Severity
@@ -17,6 +21,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     column: int
     message: str
     hint: str = ""
+    environments: tuple[str, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -44,6 +49,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
             "column": self.column,
             "message": self.message,
             "hint": self.hint,
+            "environments": self.environments,
         }
 
 
@@ -58,3 +64,8 @@ def problem(rule: Rule, file: str, line: int, column: int, message: str, hint: s
         message=message,
         hint=rule.remedy if hint is None else hint,
     )
+
+
+def problem_at(rule: Rule, node: Node, message: str, hint: str | None = None) -> Problem:
+    """A breach of ``rule`` by the value at ``node``."""
+    return problem(rule, node.file, node.line, node.column, message, hint)

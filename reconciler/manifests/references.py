@@ -134,4 +134,4 @@ def _colliding_names(entries: Sequence[Entry]) -> Iterator[Problem]:
 
 
 def _at(entry: Entry, node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:
-    return problem(rule, entry.file, node.line, node.column, message, hint)
+    return problem(rule, node.file or entry.file, node.line, node.column, message, hint)

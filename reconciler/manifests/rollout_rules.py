@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.nodes import Node
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.rules import Rule
 from reconciler.model.manifests import Service
 
@@ -71,4 +71,4 @@ def _without_effect(service: Service, entry: Entry) -> Iterator[Problem]:
 
 
 def _at(node: Node, rule: Rule, message: str, hint: str) -> Problem:
-    return problem(rule, "", node.line, node.column, message, hint)
+    return problem_at(rule, node, message, hint)

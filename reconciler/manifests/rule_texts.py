@@ -254,8 +254,38 @@ TEXTS: Final[dict[str, RuleText]] = {
         "  - {name: web, task_name: web, task_version: 1, desired: 1, discovery_name: www}\n"
         "  - {name: api, task_name: api, task_version: 1, desired: 1, discovery_name: www}",
     ),
+    "RC080": RuleText(
+        "Nothing is read when it is not clear for which environment: what is applied to the wrong one can stop it.",
+        "environments:\n  staging: {}\n  prod: {}",
+        "reconciler.yaml",
+    ),
+    "RC081": RuleText(
+        "There is no default, so that no environment ever runs with the value of another.",
+        "parameters:\n  REGISTRY: {type: string}\nenvironments:\n  prod: {}",
+        "reconciler.yaml",
+    ),
+    "RC082": RuleText(
+        "A name that is misspelt would go into an image or a URL as it is. Commands that a shell reads (start, stop, "
+        "setup, script, cmd, entry) keep what is not declared, because there it is the shell's.",
+        "environments:\n  prod:\n    parameters: {REGISTRI: registry.example.com}",
+        "reconciler.yaml",
+    ),
+    "RC083": RuleText(
+        "The change would silently do nothing: the name is misspelt, or the base has renamed it.",
+        "services: [{name: wbe, desired: 6}] in overlays/prod, and no service wbe in the base",
+    ),
+    "RC084": RuleText(
+        "Which of two changes counts, or what a change without a name is for, nobody could say.",
+        "services: [{desired: 6}] in overlays/prod",
+    ),
+    "RC085": RuleText(
+        "Environments stand in one place, the reconciler.yaml of the topmost folder, and each overlay is a folder of "
+        "its own below it, with manifests in it.",
+        "environments:\n  prod: {overlay: ../prod}",
+        "reconciler.yaml",
+    ),
 }
 """By code."""
 
-NO_FILE: Final = frozenset({"RC018", "RC039", "RC043", "RC046", "RC050", "RC065", "RC066"})
+NO_FILE: Final = frozenset({"RC018", "RC039", "RC043", "RC046", "RC050", "RC065", "RC066", "RC083", "RC084"})
 """Rules whose example is words instead of a file."""

@@ -2,7 +2,8 @@
 
 A code is stable: it is never given to another rule, and never changes its meaning. RC001 to RC019 are about objects
 and how they fit together, RC020 to RC039 about single fields, RC040 to RC059 about reading the file at all, RC060 and
-on about comments to ``validate`` and what other parts refuse. ``rule_texts`` has more words and an example for each.
+on about comments to ``validate`` and what other parts refuse, RC080 and on about environments. ``rule_texts`` has more
+words and an example for each.
 """
 
 import enum
@@ -301,6 +302,44 @@ DISCOVERY_NAME_SHARED: Final = _warning(
     "discovery-name-shared",
     "Services of different task definitions or clusters are found under one name.",
     "give one of them another discovery_name, or ignore this with a reason if clients may get either",
+)
+
+# Environments.
+ENVIRONMENT_NOT_SAID: Final = _error(
+    "RC080",
+    "environment-not-said",
+    "There are environments, and it is not said which one is meant; or there is none of that name.",
+    "say with --env which one",
+)
+PARAMETER_UNSET: Final = _error(
+    "RC081",
+    "parameter-unset",
+    "An environment gives no value to a parameter.",
+    "give it one under parameters of the environment",
+)
+PARAMETER_UNDECLARED: Final = _error(
+    "RC082",
+    "parameter-undeclared",
+    "A parameter is used, or given a value, and not declared.",
+    "declare it under parameters in reconciler.yaml, or write $${ where ${ is meant as it is",
+)
+OVERLAY_MISSES: Final = _error(
+    "RC083",
+    "overlay-misses",
+    "An overlay changes or removes what is not there.",
+    "correct the name, or take it out; what is new says add: true",
+)
+BAD_OVERLAY: Final = _error(
+    "RC084",
+    "bad-overlay",
+    "An overlay says something that has no one meaning.",
+    "name what is changed, and say each change once",
+)
+BAD_ENVIRONMENTS: Final = _error(
+    "RC085",
+    "bad-environments",
+    "Environments or parameters in reconciler.yaml that can not be used.",
+    "see docs/environments.md",
 )
 
 RULES: Final[dict[str, Rule]] = {rule.code: rule for rule in list(globals().values()) if isinstance(rule, Rule)}

@@ -12,7 +12,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.entries import KINDS, Entry, entry_of
 from reconciler.manifests.nodes import Node
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.schema_files import schemas
 from reconciler.manifests.settings import Settings
 
@@ -70,7 +70,7 @@ def check_by_schema(document: Node) -> Checked:
                     value = msgspec.convert(node.value, made_of)
                 except msgspec.ValidationError as error:
                     refused = f"this can't be used: {error}"
-                    problems.append(problem(rules.REFUSED_BY_MODEL, "", node.line, node.column, refused))
+                    problems.append(problem_at(rules.REFUSED_BY_MODEL, node, refused))
             entries.append(entry_of(kind, node, value))
     return Checked(tuple(entries), tuple(problems))
 

@@ -86,6 +86,10 @@ def _out_of_range(fault: Fault, at: Where) -> Problem:
 def _bad_format(fault: Fault, at: Where) -> Problem:
     form = fault.schema.get("patternErrorMessage", "of another form")
     shown = short(str(fault.instance))
+    if isinstance(at.node.value, dict):
+        return at.problem_at_key(
+            fault.instance, rules.BAD_FORMAT, f"{shown} in {at.what} is not a name of the form needed", f"write {form}"
+        )
     return at.problem(rules.BAD_FORMAT, f"{at.what} is {shown}, which is not of the form needed", f"write {form}")
 
 
@@ -122,7 +126,7 @@ def _forbidden(fault: Fault, at: Where) -> Problem:
     if fault.path[-1] == "managed_by":
         line, column = at.key or (at.node.line, at.node.column)
         message = f"{at.what} is written by sync, which notes there whose an object is, and never by a manifest"
-        return problem(rules.MANAGED_BY_IN_MANIFEST, "", line, column, message)
+        return problem(rules.MANAGED_BY_IN_MANIFEST, at.node.file, line, column, message)
     message = f"{at.what} fixes port {fault.instance.get('port')} and asks for a provided one as well"
     return at.problem_at_key("port", rules.TWO_PORTS, message, "remove port, or set provide_port: false")
 

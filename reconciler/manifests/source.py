@@ -54,6 +54,10 @@ class Source(Protocol):
         """``git`` or ``directory``."""
 
     @property
+    def environment(self) -> str | None:
+        """Which of the environments that are declared there is meant; None: none is."""
+
+    @property
     def location(self) -> str:
         """Where it is and which part of it is meant, for people; holds no secret."""
 
@@ -83,6 +87,11 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of processes and watches; ``wait`` returns."""
+
+
+def in_environment(location: str, environment: str | None) -> str:
+    """A location, and the environment that is meant there."""
+    return location if environment is None else f"{location} environment {environment}"
 
 
 def shown(name: str) -> str:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """``names`` are the files that were checked; ``elsewhere`` counts problems that a change did not touch.
 
-    ``strict``: warnings count as errors do.
+    ``strict``: warnings count as errors do. ``environments`` are all that were checked, if any is declared; ``objects``
+    counts those of each.
     """
 
     names: tuple[str, ...]
@@ -24,6 +25,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[Ignored, ...] = ()
     elsewhere: int = 0
     strict: bool = False
+    environments: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:

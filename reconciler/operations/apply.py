@@ -71,8 +71,9 @@ def apply(
     mutable_versions: bool = False,
     lock_wait_s: float = LOCK_WAIT_S,
     abandon_unfinished: bool = False,
+    environment: str | None = None,
 ) -> ApplyResult:
-    """Write what ``files`` (name, content) declare. What is stored already may be referred to.
+    """Write what ``files`` (name, content) declare in an environment. What is stored already may be referred to.
 
     ``abandon_unfinished``: go on although another ``apply`` was killed before it had written everything.
 
@@ -90,7 +91,8 @@ def apply(
     def decide(view: View) -> Decision:
         nonlocal wanted
         stored = (object_at(key, each.value) for key, each in view.config.items())
-        loaded = load(files, cache=cache, known=[thing for thing in stored if thing is not None])
+        there = [thing for thing in stored if thing is not None]
+        loaded = load(files, cache=cache, known=there, environment=environment)
         warnings[:] = map(str, loaded.warnings)
         wanted = declared(APPLY, loaded)
         mine.update(view.mine())

@@ -47,7 +47,8 @@ def apply_plan(
         nonlocal wanted
         _refuse_against_orders(store, view, what.revision, clock.wall())
         stored = () if prunes else (object_at(key, each.value) for key, each in view.config.items())
-        loaded = load(what.files, cache=cache, known=[thing for thing in stored if thing is not None])
+        there = [thing for thing in stored if thing is not None]
+        loaded = load(what.files, cache=cache, known=there, environment=what.environment)
         warnings[:] = map(str, loaded.warnings)
         wanted = declared(source, loaded)
         mine.update(view.mine())

@@ -21,7 +21,7 @@ from reconciler.sync.plan import Plan
 from reconciler.sync.plan_hash import digest_of, plan_hash
 from reconciler.sync.source_state import Identity
 
-VERSION: Final = 1
+VERSION: Final = 2
 _ANEW: Final = "Make it anew with `reconciler plan … --out FILE`, and look at it again."
 _SHOWN: Final = 10
 
@@ -38,6 +38,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     is_related: bool = True
     author: str = ""
     subject: str = ""
+    environment: str | None = None
 
 
 class SavedPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,14 +11,21 @@ from reconciler.queries.preview import preview
 from reconciler.store.interface import Store
 
 
-def misfits(store: Store, files: Sequence[tuple[str, bytes]], *, source: str | None, now: float) -> tuple[Problem, ...]:
+def misfits(
+    store: Store,
+    files: Sequence[tuple[str, bytes]],
+    *,
+    source: str | None,
+    environment: str | None = None,
+    now: float,
+) -> tuple[Problem, ...]:
     """What would find no place that has one now, or is new; the files are valid.
 
     Raises:
         RevisionRefused: sync would not take these manifests, so nobody can say what would run.
         UsageError: it is not said which source is meant, or schedulers hold.
     """
-    made = preview(store, files, source=source, now=now)
+    made = preview(store, files, source=source, environment=environment, now=now)
     if made.refused:
         raise RevisionRefused("\n".join([f"source {made.source} would refuse these manifests:", *made.refused]))
     if made.tasks.unfinished:
@@ -26,7 +33,7 @@ def misfits(store: Store, files: Sequence[tuple[str, bytes]], *, source: str | N
         raise UsageError(f"nobody can say whether everything fits: {why}", hint="Take a new snapshot.")
     if not made.does_not_fit:
         return ()
-    declared = load(files).objects
+    declared = load(files, environment=environment).objects
     services = {each.object.name: each.origin for each in declared if isinstance(each.object, Service)}
     clusters = {each.object.name: each.origin for each in declared if isinstance(each.object, Cluster)}
     first = Origin(min(name for name, _ in files), 1, 1)

@@ -78,6 +78,7 @@ def preview(
     files: Sequence[tuple[str, bytes]],
     *,
     source: str | None,
+    environment: str | None = None,
     revision: str | None = None,
     now: float,
     is_related: bool = True,
@@ -94,7 +95,8 @@ def preview(
     name = source or only_source(frozen)
     view = observe.observe(frozen, name, None)
     stored = (object_at(key, each.value) for key, each in view.config.items()) if name == APPLY else ()
-    loaded = load(files, cache=ParseCache(CHECKS), known=[thing for thing in stored if thing is not None])
+    there = [thing for thing in stored if thing is not None]
+    loaded = load(files, cache=ParseCache(CHECKS), known=there, environment=environment)
     loaded.raise_if_invalid()
     wanted = wanted_of(name, [(each.object, each.origin) for each in loaded.objects])
     goal = Goal(revision=revision or revision_of(wanted), wanted=wanted, prunes=name != APPLY, is_related=is_related)

@@ -76,7 +76,7 @@ class Revisions:
         return Readable(target_of(revision), wanted, revision.files) if loaded.valid else None
 
     def _read(self, revision: Revision) -> tuple[Loaded, dict[str, Wanted]]:
-        loaded = load(revision.files.items(), cache=self._cache)
+        loaded = load(revision.files.items(), cache=self._cache, environment=self._source.environment)
         before = self._loaded[2] if self._loaded else None
         return loaded, wanted_of(self._source.name, [(each.object, each.origin) for each in loaded.objects], before)
 

@@ -57,6 +57,7 @@ class ListedSource:
     """Hands out the revisions that a test lists, the last one first; each follows from those before it."""
 
     kind = "git"
+    environment: str | None = None
     location = "https://example.org/fleet.git"
 
     def __init__(self, name: str, *revisions: Revision) -> None:

@@ -266,7 +266,10 @@ def values_of_kind(kind: str, schema: dict[str, Any], root: dict[str, Any]) -> s
         return st.lists(values(schema["items"], root), min_size=few, max_size=most)
     assert kind == "object"
     if "properties" not in schema:
-        names = st.text(st.characters(codec="utf-8"), min_size=schema.get("propertyNames", {}).get("minLength", 0))
+        named = schema.get("propertyNames", {})
+        names = st.text(st.characters(codec="utf-8"), min_size=named.get("minLength", 0))
+        if "pattern" in named:
+            names = st.from_regex(named["pattern"], fullmatch=True)
         return st.dictionaries(names, values(schema["additionalProperties"], root), max_size=3)
     return object_values(schema, root)
 
@@ -321,6 +324,8 @@ def of_type(type_: inspect.Type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case inspect.IntType(ge=low, le=high):
             return st.integers(low, high)
+        case inspect.FloatType():
+            return st.floats(allow_nan=False, allow_infinity=False)
         case inspect.StrType(pattern=str(pattern), max_length=most):
             return st.from_regex(pattern, fullmatch=True).filter(lambda text: most is None or len(text) <= most)
         case inspect.StrType(min_length=few):

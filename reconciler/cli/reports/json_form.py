@@ -13,6 +13,7 @@ def render(verdict: Verdict, policies: Sequence[Policy]) -> str:  # noqa: ARG001
         {
             "valid": verdict.valid,
             "strict": verdict.strict,
+            "environments": verdict.environments,
             "files": len(verdict.names),
             "objects": verdict.objects,
             "errors": verdict.errors,

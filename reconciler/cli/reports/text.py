@@ -20,9 +20,10 @@ def render(verdict: Verdict, policies: Sequence[Policy]) -> str:  # noqa: ARG001
 
 def summary(verdict: Verdict) -> str:
     """``valid: 3 files, 7 objects, no errors, 1 warning``."""
+    everywhere = f" in {len(verdict.environments)} environments" if len(verdict.environments) > 1 else ""
     counts = [
         _count(len(verdict.names), "file"),
-        _count(verdict.objects, "object"),
+        f"{_count(verdict.objects, 'object')}{everywhere}",
         _count(verdict.errors, "error"),
         _count(verdict.warnings, "warning"),
     ]

@@ -68,6 +68,7 @@ def test_json_is_for_programs(folder: Path) -> None:
     problems = answer.pop("problems")
     assert answer == {"valid": False, "strict": False, "files": 3, "objects": 1, "errors": 1, "warnings": 1} | {
         "elsewhere": 0,
+        "environments": [],
         "ignored": [],
     }
     assert problems[0] == {
@@ -79,6 +80,7 @@ def test_json_is_for_programs(folder: Path) -> None:
         "column": 5,
         "message": "host has no field 'nam'",
         "hint": "did you mean name?",
+        "environments": [],
     }
     assert problems[1]["severity"] == "warning"
 
@@ -95,6 +97,7 @@ def test_json_says_so_when_all_is_well(tmp_path: Path) -> None:
         "errors": 0,
         "warnings": 0,
         "elsewhere": 0,
+        "environments": [],
         "problems": [],
         "ignored": [],
     }

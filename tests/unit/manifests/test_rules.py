@@ -59,6 +59,7 @@ def test_a_problem_reads_as_a_compilers_message_does() -> None:
         "column": 16,
         "message": "service 'web' runs nothing",
         "hint": "did you mean that?",
+        "environments": (),
     }
 
 

@@ -1,0 +1,101 @@
+"""``${NAME}`` is replaced where it is declared, left to the shell where one reads it, and refused elsewhere."""
+
+import pytest
+
+from reconciler.manifests.nodes import Node
+from reconciler.manifests.parameters import Parameters
+from tests.unit.manifests.environment_files import REPOSITORY, found, loaded, with_patch
+
+KNOWN = Parameters(
+    {
+        "COUNT": Node(3, 7, 6, "6", file="reconciler.yaml"),
+        "HOST": Node(4, 7, "example.org", file="reconciler.yaml"),
+        "FAST": Node(5, 7, True, "yes", file="reconciler.yaml"),
+        "RATIO": Node(6, 7, 0.5, "0.50", file="reconciler.yaml"),
+    },
+    frozenset({"LOST"}),
+)
+
+
+def filled(field: str, text: str) -> tuple[object, int, list[str]]:
+    """The value of a field that holds ``text``, its line, and what is wrong."""
+    node = Node(9, 1, {field: text}, fields={field: Node(9, 5, text, file="web.yml")}, keys={field: (9, 1)})
+    made, problems = KNOWN.filled_in(node)
+    assert made.value == {field: made.fields[field].value}
+    return made.fields[field].value, made.fields[field].line, [each.message for each in problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "line"),
+    [
+        ("${COUNT}", 6, 3),
+        ("${FAST}", True, 5),
+        ("${HOST}", "example.org", 4),
+        ("http://${HOST}:${COUNT}/${FAST}/${RATIO}", "http://example.org:6/true/0.50", 9),
+        ("$${HOST} ${HOST}", "${HOST} example.org", 9),
+        ("$${a.b}", "${a.b}", 9),
+        ("$HOST $(x) $$ costs 5$", "$HOST $(x) $$ costs 5$", 9),
+        ("${LOST}", "${LOST}", 0),
+        ("a ${LOST} ${HOST}", "a ${LOST} example.org", 0),
+    ],
+)
+def test_declared_names_are_replaced(text: str, value: object, line: int) -> None:
+    assert filled("image", text) == (value, line, [])
+
+
+@pytest.mark.parametrize("text", ["${COUNTS}", "${count}", "a/${X}", "${HOST:-x}", "${a.b}", "${", "${}"])
+def test_anything_else_is_an_error_where_no_shell_reads_it(text: str) -> None:
+    value, line, problems = filled("image", text)
+    assert (value, line, len(problems)) == (text, 9, 1)
+
+
+@pytest.mark.parametrize("field", ["start", "stop", "setup", "script", "cmd", "entry"])
+def test_a_shell_keeps_its_own_variables(field: str) -> None:
+    text = 'cd ${HOME} && echo ${PORT:-80} ${x%.*} "${a[@]}" ${HOST} $${COUNT}'
+    made = 'cd ${HOME} && echo ${PORT:-80} ${x%.*} "${a[@]}" example.org ${COUNT}'
+    assert filled(field, text) == (made, 9, [])
+
+
+def test_in_lists_of_texts_a_number_is_text_and_elsewhere_it_keeps_its_type() -> None:
+    patch = """\
+task_definitions:
+  - name: web
+    tags: ["${WEB_COUNT}", "${FAST}"]
+    containers: [{name: app, executor: {cmd: [run, "${WEB_COUNT}"]}}]
+hosts: [{name: h1, port_range: ["${WEB_COUNT}", 100], draining: "${FAST}"}]
+"""
+    result = loaded(with_patch(patch))
+    assert result.problems == ()
+    by_name = {each.object.name: each.object for each in result.objects if hasattr(each.object, "containers")}
+    assert by_name["web"].tags == ("6", "false")  # type: ignore[union-attr]
+    assert by_name["web"].containers[0].executor.cmd == ("run", "6")  # type: ignore[union-attr]
+    host = next(each.object for each in result.objects if each.object.name == "h1")
+    assert (host.port_range, host.draining) == ((6, 100), False)  # type: ignore[union-attr]
+
+
+def test_a_value_that_does_not_fit_is_shown_where_the_value_stands() -> None:
+    files = dict(REPOSITORY)
+    files["reconciler.yaml"] = files["reconciler.yaml"].replace(
+        "{type: integer, minimum: 1, maximum: 50}", "{type: string}"
+    )
+    files["reconciler.yaml"] = files["reconciler.yaml"].replace("WEB_COUNT: 6", "WEB_COUNT: six")
+    files["reconciler.yaml"] = files["reconciler.yaml"].replace("WEB_COUNT: 2", 'WEB_COUNT: "2"')
+    (problem,) = found(loaded(files))
+    assert problem.startswith("reconciler.yaml:12 RC020 service 'web': desired must be a whole number")
+
+
+def test_a_text_that_does_not_fit_is_shown_where_the_text_stands() -> None:
+    files = dict(REPOSITORY)
+    files["reconciler.yaml"] = files["reconciler.yaml"].replace("registry.prod", "not a host")
+    (problem,) = found(loaded(files))
+    assert problem.startswith(
+        "web.yml:19 RC025 task definition 'web': containers[0].executor.image is 'not a host/web:1'"
+    )
+
+
+def test_repositories_without_environments_keep_every_dollar() -> None:
+    text = REPOSITORY["web.yml"].replace("desired: ${WEB_COUNT}", "desired: 1").replace("${REGISTRY}", "r")
+    text = text.replace("LOG=debug", "'LOG=${LOG} $${X}'")
+    result = loaded({"web.yml": text}, None)
+    assert result.problems == ()
+    assert any("LOG=${LOG} $${X}" in str(each.object) for each in result.objects)
