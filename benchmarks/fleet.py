@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ def bench(servers: Sequence[ConsulAgent], hosts: int, tasks: int, folder: Path) 
     moved = len(updated) * size
     with contextlib.closing(open_store(servers[0].url, environ={})) as store:
         sentinel.ensure(store, "the store of a benchmark")
-        with contextlib.closing(Fleet(servers, hosts, folder)) as fleet:
-            wait(lambda: sum(each.holder is not None for each in store.list(keys.HOST_STATES).entries) == hosts)
+        with contextlib.closing(Fleet(servers)) as fleet:
+            fleet.enter(hosts, folder, store)
             watched = Health(store)
             with fleet.measured(f"first convergence of {tasks} tasks", tasks) as first:
                 declare(store, names, 1, size)
@@ -131,6 +132,11 @@ def commit(store: Store, operations: Sequence[Operation]) -> None:
     for chunk in chunks.split([[each] for each in operations], store.limits):
         outcome = store.commit(chunk)
         assert isinstance(outcome, Committed), outcome
+
+
+def entered(store: Store, hosts: int) -> bool:
+    """Whether so many hosts are there."""
+    return sum(each.holder is not None for each in store.list(keys.HOST_STATES).entries) == hosts
 
 
 def issued(server: ConsulAgent) -> int:
@@ -199,17 +205,20 @@ class Reading(msgspec.Struct):
 class Fleet:
     """A scheduler and many hosts, in processes of their own."""
 
-    def __init__(self, servers: Sequence[ConsulAgent], hosts: int, folder: Path) -> None:
-        names = [f"host-{number:04}" for number in range(hosts)]
-        self._hosts = hosts
+    def __init__(self, servers: Sequence[ConsulAgent]) -> None:
+        self._urls = [server.url for server in servers]
         self._servers = [psutil.Process(server.pid) for server in servers]
         self._scheduler = Part(run_scheduler, servers[0].url)
-        self._agents = [
-            Part(run_hosts, servers[number % len(servers)].url, names[start : start + HOSTS_PER_PROCESS], folder)
-            for number, start in enumerate(range(0, hosts, HOSTS_PER_PROCESS))
-        ]
-        for part in (self._scheduler, *self._agents):
-            part.await_start()
+        self._agents: list[Part] = []
+
+    def enter(self, hosts: int, folder: Path, store: Store) -> None:
+        """Start the hosts, the next ones when those before are in the store: a real fleet does not appear at once."""
+        names = [f"host-{number:04}" for number in range(hosts)]
+        for start in range(0, hosts, HOSTS_PER_PROCESS):
+            some = names[start : start + HOSTS_PER_PROCESS]
+            url = self._urls[len(self._agents) % len(self._urls)]
+            self._agents.append(Part(run_hosts, url, some, folder))
+            wait(partial(entered, store, start + len(some)))
 
     def close(self) -> None:
         """End all of it, without farewell."""
@@ -263,11 +272,8 @@ class Part:
         self._pipe, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(target=run, args=(theirs, *arguments), daemon=True)
         self._process.start()
-        self.process = psutil.Process(self._process.pid)
-
-    def await_start(self) -> None:
-        """Wait until it runs; many start side by side."""
         self._pipe.recv()
+        self.process = psutil.Process(self._process.pid)
 
     def counts(self) -> collections.Counter[str]:
         self._pipe.send(None)

@@ -79,7 +79,7 @@ class Observer:
         store = self._store
         first = store.get_all(FIRST)
         marks, heads, placement, rollouts, overrides = (_under(first, name) for name in FIRST)
-        tasks = self._tasks.read({entry.key: entry.index for entry in heads})
+        tasks = self._tasks.read({entry.key: entry.index for entry in (*heads, *placement)})
         config = store.list(keys.CONFIG).entries
         hosts = store.list(keys.HOST_STATES).entries
         statuses = self._statuses.read({})

@@ -24,13 +24,16 @@ from reconciler.store.interface import (
 )
 from reconciler.store.kept import KEPT_S
 
-LARGE: Final = 256
+LARGE: Final = 32
 """A listing of so many entries is kept, to be read again only when it has changed."""
 OPERATIONS: Final = Limits().operations
 QUESTION_BYTES: Final = 512
 """To ask of an entry whether it changed costs a third of that; smaller ones are rather read again."""
+MOST_QUESTIONS: Final = 4096
+"""One request asks for 64; more of them would take longer than to read everything."""
 FIRST_PAUSE_S: Final = 0.1
-MOST_PAUSE_S: Final = 1.0
+MOST_PAUSE_S: Final = 3.0
+"""So a thousand idle hosts ask some hundred times a second while all the others are busy, and not a thousand times."""
 
 
 class ConsulStore:
@@ -90,7 +93,8 @@ class ConsulStore:
         check_prefix(prefix)
         if self._client.prefix_index(self._root + prefix) == known.index:
             return known
-        if sum(len(entry.value) for entry in known.entries) < QUESTION_BYTES * len(known.entries):
+        count, size = len(known.entries), sum(len(entry.value) for entry in known.entries)
+        if count > MOST_QUESTIONS or size < QUESTION_BYTES * count:
             return self.list(prefix)
         names, index = self._client.read_keys(self._root + prefix)
         before = {entry.key: entry for entry in known.entries}

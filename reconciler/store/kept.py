@@ -41,9 +41,10 @@ class KeptListing:
     """Everything under one prefix. Not thread-safe: one loop reads, commits and reads again.
 
     Whoever writes under the prefix also writes a *witness*, by compare-and-set: for the tasks of a cluster that is its
-    head (rule 1). So as long as every witness is as it was, or as one's own commit left it, nobody else has written,
-    and one's own commits say what is there now. A writer without that discipline, a person say, is noticed as well, but
-    for a write that falls between a reading and one's own next commit: that is seen after ``KEPT_S`` at the latest.
+    head (rule 1), and for each placement ``state/placement``. So as long as every witness is as it was, or as one's own
+    commit left it, nobody else has written, and one's own commits say what is there now. A writer without that
+    discipline, a person say, is noticed as well, but for a write that falls between a reading and one's own next
+    commit: that is seen after ``KEPT_S`` at the latest.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
