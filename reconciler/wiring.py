@@ -25,7 +25,7 @@ from reconciler.store.interface import Store
 if TYPE_CHECKING:
     from reconciler.agent.loop import AgentDaemon
     from reconciler.agent.memory import Memory
-    from reconciler.executors.interface import Executor, Owner
+    from reconciler.executors.interface import Executor, Keep, Owner
     from reconciler.health.interface import HealthProvider
     from reconciler.manifests.source import Source
     from reconciler.scheduler.loop import SchedulerDaemon
@@ -89,6 +89,7 @@ def agent(
     port_range: tuple[int, int] | None = None,
     executors: Sequence[str] = (),
     policy: Path | None = None,
+    keep: "Keep | None" = None,
     emit: Emit | None = None,
 ) -> "AgentDaemon":
     """The agent of this host; what is not given is found out.
@@ -101,6 +102,7 @@ def agent(
     from reconciler.agent.loop import AgentDaemon
     from reconciler.agent.memory import Memory
     from reconciler.agent.settings import AgentSettings
+    from reconciler.executors.interface import Keep
     from reconciler.model.manifests import PORT_RANGE
     from reconciler.model.names import is_name
 
@@ -113,6 +115,7 @@ def agent(
         address=address or identity.default_address(),
         runtime_dir=(runtime_dir or default_runtime_dir()).absolute(),
         port_range=port_range or PORT_RANGE,
+        keep=keep or Keep(),
     )
     settings.runtime_dir.mkdir(parents=True, exist_ok=True)
     memory = Memory(settings, store.url)

@@ -28,6 +28,7 @@ IMPURE_EXCEPTIONS = {
     "reconciler/agent/publish.py": "the second half of the agent's apply: what it writes to the store",
     "reconciler/agent/scripts.py": "runs script checks for the health provider",
     "reconciler/agent/memory.py": "keeps what was last issued in a file, for an agent that starts without the store",
+    "reconciler/agent/sweep.py": "a loop of its own: removes what is of no use any more",
     "reconciler/sync/checks.py": "names what executors check, which planners don't see",
     "reconciler/sync/provenance_record.py": "the last step of a pass: asks git for commits, writes where objects stand",
     "reconciler/sync/passes.py": "one pass: observe, plan, apply, which the daemon and sync --once share",

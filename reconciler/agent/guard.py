@@ -12,6 +12,7 @@ from reconciler.agent.host_view import Unusable
 from reconciler.errors import ExecutorError, UsageError
 from reconciler.executors import host_policy
 from reconciler.manifests.host_policy_file import read_host_policy
+from reconciler.model.events import Event, Level
 from reconciler.model.host_policy import HostPolicy, Violation
 from reconciler.model.manifests import Container, TaskDefinition
 
@@ -32,7 +33,7 @@ class Guard:
         """Why the file does not count as it is now; the policy is the last good one then."""
         self._load()
 
-    def look(self) -> str | None:
+    def look(self) -> Event | None:
         """Read the file again if it has changed. Returns what to tell people, if there is news."""
         before, before_problem = self.policy, self.problem
         try:
@@ -40,10 +41,13 @@ class Guard:
         except UsageError as error:
             self.problem = f"the last good execution policy stays in force: {error.message}"
         if self.problem != before_problem and self.problem is not None:
-            return self.problem
+            return self._news(self.problem, Level.WARNING)
         if self.policy != before or self.problem != before_problem:
-            return f"the execution policy {self._path} counts from now on"
+            return self._news("this execution policy counts from now on", Level.INFO)
         return None
+
+    def _news(self, message: str, level: Level) -> Event:
+        return Event(loop="agent", subject=str(self._path), message=message, level=level)
 
     def refusals(self, definitions: Mapping[str, TaskDefinition | Unusable]) -> dict[str, str]:
         """Why definitions may not start here, by digest; those that may are not in it."""

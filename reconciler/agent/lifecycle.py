@@ -65,7 +65,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are monotonic, but for ``since``. ``acted_at``: when the last work on it ended; nothing observed before then
     says anything. ``kinds`` are the executors that may hold parts of it. ``health_output`` is that of the moment when
-    the health changed: later ones differ in every run, and would be written to the store each time.
+    the health changed: later ones differ in every run, and would be written to the store each time. ``keeps``: it
+    stops, and what has ended of it is left for people to read.
     """
 
     phase: Phase = Phase.PENDING
@@ -84,6 +85,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     stop_began: float = NEVER
     stop_not_before: float = NEVER
     drains: bool = False
+    keeps: bool = False
     drain_until: float | None = None
     unissued_since: float | None = None
     health: Health = Health.UNKNOWN
@@ -110,12 +112,13 @@ def begin(life: Life, now: Now) -> Life:
     )
 
 
-def begin_stop(life: Life, now: Now, reason: str, *, drains: bool) -> Life:
+def begin_stop(life: Life, now: Now, reason: str, *, drains: bool, keeps: bool = False) -> Life:
     """The step into ``stopping``. What was running may have clients, which get time to leave (``drains``)."""
     return msgspec.structs.replace(
         step(life, Phase.STOPPING, now, reason),
         stop_began=now.monotonic,
         drains=drains and life.phase is Phase.RUNNING,
+        keeps=keeps,
     )
 
 

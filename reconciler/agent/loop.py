@@ -22,6 +22,7 @@ from reconciler.agent.pages import Pages
 from reconciler.agent.plan import Plan, plan
 from reconciler.agent.publish import Publisher
 from reconciler.agent.settings import AgentSettings
+from reconciler.agent.sweep import Sweeper
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.executors.interface import Executor, Owner
 from reconciler.health.interface import HealthProvider
@@ -84,11 +85,7 @@ class AgentDaemon:
         self._last = Plan()
         self._lock = HostLock(settings, owner.store_id)
         self._hands = Hands(
-            executors,
-            self._report,
-            self._clock,
-            permit=self._guard.require,
-            parallel_starts=settings.parallel_starts,
+            executors, self._report, self._clock, permit=self._guard.require, parallel_starts=settings.parallel_starts
         )
         self._memory = memory
         self._issued = IssuedSource(store, owner, settings, self._clock, memory.recalled if memory else None)
@@ -113,6 +110,14 @@ class AgentDaemon:
             unready=self._unready,
             runs=lambda: self._started,
         )
+        self.sweeper = Sweeper(
+            executors, settings, self._clock, plan=lambda: self._last, issued=lambda: self._issued.view, emit=emit
+        )
+        self._make_loops()
+
+    def _make_loops(self) -> None:
+        settings = self._settings
+        self._sweep_loop = Loop("agent sweep", self.sweeper.sweep, clock=self._clock, resync_s=settings.sweep_s)
         self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
         self._issued_loop = self._loop("agent issued", self._issued.look)
         self._health_loop = self._loop("agent health", self._checks.look, lambda: self._checks.view)
@@ -137,6 +142,7 @@ class AgentDaemon:
             self._issued_loop,
             self._health_loop,
             self._publish_loop,
+            self._sweep_loop,
             *self._executor_loops.values(),
         ]
 
@@ -181,7 +187,8 @@ class AgentDaemon:
             self._look_once(source)
         self._issued.held = plan(self._view((), hold=None), self._now()).held
         self._look_once(self._issued)
-        return plan(self._view((), hold=None), self._now())
+        self._last = plan(self._view((), hold=None), self._now())
+        return self._last
 
     @property
     def site(self) -> Site:
@@ -235,10 +242,8 @@ class AgentDaemon:
         return again_s
 
     def _pass(self) -> float | None:
-        news = self._guard.look()
-        if news is not None:
-            level = Level.WARNING if self._guard.problem else Level.INFO
-            self._emit(Event(loop="agent", subject=self._settings.host, message=news, level=level))
+        if (news := self._guard.look()) is not None:
+            self._emit(news)
         with self._changed:
             reports = tuple(self._reports)
         view = self._view(reports, hold=self._publisher.hold)

@@ -16,6 +16,8 @@ STARTS: Final = Counter("reconciler_agent_task_starts_total", "Tasks that came u
 RESTARTS: Final = Counter("reconciler_agent_task_restarts_total", "Attempts that failed and were followed by another")
 GIVEN_UP: Final = Counter("reconciler_agent_tasks_given_up_total", "Tasks given back to the scheduler", ["phase"])
 EXECUTORS: Final = Gauge("reconciler_agent_executor_available", "Whether it can start something", ["executor"])
+SWEPT: Final = Counter("reconciler_agent_swept_total", "What was removed since nothing needs it any more", ["what"])
+FREED: Final = Counter("reconciler_agent_freed_bytes_total", "Bytes on disk of files that were removed so")
 LOG_READERS: Final = Gauge("reconciler_agent_log_readers", "Requests that read logs now")
 
 _TASKS_IN: Final = {phase: TASKS.labels(phase) for phase in Phase}

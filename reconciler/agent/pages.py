@@ -150,9 +150,27 @@ class Pages:
         status = plan.status.tasks.get(task_id) if plan.status is not None else None
         if status is not None:
             return self._page(task_id, status, plan, self._look())
+        if (left := self._left(task_id, plan)) is not None:
+            return left
         if reasons := self._unready():
             raise _Refused(503, f"the agent does not know its tasks yet: {'; '.join(reasons)}")
         raise _Refused(404, f"there is no task {task_id} on host {self._host}")
+
+    def _left(self, task_id: str, plan: Plan) -> TaskPage | None:
+        """What is still there of a task that is gone: of its newest issue."""
+        key = max((key for key in plan.remains if key.id == task_id), default=None)
+        if key is None:
+            return None
+        last = max((each.container for each in plan.remains[key]), key=lambda each: each.ended_at)
+        status = TaskStatus(
+            phase=Phase.STOPPED,
+            issue=key.issue,
+            attempt=last.attempt,
+            exit_code=last.exit_code,
+            reason=last.reason,
+            since=last.ended_at,
+        )
+        return self._page(task_id, status, plan, self._look())
 
     def _page(self, task_id: str, status: TaskStatus, plan: Plan, view: HostView) -> TaskPage:
         key = TaskKey(task_id, status.issue)

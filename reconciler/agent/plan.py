@@ -14,6 +14,7 @@ from reconciler.agent.actions import Action
 from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
 from reconciler.agent.host_view import NOT_ENTERED, HostView, Seen, ours, strangers
 from reconciler.agent.lifecycle import Life, Now, TaskKey
+from reconciler.agent.remains import is_worth_keeping, remains
 from reconciler.agent.status import host_status, shortened
 from reconciler.executors.interface import Owner
 from reconciler.health.interface import Registration
@@ -34,10 +35,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ``registrations`` and ``status`` are None while too little is known to say anything. ``keep``: tasks whose
     registration is to be left as it is. ``held``: issues that somebody should check if the listing lacks them;
     ``confirm``: do so now. ``ended``: everything was to be stopped, and nothing is left. ``strangers``: who else has
-    containers here.
+    containers here. ``remains``: what is left of tasks that are gone.
     """
 
     lives: Mapping[TaskKey, Life] = {}
+    remains: Mapping[TaskKey, list[Seen]] = {}
     actions: tuple[Action, ...] = ()
     registrations: Mapping[str, Registration] | None = None
     keep: frozenset[str] = frozenset()
@@ -80,6 +82,8 @@ def plan(view: HostView, now: Now) -> Plan:
     elif not view.issued.known and not view.ending:
         # what runs is left as it is: nobody knows yet what it should be
         return Plan(lives=lives, look_again_s=None)
+    left = remains(view, wanted, lives, seen)
+    seen = {key: found for key, found in seen.items() if key not in left}
     draft = _Draft()
     unjudged: dict[str, Task | None] = {}
     here = _issues(lives, seen)
@@ -95,7 +99,7 @@ def plan(view: HostView, now: Now) -> Plan:
     for task_id, status in (view.published.tasks if view.published else {}).items():
         if task_id not in unjudged and _may_be_hidden(view, TaskKey(task_id, status.issue), lives, seen):
             unjudged[task_id] = None
-    return _assembled(view, now, draft, unjudged)
+    return msgspec.structs.replace(_assembled(view, now, draft, unjudged), remains=left)
 
 
 def _decide(case: Case, record: Task | None) -> Decision:
@@ -110,7 +114,9 @@ def _decide(case: Case, record: Task | None) -> Decision:
     if verdict.life is None:
         return Decision(None)
     if verdict.stop is not None:
-        return stopping.stop(case.with_life(lifecycle.begin_stop(verdict.life, case.now, verdict.stop, drains=True)))
+        keeps = bool(case.view.settings.keep.ended_s) and is_worth_keeping(verdict.life)
+        stops = lifecycle.begin_stop(verdict.life, case.now, verdict.stop, drains=True, keeps=keeps)
+        return stopping.stop(case.with_life(stops))
     decision = issued.decide(case.with_life(verdict.life))
     times = [at for at in (decision.again_at, verdict.again_at) if at is not None]
     return msgspec.structs.replace(decision, again_at=min(times, default=None), confirm=verdict.confirm)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from reconciler.executors.interface import Keep
 from reconciler.model.manifests import PORT_RANGE
 
 
@@ -49,5 +50,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How soon it shows that the agent ended (that its machine did, Consul sees by itself). Tasks run on without it,
     and in a large fleet three renewals in this time are most of what happens at rest.
     """
+    keep: Keep = Keep()
+    sweep_s: float = 300.0
+    """How often what is of no use any more is looked for."""
     parallel_starts: int = 0
     """How many starts run at once; 0: two per core."""

@@ -72,7 +72,8 @@ def stop(case: Case) -> Decision:
         return Decision(msgspec.structs.replace(life, cancelled=True), Cancel(case.key))
     if life.busy is not None or blindness(case.view, life) is not None:
         return Decision(life)
-    if not case.seen:
+    left = [each for each in case.seen if each.container.running] if life.keeps else case.seen
+    if not left:
         stopped = lifecycle.step(life, Phase.STOPPED, now, life.reason)
         return Decision(stopped if case.view.ending else None)
     if life.drains and any(each.container.running for each in case.seen):
@@ -84,7 +85,7 @@ def stop(case: Case) -> Decision:
             life = msgspec.structs.replace(life, drain_until=now.monotonic + settings.drain_delay_s)
         if life.drain_until is not None and now.monotonic < life.drain_until:
             return Decision(life, again_at=life.drain_until)
-    return case.with_life(life).take_down(case.seen, remove=True)
+    return case.with_life(life).take_down(left, remove=not life.keeps)
 
 
 def _doubted(life: Life) -> Life:

@@ -7,7 +7,9 @@ from reconciler.cli.options import AgentOptions, DaemonOptions, agent_options, d
 
 @click.command()
 @agent_options
-@click.option("--dry-run", is_flag=True, help="Print what would be started and stopped now, touch nothing, and exit.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print what would be started, stopped and removed now, and touch nothing."
+)
 @store_option
 @daemon_options(8231)
 def agent(
@@ -30,9 +32,8 @@ def agent(
         daemon = agent_options.agent(store)
         if dry_run:
             plan = daemon.dry_run()
-            for action in plan.actions:
-                click.echo(action.describe())
-            if not plan.actions:
-                click.echo("nothing to do")
+            lines = [action.describe() for action in plan.actions]
+            lines += [f"remove what {task_id} has left" for task_id in daemon.sweeper.tasks_due()]
+            click.echo("\n".join(lines) or "nothing to do")
             return
         serve([daemon], bind=daemon_options.bind, access=access, site=daemon.site)

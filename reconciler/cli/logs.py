@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--tail", "lines", metavar="N", type=click.IntRange(0, 100_000), default=100, show_default=True,
               help="How many lines of what it has written to begin with.")  # fmt: skip
 @click.option("--container", metavar="NAME", help="Which container, of a task that has several.")
+@click.option("--host", metavar="NAME", help="Where it was, of a task that is gone; what it wrote is kept for a while.")
 @http_token_option
 @http_file_option("--http-ca", "Whose certificates of agents to believe; those that the system believes if not given.")
 @http_file_option("--http-cert", "The certificate to show, where agents ask for one.")
@@ -33,6 +34,7 @@ def logs(
     follow: bool,
     lines: int,
     container: str | None,
+    host: str | None,
     http_token_file: Path | None,
     http_ca: Path | None,
     http_cert: Path | None,
@@ -49,6 +51,7 @@ def logs(
     \b
     reconciler logs main-web-1-0 --tail 20
     reconciler logs web-1-0 -f
+    reconciler logs main-web-1-0 --host web-7   # failed there, and replaced
     """
     from reconciler import wiring
     from reconciler.queries import fleet
@@ -59,7 +62,7 @@ def logs(
     try:
         token = secret.read("the token for HTTP", http_token_file, TOKEN_VARIABLE, os.environ)
         with wiring.open_store(store_url) as store:
-            where = whereabouts(fleet.read(store, time.time()), task)
+            where = whereabouts(fleet.read(store, time.time()), task, host)
         query = {"tail": str(lines), "follow": str(int(follow)), "host": where.host}
         if container is not None:
             query["container"] = container
@@ -90,7 +93,7 @@ def _print(where: "Whereabouts", query: dict[str, str], credentials: "Credential
             raise _elsewhere(where) from error
         hints = {
             401: f"Give the token of {where.host}'s agent: --http-token-file, or RECONCILER_HTTP_TOKEN.",
-            404: "Only what is on its host now has logs; `reconciler tasks` shows it.",
+            404: "What is on its host now has logs (`reconciler tasks`); for a while also what failed there (--host).",
             400: "See `reconciler logs --help`.",
         }
         raise ReconcilerError(f"{where.host}: {error.message}", hint=hints.get(error.status)) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
+from reconciler.cli.moments import Duration
 from reconciler.runtime.whoami import whoami
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class AgentOptions(msgspec.Struct, frozen=True):
     port_range: tuple[int, int] | None
     executors: tuple[str, ...]
     policy: Path | None
+    keep_ended_s: float
+    keep_downloads_s: float
+    download_mb: int
 
     def agent(
         self,
@@ -43,6 +47,7 @@ class AgentOptions(msgspec.Struct, frozen=True):
     ) -> "AgentDaemon":
         """The agent that the options describe; ``runtime_dir`` is for when they name none."""
         from reconciler import wiring
+        from reconciler.executors.interface import Keep
 
         return wiring.agent(
             store,
@@ -52,6 +57,11 @@ class AgentOptions(msgspec.Struct, frozen=True):
             port_range=self.port_range,
             executors=self.executors,
             policy=self.policy,
+            keep=Keep(
+                ended_s=self.keep_ended_s,
+                downloads_s=self.keep_downloads_s,
+                download_bytes=self.download_mb << 20,
+            ),
             emit=emit,
         )
 
@@ -218,6 +228,33 @@ def agent_options(function: F) -> F:
             help="This host's execution policy: which images, mounts, users and flags tasks may use, whatever "
             "manifests say. The default is /etc/reconciler/policy.yml, and a safe one without it. "
             "[env: RECONCILER_POLICY]",
+        ),
+        click.option(
+            "--keep-ended",
+            "keep_ended_s",
+            metavar="DURATION",
+            type=Duration(0.0),
+            default="1h",
+            show_default=True,
+            help="How long ended containers of failed tasks that are gone are kept, for `logs --host`; 0: not at all.",
+        ),
+        click.option(
+            "--keep-downloads",
+            "keep_downloads_s",
+            metavar="DURATION",
+            type=Duration(0.0),
+            default="168h",
+            show_default=True,
+            help="How long artifacts that no task of this host names are kept.",
+        ),
+        click.option(
+            "--max-downloads",
+            "download_mb",
+            metavar="MIB",
+            type=click.IntRange(0),
+            default=10 * 1024,
+            show_default=True,
+            help="How much room kept artifacts may take, but for those that tasks of this host name.",
         ),
     ]
     return family(function, "agent_options", AgentOptions, options)

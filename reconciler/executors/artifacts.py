@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits, merge, suffix_of, unpack
 from reconciler.executors.downloads import Download, shown, split_url
+from reconciler.executors.interface import Keep, Swept
+from reconciler.executors.leftovers import delete, is_unchanged, kept_in, note_use, unneeded
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Artifacts:
             raise ExecutorError(f"cannot fetch {shown(url)}: not an http, https or file URL", permanent=True)
         folder = self._kept(url, sha256)
         with self._lock(folder):
+            note_use(folder)
             if sha256 and (folder / "data").exists():
                 return
             try:
@@ -70,6 +74,7 @@ class Artifacts:
             source = self._kept(url, sha256) / "data"
             if not source.exists():
                 self.fetch(url, sha256)
+            note_use(source.parent)
         try:
             destination.mkdir(parents=True, exist_ok=True)
             self._sweep(destination)
@@ -83,6 +88,23 @@ class Artifacts:
             raise ExecutorError(f"cannot put {shown(url)} into {destination}: {error.strerror or error}") from error
         except ExecutorError as error:
             raise ExecutorError(f"{shown(url)}: {error.message}", permanent=error.permanent) from error
+
+    def sweep(self, keep: Keep, wanted: Iterable[tuple[str, str]], now: float) -> Swept:
+        """Delete downloads that nobody uses; ``wanted`` (URL, SHA-256) are needed by somebody. Raises OSError."""
+        folders = {self._kept(url, sha256) for url, sha256 in wanted}
+        for folder in folders:
+            note_use(folder)  # for other agents of this machine, which share the folder
+        count = size = 0
+        for each in unneeded(kept_in(self._folder), folders, now, keep):
+            lock = self._lock(each.path)
+            if lock.acquire(blocking=False):
+                try:
+                    if is_unchanged(each):
+                        delete(each.path)
+                        count, size = count + 1, size + each.size
+                finally:
+                    lock.release()
+        return Swept(count, size)
 
     def _stage(self, url: str, source: Path, staged: Path) -> None:
         name = unquote(PurePosixPath(urlsplit(url).path).name)

@@ -24,7 +24,8 @@ from reconciler.executors.artifacts import Artifacts
 from reconciler.executors.commands import base_environment, run
 from reconciler.executors.control_groups import ControlGroups
 from reconciler.executors.deaths import Deaths
-from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.executors.interface import Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept
+from reconciler.executors.leftovers import delete_old
 from reconciler.executors.naming import Marks
 from reconciler.executors.processes import (
     PROC,
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 
 SETUP_TIMEOUT_S: Final = 600.0
 _KILL_S: Final = 10.0
+_CUT_S: Final = 86_400.0
 _LOG_LOOK_S: Final = 5.0
 _KILLED: Final = 128 + signal.SIGKILL
 
@@ -235,6 +237,14 @@ class Bash:
         self._groups.remove(folder.path.name)
         with _disk("delete", folder.path):
             folder.remove()
+
+    def sweep(self, keep: Keep, wanted: Sequence[Container]) -> Swept:
+        now = self._clock.wall()
+        named = [each.executor for each in wanted if isinstance(each, BashContainer) and each.executor.artifact]
+        with _disk("sweep", self._folder):
+            downloads = self._artifacts.sweep(keep, [(each.artifact, each.sha256) for each in named], now)
+            cut = delete_old((each.path for each in folders_in(self._tasks) if each.is_cut), now - _CUT_S)
+        return Swept(downloads.count + cut.count, downloads.size + cut.size)
 
     def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
         with self._lock:

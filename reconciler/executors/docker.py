@@ -21,13 +21,17 @@ from reconciler.executors.docker_engine import Engine, NameTaken, NoImage
 from reconciler.executors.docker_events import News
 from reconciler.executors.docker_follow import follow
 from reconciler.executors.docker_streams import end_of
-from reconciler.executors.interface import MOST_LOG_BYTES, Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.executors.interface import MOST_LOG_BYTES, Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept
+from reconciler.executors.leftovers import delete_old
 from reconciler.executors.naming import instance_name
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 
 SETUP_TIMEOUT_S: Final = 600.0
 _LONGEST_STOP_S: Final = 86_400
+_SETUP: Final = "reconciler-setup-"
+_CUT_S: Final = 86_400.0
+"""After this no setup runs any more: its folder was left by an agent that was killed."""
 _CREATE_AGAIN_S: Final = (0.05, 0.2, 0.5)
 
 
@@ -137,7 +141,7 @@ class Docker:
     def _run_setup(self, spec: Spec, setup: Sequence[str]) -> None:
         if not setup:
             return
-        with tempfile.TemporaryDirectory(prefix="reconciler-setup-") as folder:
+        with tempfile.TemporaryDirectory(prefix=_SETUP) as folder:
             ended = run_script(
                 "\n".join([*setup, ""]),
                 environment={**base_environment(), **spec.environment},
@@ -169,6 +173,13 @@ class Docker:
         if found["State"]["Running"]:
             raise ExecutorError(f"{ref.task_id} can't be removed: it still runs")
         self._engine.remove(found["Id"], force=False)
+
+    def sweep(self, keep: Keep, wanted: Sequence[Container]) -> Swept:  # noqa: ARG002 - images are the operator's
+        left = Path(tempfile.gettempdir()).glob(f"{_SETUP}*")
+        try:
+            return delete_old(left, time.time() - _CUT_S)
+        except OSError as error:
+            raise ExecutorError(f"cannot delete {error.filename}: {error.strerror or error}") from error
 
     def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
         return self._engine.run(instance_name(self._owner, ref), ["sh", "-c", script], environment, timeout_s)

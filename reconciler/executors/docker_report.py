@@ -52,6 +52,7 @@ def observed(labels: dict[str, str], state: dict[str, Any], created: str) -> Obs
         running=running,
         exit_code=None if running or never else int(state.get("ExitCode", 0)),
         started_at=_seconds(started),
+        ended_at=0.0 if running else _seconds(created if never else str(state.get("FinishedAt") or started)),
         reason="" if running else _why_ended(state, never=never),
     )
 

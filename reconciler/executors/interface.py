@@ -53,7 +53,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """A container as it is now. ``running`` False: it has ended, with ``exit_code`` if that is known.
 
-    ``started_at`` is wall time. ``reason`` says more about an end (killed for memory, could not start).
+    ``started_at`` and ``ended_at`` are wall time. ``reason`` says more about an end (killed for memory, could not
+    start).
     """
 
     ref: Ref
@@ -63,7 +64,28 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     running: bool
     exit_code: int | None = None
     started_at: float = 0.0
+    ended_at: float = 0.0
     reason: str = ""
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """How long, and how much of it, is kept of what nothing needs any more; seconds, bytes.
+
+    ``ended_s``, ``ended``: containers of tasks that are gone, and how many such tasks; 0 s keeps none.
+    ``downloads_s``, ``download_bytes``: artifacts that no task on the host names.
+    """
+
+    ended_s: float = 3600.0
+    ended: int = 20
+    downloads_s: float = 7 * 86400.0
+    download_bytes: int = 10 * 1024**3
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What was removed: how many things, and how many bytes on disk they were."""
+
+    count: int = 0
+    size: int = 0
 
 
 class ScriptResult(msgspec.Struct, frozen=True):
@@ -109,6 +131,12 @@ class Executor(Protocol):
 
     def remove(self, ref: Ref) -> None:
         """Remove what is left of an ended one; does nothing if there is nothing."""
+
+    def sweep(self, keep: Keep, wanted: Sequence[Container]) -> Swept:
+        """Delete what this program left on the host that no container names: downloads, folders of cut starts.
+
+        Containers themselves are for ``remove``. What the ``wanted`` ones need stays. Raises ExecutorError.
+        """
 
     def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
         """Run a script check inside the container (bash: beside it, in its environment)."""

@@ -139,8 +139,21 @@ class TaskFolder:
             running=False,
             exit_code=exit_code,
             started_at=attempt.started_at,
+            ended_at=self._ended_at(attempt),
             reason=self._why(attempt, boot, exit_code),
         )
+
+    def _ended_at(self, attempt: Attempt) -> float:
+        """When the script ended, or when it last wrote something if nobody was left to note that."""
+        for path in (self._exit, self.output):
+            with contextlib.suppress(FileNotFoundError):
+                return path.stat().st_mtime
+        return attempt.started_at
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its first start was cut off before anything could run: nobody will ever find it again."""
+        return not self._attempt.exists()
 
     def _why(self, attempt: Attempt, boot: str, exit_code: int | None) -> str:
         if exit_code is None:

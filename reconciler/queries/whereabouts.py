@@ -17,18 +17,19 @@ class Whereabouts(msgspec.Struct, frozen=True):
     url: str
 
 
-def whereabouts(fleet: Fleet, text: str) -> Whereabouts:
-    """Of the one task that is called so, or whose id begins or ends so.
+def whereabouts(fleet: Fleet, text: str, host: str | None = None) -> Whereabouts:
+    """Of the one task that is called so, or whose id begins or ends so; with ``host``, of one gone from there.
 
     Raises:
         UsageError: there is none, or several; or nothing is known of its host.
     """
-    task_id = find(fleet, text, ("task",)).name
     snapshot = fleet.snapshot
-    issued = {task.id: task.host for task in snapshot.tasks}
-    leaving = {each: host for host, status in snapshot.statuses.items() for each in status.tasks}
-    host = issued.get(task_id) or leaving[task_id]
+    task_id = text if host is not None else find(fleet, text, ("task",)).name
+    if host is None:
+        issued = {task.id: task.host for task in snapshot.tasks}
+        leaving = {each: name for name, status in snapshot.statuses.items() for each in status.tasks}
+        host = issued.get(task_id) or leaving[task_id]
     state = snapshot.host_states.get(host)
     if state is None:
-        raise UsageError(f"{task_id} is issued to {host}, of which no agent has said anything", hint="Is one started?")
+        raise UsageError(f"no agent has said anything of host {host}, where {task_id} is", hint="Is one started there?")
     return Whereabouts(task_id, host, state.address, state.machine, state.http)

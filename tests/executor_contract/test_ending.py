@@ -5,10 +5,12 @@ import threading
 import pytest
 
 from reconciler.errors import ExecutorError
-from reconciler.executors.interface import Owner, Ref
+from reconciler.executors.interface import Keep, Owner, Ref
 from tests.executor_contract.conftest import Stage
 from tests.executor_contract.kits import POLITE, STUBBORN
 from tests.support.wait import wait_until
+
+NOTHING = Keep(ended_s=0, ended=0, downloads_s=0, download_bytes=0)
 
 
 def test_a_stop_lets_it_finish_what_it_does(stage: Stage) -> None:
@@ -130,6 +132,19 @@ def test_what_another_owner_runs_is_seen_as_theirs_and_never_touched(stage: Stag
         observed = stage.seen(spec)
         assert observed is not None
         assert observed.running
+
+
+def test_a_sweep_touches_no_container_whoever_made_it(stage: Stage) -> None:
+    runs = stage.start_ready(stage.spec(stage.kit.shell(POLITE)))
+    ended = stage.start(stage.spec(stage.kit.shell("echo last words; exit 3"), task="default-web-1-1"))
+    assert abs(stage.ended(ended).ended_at - stage.ended(ended).started_at) < 60
+    for owner in (stage.owner, Owner("another-store", stage.owner.machine)):
+        stage.another_executor(owner).sweep(NOTHING, [])
+    assert stage.executor.logs(ended.ref, 10) == b"last words\n"
+    observed = stage.seen(runs)
+    assert observed is not None
+    assert observed.running
+    assert observed.ended_at == 0.0
 
 
 def test_two_owners_run_the_same_task_side_by_side(stage: Stage) -> None:

@@ -122,7 +122,8 @@ def counted() -> tuple[float, float, float]:
     )
 
 
-def test_metrics_count_a_task_that_starts_restarts_and_fails(site: Site, tmp_path: Path) -> None:
+def test_metrics_count_a_task_that_starts_restarts_and_fails(site: Site, program: Program, tmp_path: Path) -> None:
+    program.environ["RECONCILER_HTTP_TOKEN"] = TOKEN.decode()
     before = counted()
     site.agent.start()
     task = site.world.issue(bash_definition(told_to_end(tmp_path, "here")))
@@ -146,6 +147,10 @@ def test_metrics_count_a_task_that_starts_restarts_and_fails(site: Site, tmp_pat
     assert 'reconciler_agent_tasks{phase="running"} 0.0\n' in text
     assert 'reconciler_agent_executor_available{executor="bash"} 1.0\n' in text
     assert site.get(f"/v1/tasks/{task.id}/logs?tail=1").data == b"dying\n", "what failed can still be read"
+    site.world.take_back(task)
+    wait_until(lambda: task.id not in site.world.published(), what="it is gone")
+    assert site.get(f"/v1/tasks/{task.id}").json()["phase"] == "stopped"
+    assert program.ok("logs", task.id, "--host", "h1", "--tail", "1") == "dying\n", "and when it has been replaced"
 
 
 def test_with_a_token_tasks_of_this_machine_still_report_their_checks(site: Site) -> None:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from reconciler.executors.interface import Observed, Owner, Ref, ScriptResult, Spec
+from reconciler.executors.interface import Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 
@@ -53,6 +53,9 @@ class PretendExecutor:
 
     def remove(self, ref: Ref) -> None:
         pass
+
+    def sweep(self, keep: Keep, wanted: Sequence[Container]) -> Swept:
+        return Swept()
 
     def run_script(self, ref: Ref, script: str, environment: Mapping[str, str], timeout_s: float) -> ScriptResult:
         return ScriptResult(0, "")

@@ -31,7 +31,9 @@ def test_without_a_file_the_defaults_hold_and_one_that_comes_counts(file: Path) 
     }
     assert guard.look() is None
     file.write_text("mounts: [{path: /srv}]")
-    assert guard.look() == f"the execution policy {file} counts from now on"
+    news = guard.look()
+    assert news is not None
+    assert (news.subject, news.message) == (str(file), "this execution policy counts from now on")
     assert guard.refusals(definitions) == {}
     assert guard.look() is None
 
@@ -57,8 +59,8 @@ def test_a_file_that_breaks_or_goes_leaves_the_last_good_policy(file: Path, how:
         file.rename(file.with_suffix(".old"))
     news = guard.look()
     assert news is not None
-    assert news.startswith("the last good execution policy stays in force: ")
-    assert (guard.policy.privileged, guard.problem) == (True, news)
+    assert news.message.startswith("the last good execution policy stays in force: ")
+    assert (guard.policy.privileged, guard.problem) == (True, news.message)
     assert guard.look() is None, "said once"
     file.write_text("privileged: true")
     assert guard.look() is not None

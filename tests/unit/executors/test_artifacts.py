@@ -7,6 +7,7 @@ import os
 import stat
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits
 from reconciler.executors.artifacts import Artifacts
 from reconciler.executors.downloads import shown
+from reconciler.executors.interface import Keep, Swept
 
 
 class Server:
@@ -398,3 +400,55 @@ def test_what_a_killed_agent_left_half_done_is_swept_away(server: Server, artifa
     artifacts.place(f"{server.url}/tool", tmp_path / "to")
     assert not old.exists()
     assert new.exists()
+
+
+DAY_S = 86_400.0
+KEEP = Keep(downloads_s=7 * DAY_S, download_bytes=10_000_000)
+
+
+def aged(artifacts: Artifacts, server: Server, name: str, days: float, size: int = 1) -> str:
+    """A download that was last used so long ago."""
+    server.files[f"/{name}"] = b"x" * size
+    url = f"{server.url}/{name}"
+    artifacts.fetch(url)
+    at = time.time() - days * DAY_S
+    os.utime(artifacts._kept(url, ""), (at, at))
+    return url
+
+
+def kept(artifacts: Artifacts, *urls: str) -> list[bool]:
+    return [(artifacts._kept(url, "") / "data").exists() for url in urls]
+
+
+def test_downloads_go_when_nobody_used_them_for_long(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    old, wanted, used, young = (
+        aged(artifacts, server, name, days) for name, days in (("old", 8), ("wanted", 8), ("used", 8), ("young", 6))
+    )
+    artifacts.place(used, tmp_path / "bin")
+    swept = artifacts.sweep(KEEP, [(wanted, "")], time.time())
+    assert kept(artifacts, old, wanted, used, young) == [False, True, True, True]
+    assert swept.count == 1
+    assert swept.size > 0
+    assert artifacts.sweep(KEEP, [], time.time()) == Swept(), "who wanted it has a use for it, whichever agent asks"
+
+
+def test_too_many_bytes_go_the_longest_unused_first(server: Server, artifacts: Artifacts) -> None:
+    urls = [aged(artifacts, server, f"file-{days}", days, 500_000) for days in (3, 2, 1, 0)]
+    keep = Keep(downloads_s=7 * DAY_S, download_bytes=1_100_000)
+    artifacts.sweep(keep, [(urls[0], "")], time.time())
+    assert kept(artifacts, *urls) == [True, False, False, True], "never what is wanted, nor what was just used"
+
+
+def test_a_deletion_that_was_cut_off_is_completed(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:
+    url = aged(artifacts, server, "file", 1)
+    folder = artifacts._kept(url, "")
+    folder.rename(folder.with_name(f"{folder.name}.gone"))
+    assert artifacts.sweep(KEEP, [], time.time()).count == 1
+    assert list((tmp_path / "artifacts").iterdir()) == []
+
+
+def test_a_download_under_way_is_not_deleted(server: Server, artifacts: Artifacts) -> None:
+    url = aged(artifacts, server, "file", 8)
+    with artifacts._lock(artifacts._kept(url, "")):
+        assert artifacts.sweep(KEEP, [], time.time()) == Swept()
+    assert kept(artifacts, url) == [True]

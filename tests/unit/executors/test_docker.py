@@ -3,9 +3,12 @@
 import contextlib
 import gc
 import json
+import os
 import shutil
 import socket
+import tempfile
 import threading
+import time
 import urllib.request
 import uuid
 import warnings
@@ -21,7 +24,7 @@ from reconciler.executors import docker_config
 from reconciler.executors.docker import Docker
 from reconciler.executors.docker_engine import Engine
 from reconciler.executors.host_ports import require_free
-from reconciler.executors.interface import Observed, Owner, Ref, Spec
+from reconciler.executors.interface import Keep, Observed, Owner, Ref, Spec
 from reconciler.executors.naming import instance_name
 from reconciler.model.manifests import BashContainer, BashExecutor, DockerContainer, DockerExecutor
 from reconciler.model.ports import HostPort, Publication
@@ -479,3 +482,13 @@ def test_closing_ends_a_wait(docker_engine: DockerEngine) -> None:
     host.close()
     waiter.join(20)
     assert answers == [False]
+
+
+def test_folders_of_setups_that_were_cut_off_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young, other = (tmp_path / name for name in ("reconciler-setup-a", "reconciler-setup-b", "of-somebody"))
+    for folder, age_s in ((old, 2 * 86_400), (young, 60), (other, 2 * 86_400)):
+        folder.mkdir()
+        os.utime(folder, (time.time() - age_s,) * 2)
+    assert Docker(Owner("store", "machine")).sweep(Keep(), []).count == 1
+    assert sorted(tmp_path.iterdir()) == sorted([young, other])
