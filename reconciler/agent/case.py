@@ -8,6 +8,7 @@ import msgspec
 from reconciler.agent.actions import Action, TakeDown, Target
 from reconciler.agent.host_view import HostView, Seen, Unusable
 from reconciler.agent.lifecycle import Life, Now, TaskKey, Work
+from reconciler.agent.tempo import Tempo, tempo_of
 from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import Task
 
@@ -44,6 +45,11 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         found = definition_of(self.view, self.life.record)
         return found if isinstance(found, TaskDefinition) else None
 
+    @cached_property
+    def tempo(self) -> Tempo:
+        """How long its steps may take, and when it is restarted."""
+        return tempo_of(self.definition, self.view.settings)
+
     def with_life(self, life: Life) -> "Case":
         """The same with another life."""
         return msgspec.structs.replace(self, life=life)
@@ -58,8 +64,7 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         targets = [Target(each.kind, each.container.ref, known.get(each.container.ref.container)) for each in seen]
         targets.sort(key=lambda target: (-order.get(target.ref.container, len(order)), target.ref))
         life = msgspec.structs.replace(self.life, busy=Work.TAKE_DOWN)
-        timeout_s = self.view.settings.stop_timeout_s
-        return Decision(life, TakeDown(self.key, tuple(targets), timeout_s, remove))
+        return Decision(life, TakeDown(self.key, tuple(targets), self.tempo.stop_timeout_s, remove))
 
 
 def definition_of(view: HostView, record: Task | None) -> TaskDefinition | Unusable | None:

@@ -42,7 +42,7 @@ def _watch_start(case: Case) -> Decision:
     life = case.life
     if life.busy is not Work.START or life.phase not in (Phase.PREPARING, Phase.STARTING):
         return Decision(life)
-    deadline_s = case.view.settings.start_deadline_s
+    deadline_s = case.tempo.start_deadline_s
     if case.now.monotonic < life.attempt_began + deadline_s:
         return Decision(life, again_at=life.attempt_began + deadline_s)
     reason = f"{life.phase} took longer than {format_duration(deadline_s)}"
@@ -133,7 +133,7 @@ def _watch(case: Case) -> Decision:
     running = {each.container.ref.container for each in current if each.container.running}
     names = _names(case, current)
     if names and not names - running:
-        return Decision(_judged(case))
+        return _unless_critical_too_long(case.with_life(_judged(case)))
     ended = [each for each in current if not each.container.running]
     if _is_good_end(case, ended) and names <= {each.container.ref.container for each in current}:
         return Decision(_judged(case) if running else lifecycle.step(case.life, Phase.COMPLETE, case.now))
@@ -160,12 +160,30 @@ def _judged(case: Case) -> Life:
         health, output = entry.reading.health, entry.reading.output
     if health == life.health:
         return life
-    return msgspec.structs.replace(life, health=health, health_output="" if health is Health.PASSING else output)
+    return msgspec.structs.replace(
+        life,
+        health=health,
+        health_output="" if health is Health.PASSING else output,
+        critical_since=case.now.monotonic if health is Health.CRITICAL else None,
+    )
+
+
+def _unless_critical_too_long(case: Case) -> Decision:
+    """A task that runs on, unless its definition says that it is of no use like this.
+
+    The next pass stops what still runs of this attempt, before it begins the next one.
+    """
+    life, after_s = case.life, case.tempo.restart_after_s
+    if life.critical_since is None or after_s is None:
+        return Decision(life)
+    if case.now.monotonic < life.critical_since + after_s:
+        return Decision(life, again_at=life.critical_since + after_s)
+    output = f": {life.health_output}" if life.health_output else ""
+    return _try_again(case, f"health was critical for {format_duration(after_s)}{output}", None)
 
 
 def _died(case: Case, ended: Sequence[Seen]) -> Decision:
     """A container has ended, and with it this attempt."""
-    life = case.life
     if ended:
         first = ended[0].container
         code = first.exit_code
@@ -173,7 +191,12 @@ def _died(case: Case, ended: Sequence[Seen]) -> Decision:
         reason, exit_code = f"{first.ref.container} {how}", code
     else:
         reason, exit_code = "it is gone: somebody removed it", None
-    next_life = lifecycle.again(life, case.now, case.view.settings.restart, case.view.jitter, reason, exit_code)
+    return _try_again(case, reason, exit_code)
+
+
+def _try_again(case: Case, reason: str, exit_code: int | None) -> Decision:
+    """The next attempt, or the end of all."""
+    next_life = lifecycle.again(case.life, case.now, case.tempo.restart, case.view.jitter, reason, exit_code)
     return Decision(next_life, again_at=next_life.not_before if next_life.phase is Phase.PENDING else None)
 
 

@@ -65,8 +65,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are monotonic, but for ``since``. ``acted_at``: when the last work on it ended; nothing observed before then
     says anything. ``kinds`` are the executors that may hold parts of it. ``health_output`` is that of the moment when
-    the health changed: later ones differ in every run, and would be written to the store each time. ``keeps``: it
-    stops, and what has ended of it is left for people to read.
+    the health changed: later ones differ in every run, and would be written to the store each time. ``critical_since``:
+    since when its checks have said nothing but critical. ``keeps``: it stops, and what has ended of it is left for
+    people to read.
     """
 
     phase: Phase = Phase.PENDING
@@ -90,6 +91,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     unissued_since: float | None = None
     health: Health = Health.UNKNOWN
     health_output: str = ""
+    critical_since: float | None = None
 
 
 def step(life: Life, to: Phase, now: Now, reason: str = "") -> Life:
@@ -101,7 +103,7 @@ def step(life: Life, to: Phase, now: Now, reason: str = "") -> Life:
     if to not in STEPS[life.phase]:
         raise IllegalStep(f"a task cannot go from {life.phase} to {to}")
     return msgspec.structs.replace(
-        life, phase=to, since=now.wall, reason=reason, health=Health.UNKNOWN, health_output=""
+        life, phase=to, since=now.wall, reason=reason, health=Health.UNKNOWN, health_output="", critical_since=None
     )
 
 
@@ -146,6 +148,7 @@ def again(
         not_before=now.monotonic + delay_s(len(failures), policy, jitter),
         health=Health.UNKNOWN,
         health_output="",
+        critical_since=None,
     )
 
 
@@ -157,7 +160,7 @@ def recent(failures: tuple[float, ...], now: Now, policy: RestartPolicy) -> tupl
 def delay_s(failures: int, policy: RestartPolicy, jitter: float) -> float:
     """How long to wait after ``failures`` recent failures (1 or more)."""
     if failures <= 1:
-        full = policy.first_delay_s
+        full = min(policy.most_delay_s, policy.first_delay_s)
     else:
         full = min(policy.most_delay_s, policy.delay_s * policy.factor ** min(failures - 2, 60))
     return full * (1.0 - policy.jitter * jitter)

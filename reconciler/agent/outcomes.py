@@ -5,8 +5,11 @@ from typing import Final
 import msgspec
 
 from reconciler.agent import lifecycle
+from reconciler.agent.case import definition_of
 from reconciler.agent.host_view import HostView, Outcome, Progress
 from reconciler.agent.lifecycle import Life, Now, TaskKey, Work
+from reconciler.agent.tempo import tempo_of
+from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import Phase
 
 STOP_AGAIN_S: Final = 2.0
@@ -40,4 +43,6 @@ def _ended(life: Life, outcome: Outcome, view: HostView, now: Now) -> Life:
         return lifecycle.step(_progressed(life, now), Phase.RUNNING, now)
     if outcome.permanent:
         return lifecycle.step(life, Phase.REJECTED, now, outcome.error)
-    return lifecycle.again(life, now, view.settings.restart, view.jitter, outcome.error)
+    definition = definition_of(view, life.record)
+    tempo = tempo_of(definition if isinstance(definition, TaskDefinition) else None, view.settings)
+    return lifecycle.again(life, now, tempo.restart, view.jitter, outcome.error)

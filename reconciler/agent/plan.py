@@ -16,6 +16,7 @@ from reconciler.agent.host_view import NOT_ENTERED, HostView, Seen, ours, strang
 from reconciler.agent.lifecycle import Life, Now, TaskKey
 from reconciler.agent.remains import is_worth_keeping, remains
 from reconciler.agent.status import host_status, shortened
+from reconciler.agent.tempo import tempo_of
 from reconciler.executors.interface import Owner
 from reconciler.health.interface import Registration
 from reconciler.model.events import Event, Level
@@ -132,8 +133,9 @@ def _issues(lives: Mapping[TaskKey, Life], seen: Mapping[TaskKey, list[Seen]]) -
 
 def _born(view: HostView, now: Now, key: TaskKey, record: Task | None, seen: list[Seen]) -> Life | None:
     """The first memory of a task: rebuilt from what is found here. None while too little can be seen for that."""
-    definition = definition_of(view, record)
-    kinds = kinds_of(definition if isinstance(definition, TaskDefinition) else None, view)
+    found = definition_of(view, record)
+    definition = found if isinstance(found, TaskDefinition) else None
+    kinds = kinds_of(definition, view)
     life = Life(since=now.wall, record=record, kinds=kinds | {each.kind for each in seen})
     if blindness(view, life) is not None:
         return None
@@ -144,7 +146,7 @@ def _born(view: HostView, now: Now, key: TaskKey, record: Task | None, seen: lis
         return life
     attempt = max(each.container.attempt for each in seen)
     started = max(each.container.started_at for each in seen)
-    young = now.wall - started < view.settings.restart.window_s
+    young = now.wall - started < tempo_of(definition, view.settings).restart.window_s
     failures = (now.monotonic,) * (attempt - 1) if young else ()
     return msgspec.structs.replace(life, attempt=attempt, failures=failures)
 

@@ -82,7 +82,7 @@ def stop(case: Case) -> Decision:
             registered = case.view.health.registered
             if (registered is None or case.key.id in registered) and now.monotonic < patient_until:
                 return Decision(life, again_at=patient_until)
-            life = msgspec.structs.replace(life, drain_until=now.monotonic + settings.drain_delay_s)
+            life = msgspec.structs.replace(life, drain_until=now.monotonic + case.tempo.drain_delay_s)
         if life.drain_until is not None and now.monotonic < life.drain_until:
             return Decision(life, again_at=life.drain_until)
     return case.with_life(life).take_down(left, remove=not life.keeps)

@@ -19,10 +19,12 @@ from reconciler.health.probes import Probe, Probes
 from reconciler.model import names
 from reconciler.model.task import Health
 from reconciler.runtime.clock import Clock
-from reconciler.store.consul_agent import LocalAgent, LocalService, NodeChecks
+from reconciler.store.consul_agent import CheckState, LocalAgent, LocalService, NodeChecks
 
 log = logging.getLogger(__name__)
 
+_SILENT_S: Final = 3.0
+"""How often to look at checks that failed in their first run: Consul tells others nothing of it for minutes."""
 _FRESH_S: Final = 1.0
 """For how long what a watch returned counts as what is there now, while nobody watches."""
 
@@ -98,6 +100,9 @@ class ConsulRegistry:
         """The catalog's view of this node's checks, by task."""
         snapshot = self._current()
         checks = {check.id: check for check in snapshot.checks}
+        if any(self._is_silent(check) for check in snapshot.checks):
+            # Consul tells others of an output that comes without another status only after minutes
+            checks |= {each.id: each for each in self._agent.checks().values() if self._is_silent(checks.get(each.id))}
         well = consul_service.node_is_well(snapshot.checks)
         with self._lock:
             answer: dict[str, Reading] = {}
@@ -128,7 +133,9 @@ class ConsulRegistry:
         """Block in a read of the catalog until a check of ours changed."""
         with self._lock:
             before, news, self._news = self._snapshot, self._news, False
+            silent = before is not None and any(self._is_silent(check) for check in before.checks)
         after = 0 if news or before is None else before.index
+        timeout_s = min(timeout_s, _SILENT_S) if silent else timeout_s
         try:
             node = self._node_name()
             with self._lock:
@@ -142,7 +149,7 @@ class ConsulRegistry:
             snapshot = self._agent.node_checks(node)
         with self._lock:
             self._snapshot, self._watched_until = snapshot, self._clock.monotonic()
-            return news or before is None or self._relevant(before) != self._relevant(snapshot)
+            return news or silent or before is None or self._relevant(before) != self._relevant(snapshot)
 
     def close(self) -> None:
         """Run no more scripts; what is registered stays."""
@@ -187,6 +194,15 @@ class ConsulRegistry:
             (check.id, check.status, check.notes, bool(check.output))
             for check in snapshot.checks
             if check.service_id in self._registrations or check.id == consul_service.NODE_CHECK
+        )
+
+    def _is_silent(self, check: CheckState | None) -> bool:
+        """Whether a check of ours is critical as it was before its first run, as far as others see."""
+        return (
+            check is not None
+            and check.status == Health.CRITICAL
+            and not check.output
+            and check.service_id in self._registrations
         )
 
     def _known(self, registration: Registration) -> dict[str, Reading]:

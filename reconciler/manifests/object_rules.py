@@ -76,6 +76,9 @@ def _definition(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
             yield from _docker(definition, container, node.fields["executor"], entry, mapped)
         else:
             yield from _bash(container, node.fields["executor"], entry)
+    if definition.restart_after is not None and not definition.checks:
+        message = f"{entry.label} has restart_after, and no check that could be critical"
+        yield _at(entry.node.fields["restart_after"], rules.NO_EFFECT, message, "add a check, or remove restart_after")
     yield from named_port_problems(definition, entry)
     yield from check_problems(definition, entry)
 

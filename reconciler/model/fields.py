@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from reconciler.model.durations import POSITIVE_DURATION_PATTERN
+from reconciler.model.durations import DURATION_PATTERN, POSITIVE_DURATION_PATTERN
 from reconciler.model.names import NAME_PATTERN
 
 # Patterns end so that "$" accepts no trailing newline.
@@ -20,6 +20,7 @@ MemoryMib: TypeAlias = Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)]
 DiskMib: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
 CpuUnits: TypeAlias = Annotated[int, Meta(ge=0, le=1024 * 1024)]
 Duration: TypeAlias = Annotated[str, Meta(pattern=POSITIVE_DURATION_PATTERN, max_length=32)]
+DurationOrZero: TypeAlias = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=32)]
 EnvEntry: TypeAlias = Annotated[str, Meta(pattern=r"^[^=\s]+=")]
 Image: TypeAlias = Annotated[str, Meta(pattern=r"^[^\s-]\S*$(?!\n)")]
 PortMapping: TypeAlias = Annotated[
@@ -36,6 +37,7 @@ Sha256: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{64})?$(?!\n)")]
 UserName: TypeAlias = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.@-]{0,63})?$(?!\n)")]
 TcpAddress: TypeAlias = Annotated[str, Meta(pattern=r"^(?=.)(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(:[0-9]{1,5})?$(?!\n)")]
 Method: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]+$(?!\n)")]
+Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=1000)]
 CheckThreshold: TypeAlias = Annotated[int, Meta(ge=0, le=1000)]
 
 HostTag: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/:-]{1,64}$(?!\n)")]

@@ -34,6 +34,7 @@ from reconciler.model.task_definition import (
     DockerContainer,
     DockerExecutor,
     NamedPort,
+    Restart,
     TaskDefinition,
 )
 
@@ -52,6 +53,7 @@ __all__ = (
     "Host",
     "NamedPort",
     "Placement",
+    "Restart",
     "RolloutPolicy",
     "Service",
     "TaskDefinition",

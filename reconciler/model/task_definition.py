@@ -9,10 +9,12 @@ from msgspec import Meta
 
 from reconciler.model.fields import (
     ArtifactUrl,
+    Attempts,
     CheckThreshold,
     CpuUnits,
     DiskMib,
     Duration,
+    DurationOrZero,
     EnvEntry,
     Image,
     MemoryMib,
@@ -129,10 +131,24 @@ class NamedPort(Object, frozen=True, kw_only=True):
     tags: tuple[Text, ...] = ()
 
 
+class Restart(Object, frozen=True, kw_only=True):
+    """How deaths of a task are answered on its host; what is None is as the agent does it.
+
+    ``max_attempts`` within ``window``, and it has failed. The first restart comes after ``delay``, each further one
+    after four times as long, up to ``max_delay``.
+    """
+
+    max_attempts: Attempts | None = None
+    window: Duration | None = None
+    delay: Duration | None = None
+    max_delay: Duration | None = None
+
+
 class TaskDefinition(Object, frozen=True, kw_only=True):
     """Containers that run together and are checked together. A version is immutable once written.
 
-    ``memory`` and ``disk`` are MiB, ``cpu_units`` 1024 per core; 0 means not counted.
+    ``memory`` and ``disk`` are MiB, ``cpu_units`` 1024 per core; 0 means not counted. ``restart_after``: how long it
+    may be critical before it is restarted; None: for ever. The other durations that are None are as the agent does it.
     """
 
     name: Name
@@ -146,6 +162,11 @@ class TaskDefinition(Object, frozen=True, kw_only=True):
     cpu_units: CpuUnits = 0
     disk: DiskMib = 0
     checks: tuple[Check, ...] = ()
+    start_deadline: Duration | None = None
+    restart: Restart | None = None
+    restart_after: Duration | None = None
+    drain_delay: DurationOrZero | None = None
+    stop_timeout: DurationOrZero | None = None
     managed_by: str | None = None
 
     def __post_init__(self) -> None:

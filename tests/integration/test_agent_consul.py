@@ -13,7 +13,7 @@ import urllib3
 from reconciler.health.consul_registry import ConsulRegistry
 from reconciler.health.interface import HealthProvider, ScriptRunner
 from reconciler.model import codec, keys
-from reconciler.model.manifests import Check
+from reconciler.model.manifests import Check, Restart
 from reconciler.model.task import Health, HostStatus, Phase
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.consul import ConsulStore
@@ -98,6 +98,17 @@ def test_a_task_that_dies_is_healthy_again_only_after_its_new_process_answered(
     first_running = next(each for each in seen if each[:2] == (2, Phase.RUNNING))
     assert first_running[2] is Health.UNKNOWN, "what the first attempt's checks said does not count"
     world.await_health(task, Health.PASSING)
+
+
+def test_a_task_that_is_never_healthy_is_restarted_until_it_has_failed(world: ConsulWorld) -> None:
+    world.start()
+    restart = Restart(max_attempts=2, delay="100ms", window="10m")
+    sick = bash_definition(checks=(CHECK,), restart_after="500ms", restart=restart)
+    task = world.issue(sick, port=free_port())  # nobody listens there
+    status = world.await_phase(task, Phase.FAILED, timeout_s=60)
+    assert status.attempt == 2
+    assert "the last time: health was critical for 500ms" in status.reason
+    assert world.services() == {}
 
 
 def test_clients_see_no_failed_request_while_their_task_is_replaced(world: ConsulWorld) -> None:

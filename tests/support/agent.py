@@ -9,6 +9,7 @@ import itertools
 import socket
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -48,11 +49,14 @@ def bash_definition(
     checks: tuple[Check, ...] = (),
     env: tuple[str, ...] = (),
     stop: tuple[str, ...] = (),
+    **fields: Any,
 ) -> TaskDefinition:
     """A task of one process; it sleeps unless told otherwise."""
     executor = BashExecutor(start=start or (SLEEP,), env=env, stop=stop)
     container = BashContainer(name="main", executor=executor)
-    return TaskDefinition(name=name, version=version, containers=(container,), provide_port=port, checks=checks)
+    return TaskDefinition(
+        name=name, version=version, containers=(container,), provide_port=port, checks=checks, **fields
+    )
 
 
 def pids_of(folder: Path) -> list[int]:
