@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli import output
 from reconciler.cli.inputs import read_files
-from reconciler.cli.options import format_option
+from reconciler.cli.options import environment_option, format_option
 from reconciler.errors import UsageError
 from reconciler.manifests.bump import bump as change
 
@@ -20,6 +20,7 @@ Examples:
   reconciler bump web                                    in the folder where you are
   reconciler bump web manifests/ --image example/web:1.8
   reconciler bump web --to 20 --dry-run
+  reconciler bump web --env staging                      where the version is said for each environment
 """
 )
 @click.argument("name")
@@ -28,10 +29,17 @@ Examples:
     "--to", type=click.IntRange(min=0), metavar="VERSION", help="The new version; the next number by default."
 )
 @click.option("--image", metavar="IMAGE", help="Also write this image into its docker container.")
+@environment_option
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @format_option("text", "json")
 def bump(
-    name: str, paths: tuple[str, ...], to: int | None, image: str | None, dry_run: bool, output_format: str
+    name: str,
+    paths: tuple[str, ...],
+    to: int | None,
+    image: str | None,
+    environment: str | None,
+    dry_run: bool,
+    output_format: str,
 ) -> None:
     """Raise the version of the task definition NAME, and point the services that run it at the new one.
 
@@ -39,11 +47,12 @@ def bump(
     manifests in PATH (a file or folder, the current one by default) are changed in place: only the numbers, so that
     comments and layout stay. The old version stays in the store for as long as tasks run it, and in git.
 
-    Services that run an older version stay as they are, and are named.
+    Services that run an older version stay as they are, and are named. Where there are environments, the number is
+    changed wherever it is said: in the base, an overlay, or the value of a parameter; with --env only for that one.
     """
     if "-" in paths:
         raise UsageError("bump changes files in place, so it can't read the standard input")
-    result = change(read_files(paths or (".",)), name, to=to, image=image)
+    result = change(read_files(paths or (".",)), name, to=to, image=image, environment=environment)
     if not dry_run:
         for file, content in result.files.items():
             _write(file, content)

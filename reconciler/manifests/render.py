@@ -52,23 +52,38 @@ def render(files: Sequence[tuple[str, bytes]], environment: str | None = None) -
     """What the files come to in an environment; None: what they are, if they declare no environments."""
     cache = ParseCache()
     loaded = load(files, cache=cache, environment=environment)
+    return Rendered(_by_kind(documents(files, environment, cache)), loaded)
+
+
+def documents(files: Sequence[tuple[str, bytes]], environment: str | None, cache: ParseCache) -> Sequence[Node]:
+    """All documents as they are in an environment, each value with its file; none if that environment is not there."""
     found = scope(sorted(files), cache)
-    documents: Sequence[Node] = ()
-    if found.refusal(environment) is None:
-        if environment is not None and found.environments is not None:
-            chosen = found.environments.by_name[environment]
-            overlay = found.overlay(chosen)
-            whole = layered(found.base(), overlay, chosen, found.settings_name, cache, is_whole=True)
-            documents = whole.documents
-        else:
-            documents = [document for file in found.manifests for document in cache.raw(*file).documents]
-    return Rendered(_by_kind(documents), loaded)
+    if found.refusal(environment) is not None:
+        return ()
+    if environment is None or found.environments is None:
+        return [document for file in found.manifests for document in cache.raw(*file).documents]
+    chosen = found.environments.by_name[environment]
+    overlay = found.overlay(chosen)
+    return layered(found.base(), overlay, chosen, found.settings_name, cache, is_whole=True).documents
 
 
-def _by_kind(documents: Sequence[Node]) -> dict[str, list[Node]]:
+def patches_of(
+    files: Sequence[tuple[str, bytes]], environment: str | None, cache: ParseCache, kind: str
+) -> Iterator[Node]:
+    """The objects in an environment's overlay, as they are written there."""
+    found = scope(sorted(files), cache)
+    if environment is None or found.environments is None or found.refusal(environment) is not None:
+        return
+    for file in found.overlay(found.environments.by_name[environment]):
+        for document in cache.raw(*file).documents:
+            if kind in document.fields:
+                yield from document.fields[kind].items
+
+
+def _by_kind(given: Sequence[Node]) -> dict[str, list[Node]]:
     found: dict[str, list[Node]] = {}
     for kind in KINDS:
-        listed = [document.fields[kind] for document in documents if kind in document.fields]
+        listed = [document.fields[kind] for document in given if kind in document.fields]
         nodes = [node for each in listed for node in each.items if isinstance(node.value, dict)]
         if nodes:
             found[kind] = sorted(nodes, key=lambda node, kind=kind: _order(kind, node))  # type: ignore[misc]

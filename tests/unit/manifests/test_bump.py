@@ -167,3 +167,49 @@ def test_in_any_style_only_what_was_meant_changes(data: st.DataObject) -> None:
             assert new.object.desired == old.object.desired
         else:
             assert old.object == new.object
+
+
+def in_environments(settings: str, base: str, overlay: str) -> list[tuple[str, bytes]]:
+    files = {"reconciler.yaml": settings, "web.yml": base, "overlays/prod/web.yml": overlay}
+    return [(name, text.encode()) for name, text in files.items()]
+
+
+BASE = """\
+clusters: [{name: main, services: [web]}]
+services: [{name: web, task_name: web, task_version: 1, desired: 1}]
+task_definitions: [{name: web, version: 1, containers: [{name: a, type: docker, executor: {image: "web:1"}}]}]
+"""
+
+
+def test_the_number_is_changed_wherever_environments_say_it() -> None:
+    settings = "environments: {staging: {}, prod: {overlay: overlays/prod}}\n"
+    files = in_environments(settings, BASE, "task_definitions: [{name: web, version: 1, memory: 64}]\n")
+    made = bump(files, "web", image="web:2")
+    assert [(each.file, each.line, each.old, each.new) for each in made.edits] == [
+        ("web.yml", 3, "1", "2"),
+        ("web.yml", 3, "web:1", "web:2"),
+        ("web.yml", 2, "1", "2"),
+        ("overlays/prod/web.yml", 1, "1", "2"),
+    ]
+    with pytest.raises(UsageError, match="without changing something else"):
+        bump(files, "web", environment="prod")
+    with pytest.raises(InvalidManifests, match="there is no environment 'prdo'"):
+        bump(files, "web", environment="prdo")
+
+
+def test_a_number_that_is_a_parameter_changes_for_one_environment() -> None:
+    settings = """\
+parameters: {WEB: {type: integer}}
+environments:
+  staging: {parameters: {WEB: 4}}
+  prod:
+    parameters:
+      WEB: 4
+"""
+    base = BASE.replace("version: 1", 'version: "${WEB}"')
+    files = [file for file in in_environments(settings, base, "") if not file[0].startswith("overlays")]
+    made = bump(files, "web", environment="staging")
+    assert made.files == {"reconciler.yaml": settings.replace("{WEB: 4}", "{WEB: 5}").encode()}
+    again = bump([(name, made.files.get(name, content)) for name, content in files], "web", to=6)
+    assert (again.before, again.after) == (5, 6)
+    assert [(each.line, each.new) for each in again.edits] == [(3, "6")]
