@@ -11,7 +11,7 @@ from reconciler.queries.explain import Answer
 from reconciler.queries.explain_host import HostAnswer, Resource
 from reconciler.queries.explain_service import ServiceAnswer, ServiceInCluster, Unplaced
 from reconciler.queries.explain_task import TaskAnswer
-from reconciler.queries.provenance import Origin
+from reconciler.queries.provenance import Origin, ValuesIn
 from reconciler.queries.status import SourceRow
 from reconciler.queries.tasks import TaskRow
 from reconciler.scheduler.steps import Refusal
@@ -126,12 +126,10 @@ def _origins(origins: Sequence[Origin], sources: Sequence[SourceRow]) -> Iterato
         yield from _text(
             f"{each.object}: {each.file}:{each.line}" if each.line else f"{each.object}: {each.note}", "    "
         )
-        if each.commit:
-            yield from _text(
-                f"commit {each.commit[:12]} by {each.author}{_ago(each.at)}: {each.subject}", indent="    "
-            )
-        elif each.author:
-            yield from _text(f"applied by {each.author}{_ago(each.at)}", indent="    ")
+        yield from _made_by(each)
+        for values in each.values_in:
+            yield from _text(f"with values from {values.file}:{values.line}", "      ", indent="    ")
+            yield from _made_by(values, indent="      ")
         if each.line and each.note:
             yield from _text(each.note, indent="    ")
     for row in sources:
@@ -140,6 +138,13 @@ def _origins(origins: Sequence[Origin], sources: Sequence[SourceRow]) -> Iterato
             yield from _text(f"! revision {row.seen[:12]} is not applied, but {row.revision[:12]}", indent="    ")
         for said in about_source(row):
             yield from _text(f"! {said}", indent="    ")
+
+
+def _made_by(each: Origin | ValuesIn, indent: str = "    ") -> Iterator[str]:
+    if each.commit:
+        yield from _text(f"commit {each.commit[:12]} by {each.author}{_ago(each.at)}: {each.subject}", indent=indent)
+    elif each.author:
+        yield from _text(f"applied by {each.author}{_ago(each.at)}", indent=indent)
 
 
 def _rollout(rollout: Rollout) -> str:

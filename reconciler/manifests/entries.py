@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An object in a manifest. ``object`` is None when a rule of its fields is broken: it is declared, but not usable.
 
     ``name`` and ``version`` are as written, None if they are not what they must be. ``file`` is empty until ``load``
-    knows it.
+    knows it. ``values_in`` are the other files that its values stand in, and the first line there.
     """
 
     kind: str
@@ -35,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     node: Node
     object: ConfigObject | None
     file: str = ""
+    values_in: tuple[tuple[str, int], ...] = ()
 
     @property
     def label(self) -> str:

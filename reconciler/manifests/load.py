@@ -29,11 +29,15 @@ _WORD = re.compile(rb"[A-Za-z0-9._-]+")
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
-    """Where something is written; ``line`` and ``column`` count from 1."""
+    """Where something is written; ``line`` and ``column`` count from 1.
+
+    ``values_in``: the other files in which values of it stand, and the first line there (an overlay, parameters).
+    """
 
     file: str
     line: int
     column: int
+    values_in: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
@@ -174,4 +178,4 @@ def _loaded(read: _Read, checks: Checks, names: tuple[str, ...], *, in_environme
 
 
 def _declared(entry: Entry, thing: ConfigObject) -> Declared:
-    return Declared(thing, Origin(entry.file, entry.node.line, entry.node.column))
+    return Declared(thing, Origin(entry.file, entry.node.line, entry.node.column, entry.values_in))

@@ -111,7 +111,20 @@ def check_objects(document: Node, checks: Checks) -> tuple[list[Entry], list[Pro
 def _without_more_than_needed(entry: Entry) -> Entry:
     node = entry.node
     kept = {name: _place(node.fields[name]) for name in _ASKED_LATER[entry.kind] if name in node.fields}
-    return msgspec.structs.replace(entry, node=Node(node.line, node.column, None, fields=kept, file=node.file))
+    reduced = Node(node.line, node.column, None, fields=kept, file=node.file)
+    return msgspec.structs.replace(entry, node=reduced, values_in=_other_files(node) if node.file else ())
+
+
+def _other_files(node: Node) -> tuple[tuple[str, int], ...]:
+    """The files in which values of an object stand, but for its own, and the first line of each."""
+    found: dict[str, int] = {}
+    pending = [node]
+    while pending:
+        each = pending.pop()
+        if each.file != node.file:
+            found[each.file] = min(each.line, found.get(each.file, each.line))
+        pending += (*each.fields.values(), *each.items)
+    return tuple(sorted(found.items()))
 
 
 def _place(node: Node) -> Node:

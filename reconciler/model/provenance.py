@@ -20,6 +20,8 @@ class DeclaredIn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     ``digest`` tells its content. ``commit`` is the last one that changed the file, ``author`` and ``subject`` are its;
     ``at`` is when it was made. Without a commit ``author`` is whoever applied the file, and ``at`` when; where git was
     not found to know either, both are empty. ``declared`` False: the objects are still stored, but no longer declared.
+    ``values`` are objects that another file declares and that have values in this one (an overlay of an environment),
+    with the line of the first.
     """
 
     file: str
@@ -30,6 +32,7 @@ class DeclaredIn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     subject: str = ""
     at: float = 0.0
     declared: bool = True
+    values: dict[str, int] = {}
 
 
 class ProvenanceShard(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,17 @@ from reconciler.store.interface import Store
 from reconciler.sync.config_view import label
 
 
+class ValuesIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Another file with values of an object: an overlay, or the values of parameters. As in ``Origin``."""
+
+    file: str
+    line: int
+    commit: str = ""
+    author: str = ""
+    subject: str = ""
+    at: float = 0.0
+
+
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """An object and where it is declared. ``line`` 0: that is not known, and ``note`` says why.
 
@@ -31,12 +42,14 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     subject: str = ""
     at: float = 0.0
     note: str = ""
+    values_in: tuple[ValuesIn, ...] = ()
 
 
 class Provenance(msgspec.Struct, frozen=True):
     """All that is recorded, by source and key."""
 
     records: Mapping[tuple[str, str], DeclaredIn]
+    values: Mapping[tuple[str, str], tuple[ValuesIn, ...]] = {}
 
     def origin(self, fleet: Fleet, key: str, stored: ConfigObject | None) -> Origin:
         """Where the object ``stored`` at ``key`` is declared."""
@@ -68,12 +81,14 @@ class Provenance(msgspec.Struct, frozen=True):
             subject=record.subject,
             at=record.at,
             note=note,
+            values_in=self.values.get((stored.managed_by, key.removeprefix(keys.CONFIG)), ()),
         )
 
 
 def read(store: Store) -> Provenance:
     """What is recorded now; what can't be read is left out."""
     records: dict[tuple[str, str], DeclaredIn] = {}
+    values: dict[tuple[str, str], tuple[ValuesIn, ...]] = {}
     for entry in store.list(keys.PROVENANCE).entries:
         source = entry.key.removeprefix(keys.PROVENANCE).partition("/")[0]
         try:
@@ -82,4 +97,17 @@ def read(store: Store) -> Provenance:
             continue
         for record in sorted(shard.files, key=lambda each: each.declared):
             records |= {(source, key): record for key in record.objects}
-    return Provenance(records)
+            for key, line in record.values.items():
+                values[source, key] = (*values.get((source, key), ()), _values_in(record, line))
+    return Provenance(records, {key: tuple(sorted(each, key=lambda one: one.file)) for key, each in values.items()})
+
+
+def _values_in(record: DeclaredIn, line: int) -> ValuesIn:
+    return ValuesIn(
+        file=record.file,
+        line=line,
+        commit=record.commit,
+        author=record.author,
+        subject=record.subject,
+        at=record.at,
+    )

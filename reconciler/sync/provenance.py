@@ -7,7 +7,7 @@ its record, and only shards with another record are written.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Final, TypeAlias
 
 import msgspec
@@ -21,10 +21,14 @@ Shards: TypeAlias = dict[str, tuple[DeclaredIn, ...]]
 
 
 class File(msgspec.Struct, frozen=True, gc=False):
-    """A file as it is now: a digest of its content, and the line of each object, by its key below ``config/``."""
+    """A file as it is now: a digest of its content, and the line of each object, by its key below ``config/``.
+
+    ``values`` are the lines of values of objects that other files declare.
+    """
 
     digest: str
     objects: dict[str, int]
+    values: dict[str, int] = {}
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -54,10 +58,10 @@ class Known(msgspec.Struct, frozen=True):
         """A record of this very content of the file."""
         return next((each for each in self.by_file.get(name, ()) if each.digest == file.digest), None)
 
-    def same(self, name: str, digest: str, objects: Mapping[str, int]) -> DeclaredIn | None:
+    def same(self, name: str, digest: str, objects: Mapping[str, int], values: Mapping[str, int]) -> DeclaredIn | None:
         """The record that says just this."""
         for each in self.by_file.get(name, ()):
-            if each.declared and each.digest == digest and each.objects == objects:
+            if each.declared and each.digest == digest and each.objects == objects and each.values == values:
                 return each
         return None
 
@@ -82,10 +86,12 @@ def shards(
     """
     found: dict[str, list[DeclaredIn]] = defaultdict(list)
     for name, file in files.items():
-        for part, objects in enumerate(_parts(file.objects)):
-            record = known.same(name, file.digest, objects)
+        nothing: dict[str, int] = {}
+        parts = zip_longest(_parts(file.objects), _parts(file.values), fillvalue=nothing)
+        for part, (objects, values) in enumerate(parts):
+            record = known.same(name, file.digest, objects, values)
             if record is None or (name in made and not _says(record, made[name])):
-                record = _record(name, file.digest, objects, made.get(name) or _made(known.made(name, file)))
+                record = _record(name, file.digest, objects, values, made.get(name) or _made(known.made(name, file)))
             found[shard_of(name, part)].append(record)
     for record in _left(known, kept, is_whole=is_whole) if kept else ():
         found[shard_of(record.file)].append(record)
@@ -104,7 +110,7 @@ def _parts(objects: Mapping[str, int]) -> Iterable[dict[str, int]]:
     return iter(lambda: dict(islice(rest, MOST_OBJECTS)), {})
 
 
-def _record(name: str, digest: str, objects: dict[str, int], made: Made) -> DeclaredIn:
+def _record(name: str, digest: str, objects: dict[str, int], values: dict[str, int], made: Made) -> DeclaredIn:
     return DeclaredIn(
         file=name,
         digest=digest,
@@ -113,6 +119,7 @@ def _record(name: str, digest: str, objects: dict[str, int], made: Made) -> Decl
         author=_cut(made.author),
         subject=_cut(made.subject),
         at=made.at,
+        values=values,
     )
 
 
@@ -133,9 +140,10 @@ def _left(known: Known, kept: AbstractSet[str], *, is_whole: bool) -> Iterable[D
     for records in known.by_file.values():
         for record in records:
             objects = {key: line for key, line in record.objects.items() if key in kept}
-            if objects:
+            values = {key: line for key, line in record.values.items() if key in kept}
+            if objects or values:
                 declared = record.declared and not is_whole
-                yield msgspec.structs.replace(record, objects=objects, declared=declared)
+                yield msgspec.structs.replace(record, objects=objects, values=values, declared=declared)
 
 
 def _order(record: DeclaredIn) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ It is for people only: whatever goes wrong here is said and fails no pass, and w
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -102,18 +103,22 @@ class ProvenanceRecord:
         raise StoreError(f"{self._prefix} was changed by somebody else meanwhile")
 
     def _files(self, applied: Applied) -> dict[str, File]:
-        objects: dict[str, dict[str, int]] = {}
+        objects: dict[str, dict[str, int]] = defaultdict(dict)
+        values: dict[str, dict[str, int]] = defaultdict(dict)
         for key, wanted in applied.wanted.items():
             if isinstance(wanted.origin, Origin):
-                objects.setdefault(wanted.origin.file, {})[key.removeprefix(keys.CONFIG)] = wanted.origin.line
+                below = key.removeprefix(keys.CONFIG)
+                objects[wanted.origin.file][below] = wanted.origin.line
+                for file, line in wanted.origin.values_in:
+                    values[file][below] = line
         digests = {}
-        for name in objects:
+        for name in objects.keys() | values.keys():
             content = applied.contents.get(name, b"")
             known = self._digests.get(name)
             is_same = known is not None and known[0] is content
             digests[name] = known if known and is_same else (content, hashlib.sha256(content).hexdigest()[:16])
         self._digests = digests
-        return {name: File(digests[name][1], lines) for name, lines in objects.items()}
+        return {name: File(digests[name][1], objects.get(name, {}), values.get(name, {})) for name in digests}
 
     def _read(self) -> None:
         found = {}

@@ -59,6 +59,10 @@ def test_each_environment_follows_its_own_overlay_and_says_where_everything_is_w
     status = json.loads(program.run("status", "--format", "json", *prod).stdout)
     assert "environment prod" in json.dumps(status)
     history = json.loads(program.ok("history", f"{repository.path.name}-prod", "--format", "json", *prod))
+    explained = program.ok("explain", "worker", *prod)
+    assert "service worker: web.yml:9" in explained
+    assert "with values from overlays/prod/a.yml:1" in explained
+    assert "More workers in production" in explained
     assert [each["subject"] for each in history] == ["More workers in production", "Change manifests"]
 
 
