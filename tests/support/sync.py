@@ -15,6 +15,7 @@ from reconciler.model.provenance import ProvenanceShard
 from reconciler.model.task import SourceState
 from reconciler.store import lease, sentinel
 from reconciler.store.interface import CommitResult, Entry, Held, Limits, Listing, Operation, Session, Store
+from reconciler.store.kept import one_by_one
 
 STORE_ID = "the-store-of-this-test"
 
@@ -170,6 +171,12 @@ class WatchedStore:
         self.reads += 1
         self.listed.append(prefix)
         return self.inner.list(prefix)
+
+    def get_all(self, names: Sequence[str]) -> Mapping[str, Entry]:
+        return one_by_one(self, names)
+
+    def list_again(self, prefix: str, known: Listing) -> Listing:
+        return self.list(prefix)
 
     def commit(self, operations: Sequence[Operation]) -> CommitResult:
         self._reach()
