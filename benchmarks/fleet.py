@@ -12,37 +12,26 @@ the agents take part, and in processor time of the servers: of Consul and the sc
 import argparse
 import collections
 import contextlib
-import multiprocessing
 import os
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
 
-from reconciler.agent import identity
-from reconciler.agent.loop import AgentDaemon
-from reconciler.agent.scripts import script_runner
-from reconciler.agent.settings import AgentSettings
-from reconciler.health.native import NativeHealth
+from benchmarks.fleet_parts import KINDS, SESSION_TTL_S, Part, run_hosts, run_scheduler
 from reconciler.model import codec, keys
 from reconciler.model.manifests import BashContainer, BashExecutor, Cluster, Service, TaskDefinition
 from reconciler.model.task import HostStatus
-from reconciler.runtime.clock import SystemClock
-from reconciler.scheduler.loop import SchedulerDaemon
 from reconciler.store import chunks, sentinel
 from reconciler.store.connect import open_store
-from reconciler.store.consul_transport import Answer, Transport
 from reconciler.store.interface import Committed, Entry, Operation, Put, Store
 from reconciler.store.kept import KeptListing
 from tests.support.consul import FETCHED, ConsulAgent, consul_servers
-from tests.support.pretend_executor import PretendExecutor
 
 HOSTS_PER_PROCESS = 125
 LARGEST_SERVICE = 100
@@ -52,14 +41,10 @@ MIB = 1 << 20
 CONNECTIONS_PER_HOST = 8
 """At most; on a server here they all come from one address, of which Consul takes 200 unless it is told otherwise."""
 
-SESSION_TTL_S = 45.0
-"""Three times the default: hundreds of hosts that share a few cores can't say in time that they live."""
-
-SPAWN = multiprocessing.get_context("spawn")
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet")
     parser.add_argument("--hosts", type=int, default=100)
     parser.add_argument("--tasks", type=int, default=2000)
@@ -263,94 +248,6 @@ class Fleet:
             cpu_s={name: sum(map(_cpu_s, each)) for name, each in self._processes().items()},
             counts={"scheduler": self._scheduler.counts(), "agents": agents},
         )
-
-
-class Part:
-    """A process that counts its requests to Consul and says how many, whenever it is asked."""
-
-    def __init__(self, run: Callable[..., Any], *arguments: Any) -> None:
-        self._pipe, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=run, args=(theirs, *arguments), daemon=True)
-        self._process.start()
-        self._pipe.recv()
-        self.process = psutil.Process(self._process.pid)
-
-    def counts(self) -> collections.Counter[str]:
-        self._pipe.send(None)
-        return collections.Counter(self._pipe.recv())
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
-
-
-KINDS = ("watch", "listing", "key", "transaction", "session", "sign of life")
-
-
-def count_requests(pipe: Connection) -> Callable[[], None]:
-    """Count every request of this process from now on; call what is returned to answer until the end."""
-    counts: collections.Counter[str] = collections.Counter()
-    lock = threading.Lock()
-    send = Transport._send  # noqa: SLF001 - every request goes through it, and only here does anybody count them
-
-    def counted(
-        self: Transport, method: str, path: str, query: Any, body: bytes | None, wait_s: float | None
-    ) -> Answer:
-        answer = send(self, method, path, query, body, wait_s)
-        with lock:
-            counts[_kind(path, dict(query), wait_s)] += 1
-            counts["lost sessions"] += path.startswith("/v1/session/create")
-            counts["bytes"] += len(body or b"") + len(answer.body)
-        return answer
-
-    Transport._send = counted  # type: ignore[method-assign]  # noqa: SLF001 - the same
-
-    def answer() -> None:
-        pipe.send(None)
-        while True:
-            pipe.recv()
-            with lock:
-                pipe.send(dict(counts))
-
-    return answer
-
-
-def _kind(path: str, query: Mapping[str, Any], wait_s: float | None) -> str:
-    if wait_s is not None:
-        return "watch"
-    match path.split("/")[2]:
-        case "txn":
-            return "transaction"
-        case "kv":
-            return "listing" if "recurse" in query else "key"
-        case "session":
-            return "session"
-    return "sign of life"
-
-
-def run_scheduler(pipe: Connection, url: str) -> None:
-    """The process of the scheduler."""
-    answer = count_requests(pipe)
-    daemon = SchedulerDaemon(open_store(url, environ={}), emit=lambda _: None)
-    daemon.start()
-    answer()
-
-
-def run_hosts(pipe: Connection, url: str, names: Sequence[str], folder: Path) -> None:
-    """A process of many hosts: for each the real agent, with connections of its own."""
-    os.nice(5)  # in a real fleet they take nothing from the machines of Consul and the scheduler
-    answer = count_requests(pipe)
-    for name in names:
-        store = open_store(url, environ={})
-        settings = AgentSettings(
-            host=name, address="127.0.0.1", runtime_dir=folder / "run", session_ttl_s=SESSION_TTL_S
-        )
-        owner = identity.owner(settings, sentinel.read(store))
-        executor = PretendExecutor(owner)
-        health = NativeHealth(script_runner({"bash": executor}), SystemClock())
-        agent = AgentDaemon(store, settings, {"bash": executor}, health, owner=owner, emit=lambda _: None)
-        agent.start()
-    answer()
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -169,8 +169,9 @@ class Publisher:
         is_fresh = now - self._claimed_at < self._settings.poll_s and executors == self._claimed_with
         if self._held_by == session and is_fresh:
             return
-        key = keys.host_state(self._settings.host)
-        entry = self._store.get(key)
+        key, status_key = keys.host_state(self._settings.host), keys.status(self._settings.host)
+        found = self._store.get_all((key, status_key))
+        entry, status = found.get(key), found.get(status_key)
         if entry is not None and entry.holder not in (None, session):
             self.hold = self._other_machine(entry)
             if self.hold is not None:
@@ -180,17 +181,16 @@ class Publisher:
         elif entry is not None and self._other_machine(entry) is not None:
             log.warning("host %s was another machine before; nobody holds the name now", self._settings.host)
         value = codec.encode(identity.host_state(self._settings, executors, self._http))
-        if (entry is None or entry.holder != session or entry.value != value) and not lease.take(
-            self._store, key, value, session
-        ):
-            self._held_by = None
-            return
-        self._read_back()
+        if entry is None or entry.holder != session or entry.value != value:
+            if not lease.take(self._store, key, value, session):
+                self._held_by = None
+                return
+            status = self._store.get(status_key)  # nobody else writes it from now on
+        self._read_back(status)
         self._held_by, self._claimed_at, self._claimed_with, self.hold = session, now, executors, None
 
-    def _read_back(self) -> None:
+    def _read_back(self, entry: Entry | None) -> None:
         """What the status is now, so that an unchanged one is not written again."""
-        entry = self._store.get(keys.status(self._settings.host))
         self._index = entry.index if entry is not None else 0
         try:
             self.published = codec.decode(entry.value, HostStatus, entry.key) if entry is not None else None
