@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SYSTEM_RUNTIME_DIR = Path("/var/lib/reconciler")
+SYSTEM_SECRETS_DIR = Path("/etc/reconciler/secrets")
 
 
 @contextmanager
@@ -86,6 +87,7 @@ def agent(
     host: str | None = None,
     address: str | None = None,
     runtime_dir: Path | None = None,
+    secrets_dir: Path | None = None,
     port_range: tuple[int, int] | None = None,
     executors: Sequence[str] = (),
     policy: Path | None = None,
@@ -114,6 +116,7 @@ def agent(
         host=host,
         address=address or identity.default_address(),
         runtime_dir=(runtime_dir or default_runtime_dir()).absolute(),
+        secrets_dir=(secrets_dir or SYSTEM_SECRETS_DIR).absolute(),
         port_range=port_range or PORT_RANGE,
         keep=keep or Keep(),
     )
@@ -170,15 +173,26 @@ def default_runtime_dir() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "reconciler"
 
 
+def _private_dir(runtime_dir: Path) -> Path:
+    """Where the files of tasks' secrets are: in memory if this user has a place there."""
+    from reconciler.executors.secret_files import IN_MEMORY
+
+    if os.geteuid() == 0:
+        return IN_MEMORY
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(own) / "reconciler" / "secrets" if own and os.access(own, os.W_OK) else runtime_dir / "secrets"
+
+
 def _executors(owner: "Owner", runtime_dir: Path, names: Sequence[str]) -> Mapping[str, "Executor"]:
     from reconciler.executors.bash import Bash
     from reconciler.executors.docker import Docker
 
+    secrets = _private_dir(runtime_dir)
     made: dict[str, Executor] = {}
     if not names or "bash" in names:
-        made["bash"] = Bash(owner, runtime_dir / "bash")
+        made["bash"] = Bash(owner, runtime_dir / "bash", secrets=secrets)
     if not names or "docker" in names:
-        made["docker"] = Docker(owner)
+        made["docker"] = Docker(owner, secrets=secrets)
     return made
 
 

@@ -26,6 +26,7 @@ IMPURE_EXCEPTIONS = {
     "reconciler/agent/metrics.py": "counts, for Prometheus, what the loop has planned",
     "reconciler/agent/pages.py": "what the agent serves over HTTP",
     "reconciler/agent/publish.py": "the second half of the agent's apply: what it writes to the store",
+    "reconciler/agent/secrets.py": "reads the values that containers are given, and remembers what they were",
     "reconciler/agent/scripts.py": "runs script checks for the health provider",
     "reconciler/agent/memory.py": "keeps what was last issued in a file, for an agent that starts without the store",
     "reconciler/agent/sweep.py": "a loop of its own: removes what is of no use any more",

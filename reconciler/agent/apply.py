@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
+import msgspec
+
 from reconciler.agent.actions import Action, Cancel, Start, TakeDown
 from reconciler.agent.host_view import Outcome, Progress
 from reconciler.agent.lifecycle import TaskKey, Work
+from reconciler.agent.secrets import Secrets, SecretsAway, hidden
 from reconciler.errors import ExecutorError
 from reconciler.executors import host_ports
-from reconciler.executors.interface import Executor
+from reconciler.executors.interface import Executor, Spec
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock
@@ -42,11 +45,13 @@ class Hands:
         clock: Clock,
         *,
         permit: Callable[[Container], None],
+        secrets: Secrets,
         parallel_starts: int = 0,
     ) -> None:
         """``report`` is called from several threads. ``permit`` raises for what this host's policy does not allow."""
         cores = os.cpu_count() or 1
         self._executors = executors
+        self._secrets = secrets
         self._report = report
         self._clock = clock
         self._permit = permit
@@ -96,13 +101,17 @@ class Hands:
 
     def _start(self, action: Start) -> None:
         def start() -> bool:
+            # of all of them first: one that can't be had must not end what another has begun
+            specs = [
+                msgspec.structs.replace(each, values=self._secrets.values(each.container)) for each in action.specs
+            ]
             for port in action.ports:
                 host_ports.require_free(port, self._publisher)
-            for spec in action.specs:
+            for spec in specs:
                 if self._is_cancelled(action.key):
                     return False
                 self._permit(spec.container)
-                self._executors[spec.container.type].start(spec)
+                self._start_one(spec)
             return True
 
         self._ended(action.key, Work.START, start, last=True)
@@ -111,6 +120,14 @@ class Hands:
         """The container that has a port, of whichever executor."""
         found = (executor.publisher(port) for executor in self._executors.values())
         return next((name for name in found if name), None)
+
+    def _start_one(self, spec: Spec) -> None:
+        """Errors are shown to people, and may repeat what an engine or a script was given."""
+        try:
+            self._executors[spec.container.type].start(spec)
+        except ExecutorError as error:
+            hint = hidden(error.hint, spec.values) if error.hint else None
+            raise ExecutorError(hidden(error.message, spec.values), hint=hint, permanent=error.permanent) from None
 
     def _take_down(self, action: TakeDown) -> None:
         def take_down() -> bool:
@@ -125,11 +142,12 @@ class Hands:
 
     def _ended(self, key: TaskKey, work: Work, job: Callable[[], bool], *, last: bool) -> bool:
         """Run ``job`` and report its end, unless it went well and is not the ``last`` of this work."""
-        error, permanent, whole = None, False, False
+        error, permanent, waits, whole = None, False, False, False
         try:
             whole = job()
         except ExecutorError as failure:
             error, permanent = failure.message, failure.permanent
+            waits = isinstance(failure, SecretsAway)
             if failure.hint:
                 error = f"{error} ({failure.hint})"
         except Exception as failure:  # a defect in one executor must not leave its task busy for ever
@@ -139,5 +157,7 @@ class Hands:
             return True
         at = self._clock.monotonic()
         cancelled = error is None and not whole
-        self._report(Outcome(key=key, work=work, at=at, error=error, permanent=permanent, cancelled=cancelled))
+        self._report(
+            Outcome(key=key, work=work, at=at, error=error, permanent=permanent, waits=waits, cancelled=cancelled)
+        )
         return False

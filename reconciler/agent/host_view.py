@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from reconciler.agent.lifecycle import NEVER, Life, TaskKey, Work
+from reconciler.agent.outdated import SecretsView
 from reconciler.agent.settings import AgentSettings
 from reconciler.executors.interface import Observed, Owner
 from reconciler.health.interface import Reading
@@ -102,13 +103,17 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """Work on a task has ended at ``at`` (monotonic). ``error`` None: it was done, unless it was ``cancelled``."""
+    """Work on a task has ended at ``at`` (monotonic). ``error`` None: it was done, unless it was ``cancelled``.
+
+    ``waits``: it failed for want of something that is away, which is no fault of the task's.
+    """
 
     key: TaskKey
     work: Work
     at: float
     error: str | None = None
     permanent: bool = False
+    waits: bool = False
     cancelled: bool = False
 
 
@@ -126,6 +131,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     issued: IssuedView
     executors: Mapping[str, ExecutorView]
     health: HealthView = HealthView()
+    secrets: SecretsView = SecretsView()
     lives: Mapping[TaskKey, Life] = {}
     outcomes: tuple[Progress | Outcome, ...] = ()
     published: HostStatus | None = None

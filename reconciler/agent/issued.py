@@ -10,6 +10,7 @@ from reconciler.agent.case import Case, Decision, blindness, definition_of, need
 from reconciler.agent.environment import environment
 from reconciler.agent.host_view import NOT_ENTERED, Seen, Unusable
 from reconciler.agent.lifecycle import Life, Work
+from reconciler.agent.outdated import changed
 from reconciler.executors.interface import Ref, Spec
 from reconciler.model import ports
 from reconciler.model.durations import format_duration
@@ -158,14 +159,33 @@ def _judged(case: Case) -> Life:
         health, output = Health.UNKNOWN, ""
     else:
         health, output = entry.reading.health, entry.reading.output
-    if health == life.health:
+    outdated = _outdated(case)
+    if (health, outdated) == (life.health, life.outdated):
         return life
-    return msgspec.structs.replace(
-        life,
-        health=health,
-        health_output="" if health is Health.PASSING else output,
-        critical_since=case.now.monotonic if health is Health.CRITICAL else None,
-    )
+    if health != life.health:
+        life = msgspec.structs.replace(
+            life,
+            health=health,
+            health_output="" if health is Health.PASSING else output,
+            critical_since=case.now.monotonic if health is Health.CRITICAL else None,
+        )
+    return msgspec.structs.replace(life, outdated=outdated)
+
+
+def _outdated(case: Case) -> str:
+    """Which value is another by now than one of its containers was started with; what is older than the start of the
+    task says nothing.
+    """
+    life, secrets = case.life, case.view.secrets
+    if case.definition is None or secrets.began <= life.acted_at:
+        return life.outdated
+    kept = {
+        each.container.ref.container: each.container.fingerprint
+        for each in case.seen
+        if each.container.attempt == life.attempt
+    }
+    changes = (changed(each, kept.get(each.name, ""), secrets) for each in case.definition.containers)
+    return next(filter(None, changes), "")
 
 
 def _unless_critical_too_long(case: Case) -> Decision:

@@ -32,6 +32,9 @@ STEPS: Final[Mapping[Phase, frozenset[Phase]]] = {
 MAY_TRY_AGAIN: Final = frozenset({Phase.PENDING, Phase.PREPARING, Phase.STARTING, Phase.RUNNING})
 """Phases in which a failure makes a new attempt (or ends in ``failed``)."""
 
+WAIT_S: Final = 5.0
+"""How soon a start is tried again that failed for want of the store."""
+
 NEVER: Final = float("-inf")
 
 
@@ -67,7 +70,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     says anything. ``kinds`` are the executors that may hold parts of it. ``health_output`` is that of the moment when
     the health changed: later ones differ in every run, and would be written to the store each time. ``critical_since``:
     since when its checks have said nothing but critical. ``keeps``: it stops, and what has ended of it is left for
-    people to read.
+    people to read. ``outdated``: which value is another by now than the one it was started with.
     """
 
     phase: Phase = Phase.PENDING
@@ -92,6 +95,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     health: Health = Health.UNKNOWN
     health_output: str = ""
     critical_since: float | None = None
+    outdated: str = ""
 
 
 def step(life: Life, to: Phase, now: Now, reason: str = "") -> Life:
@@ -103,7 +107,14 @@ def step(life: Life, to: Phase, now: Now, reason: str = "") -> Life:
     if to not in STEPS[life.phase]:
         raise IllegalStep(f"a task cannot go from {life.phase} to {to}")
     return msgspec.structs.replace(
-        life, phase=to, since=now.wall, reason=reason, health=Health.UNKNOWN, health_output="", critical_since=None
+        life,
+        phase=to,
+        since=now.wall,
+        reason=reason,
+        health=Health.UNKNOWN,
+        health_output="",
+        critical_since=None,
+        outdated="",
     )
 
 
@@ -137,6 +148,19 @@ def again(
     if len(failures) >= policy.max_attempts:
         text = f"failed {len(failures)} times in {format_duration(policy.window_s)}, the last time: {reason}"
         return msgspec.structs.replace(step(life, Phase.FAILED, now, text), failures=failures, exit_code=exit_code)
+    return _pending_again(life, now, reason, exit_code, failures, delay_s(len(failures), policy, jitter))
+
+
+def wait(life: Life, now: Now, reason: str) -> Life:
+    """The next attempt after ``WAIT_S``, without a failure that counts. Raises IllegalStep as ``again`` does."""
+    if life.phase not in MAY_TRY_AGAIN:
+        raise IllegalStep(f"a task that is {life.phase} is not tried again")
+    return _pending_again(life, now, reason, None, life.failures, WAIT_S)
+
+
+def _pending_again(
+    life: Life, now: Now, reason: str, exit_code: int | None, failures: tuple[float, ...], delay: float
+) -> Life:
     return msgspec.structs.replace(
         life,
         phase=Phase.PENDING,
@@ -145,10 +169,11 @@ def again(
         reason=reason,
         exit_code=exit_code,
         failures=failures,
-        not_before=now.monotonic + delay_s(len(failures), policy, jitter),
+        not_before=now.monotonic + delay,
         health=Health.UNKNOWN,
         health_output="",
         critical_since=None,
+        outdated="",
     )
 
 

@@ -21,6 +21,7 @@ from reconciler.agent.observe import ExecutorSource, HealthSource, IssuedSource
 from reconciler.agent.pages import Pages
 from reconciler.agent.plan import Plan, plan
 from reconciler.agent.publish import Publisher
+from reconciler.agent.secrets import Secrets
 from reconciler.agent.settings import AgentSettings
 from reconciler.agent.sweep import Sweeper
 from reconciler.errors import ReconcilerError, UsageError
@@ -84,8 +85,10 @@ class AgentDaemon:
         self._reports: list[Progress | Outcome] = []
         self._last = Plan()
         self._lock = HostLock(settings, owner.store_id)
+        self._secrets = Secrets(store, settings, self._clock)
+        permit, starts = self._guard.require, settings.parallel_starts
         self._hands = Hands(
-            executors, self._report, self._clock, permit=self._guard.require, parallel_starts=settings.parallel_starts
+            executors, self._report, self._clock, permit=permit, secrets=self._secrets, parallel_starts=starts
         )
         self._memory = memory
         self._issued = IssuedSource(store, owner, settings, self._clock, memory.recalled if memory else None)
@@ -121,13 +124,14 @@ class AgentDaemon:
         self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
         self._issued_loop = self._loop("agent issued", self._issued.look)
         self._health_loop = self._loop("agent health", self._checks.look, lambda: self._checks.view)
+        self._secrets_loop = self._loop("agent secrets", self._secrets.look, lambda: self._secrets.view)
         self._publish_loop = self._loop("agent publish", self._publisher.publish, self._publisher.shown)
-        self._executor_loops = {
-            name: self._loop(f"agent {name}", source.look) for name, source in self._sources.items()
-        }
+        looks = {name: source.look for name, source in self._sources.items()}
+        self._executor_loops = {name: self._loop(f"agent {name}", look) for name, look in looks.items()}
         self._wakers = [
             Waker("watch issued", lambda: self._issued.wait(WATCH_S), [self._issued_loop]),
             Waker("watch health", lambda: self._checks.wait(WATCH_S), [self._health_loop]),
+            Waker("watch secrets", lambda: self._secrets.wait(WATCH_S), [self._secrets_loop]),
             *(
                 Waker(f"watch {name}", partial(source.wait, WATCH_S), [self._executor_loops[name]])
                 for name, source in self._sources.items()
@@ -137,14 +141,8 @@ class AgentDaemon:
     @property
     def loops(self) -> Sequence[Loop]:
         """The loops inside, for ``/healthz``."""
-        return [
-            self._plan_loop,
-            self._issued_loop,
-            self._health_loop,
-            self._publish_loop,
-            self._sweep_loop,
-            *self._executor_loops.values(),
-        ]
+        others = (self._issued_loop, self._health_loop, self._secrets_loop, self._publish_loop, self._sweep_loop)
+        return [self._plan_loop, *others, *self._executor_loops.values()]
 
     @property
     def status(self) -> HostStatus:
@@ -279,6 +277,8 @@ class AgentDaemon:
         if (made.registrations, made.keep) != (before.registrations, before.keep):
             self._checks.wanted = None if made.registrations is None else (made.registrations, made.keep)
             self._health_loop.wake()
+        if self._secrets.want(made.secrets):
+            self._secrets_loop.wake()
         if made.status is not None and made.status != self._publisher.wanted:
             self._publisher.wanted = made.status
             self._publish_loop.wake()
@@ -297,6 +297,7 @@ class AgentDaemon:
             issued=self._issued.view,
             executors={name: source.view for name, source in self._sources.items()},
             health=self._checks.view,
+            secrets=self._secrets.view,
             lives=self._lives,
             outcomes=reports,
             published=self._publisher.published or self._issued.published,

@@ -43,6 +43,8 @@ def _ended(life: Life, outcome: Outcome, view: HostView, now: Now) -> Life:
         return lifecycle.step(_progressed(life, now), Phase.RUNNING, now)
     if outcome.permanent:
         return lifecycle.step(life, Phase.REJECTED, now, outcome.error)
+    if outcome.waits:
+        return lifecycle.wait(life, now, outcome.error)
     definition = definition_of(view, life.record)
     tempo = tempo_of(definition if isinstance(definition, TaskDefinition) else None, view.settings)
     return lifecycle.again(life, now, tempo.restart, view.jitter, outcome.error)

@@ -69,6 +69,7 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     cpu_units: int
     disk: int
+    outdated: str
     containers: tuple[ContainerRow, ...] = ()
 
 

@@ -14,6 +14,7 @@ from reconciler.agent.actions import Action
 from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
 from reconciler.agent.host_view import NOT_ENTERED, HostView, Seen, ours, strangers
 from reconciler.agent.lifecycle import Life, Now, TaskKey
+from reconciler.agent.outdated import wanted_by
 from reconciler.agent.remains import is_worth_keeping, remains
 from reconciler.agent.status import host_status, shortened
 from reconciler.agent.tempo import tempo_of
@@ -21,6 +22,7 @@ from reconciler.executors.interface import Owner
 from reconciler.health.interface import Registration
 from reconciler.model.events import Event, Level
 from reconciler.model.manifests import TaskDefinition
+from reconciler.model.secrets import Wanted
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
 _LEVELS: Final = {Phase.FAILED: Level.ERROR, Phase.REJECTED: Level.ERROR}
@@ -36,7 +38,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ``registrations`` and ``status`` are None while too little is known to say anything. ``keep``: tasks whose
     registration is to be left as it is. ``held``: issues that somebody should check if the listing lacks them;
     ``confirm``: do so now. ``ended``: everything was to be stopped, and nothing is left. ``strangers``: who else has
-    containers here. ``remains``: what is left of tasks that are gone.
+    containers here. ``remains``: what is left of tasks that are gone. ``secrets``: the values that tasks of this host
+    are started with.
     """
 
     lives: Mapping[TaskKey, Life] = {}
@@ -51,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     look_again_s: float | None = None
     ended: bool = False
     strangers: frozenset[Owner] = frozenset()
+    secrets: frozenset[Wanted] = frozenset()
 
 
 class _Draft:
@@ -208,7 +212,19 @@ def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, T
         events=tuple(_events(view.lives, draft.lives)),
         look_again_s=None if again_at is None else max(0.0, again_at - now.monotonic),
         strangers=strangers(view),
+        secrets=_secrets(view, draft.lives),
         ended=view.ending and not unjudged and all(life.phase is Phase.STOPPED for life in draft.lives.values()),
+    )
+
+
+def _secrets(view: HostView, lives: Mapping[TaskKey, Life]) -> frozenset[Wanted]:
+    found = {life.record.digest: definition_of(view, life.record) for life in lives.values() if life.record}
+    return frozenset(
+        wanted
+        for definition in found.values()
+        if isinstance(definition, TaskDefinition)
+        for container in definition.containers
+        for wanted in wanted_by(container)
     )
 
 
@@ -230,6 +246,8 @@ def _events(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> li
             output = f": {shortened(life.health_output, _EVENT_BYTES)}" if life.health_output else ""
             level = Level.WARNING if bad else Level.INFO
             events.append(Event(loop="agent", subject=key.id, message=f"health {life.health}{output}", level=level))
+        elif life.outdated and life.outdated != old.outdated:
+            events.append(Event(loop="agent", subject=key.id, message=f"outdated: {life.outdated}"))
     events.extend(
         Event(loop="agent", subject=key.id, message="gone")
         for key in before.keys() - after.keys()

@@ -28,12 +28,14 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``host`` is the name under which tasks are issued to this agent, ``address`` where others reach its tasks.
 
     ``runtime_dir`` keeps the lock file, the session's id and a generated machine id; nothing in it is needed to be
-    correct, but all agents of one machine should share it.
+    correct, but all agents of one machine should share it. ``secrets_dir`` holds what manifests call a ``file``: only
+    what is below it may be given to tasks.
     """
 
     host: str
     address: str
     runtime_dir: Path
+    secrets_dir: Path = Path("/etc/reconciler/secrets")
     port_range: tuple[int, int] = PORT_RANGE
     restart: RestartPolicy = RestartPolicy()
     drain_delay_s: float = 2.0

@@ -14,11 +14,13 @@ from reconciler.agent.host_view import NOT_ENTERED, HostView
 from reconciler.agent.lifecycle import NEVER, Life, TaskKey
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
-BYTES_PER_TASK: Final = 200
+BYTES_PER_TASK: Final = 220
 BYTES_OF_A_SMALL_HOST: Final = 16_384
 REASON_BYTES: Final = 240
 _LEAST_REASON_BYTES: Final = 24
 _NOTE_BYTES: Final = 1000
+_OUTDATED_BYTES: Final = 120
+_MOST_PROBLEMS: Final = 3
 
 
 def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping[str, Task | None]) -> HostStatus:
@@ -63,6 +65,7 @@ def _task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskSta
         attempt=life.attempt,
         exit_code=life.exit_code,
         reason=life.health_output if life.phase is Phase.RUNNING and life.health_output else life.reason,
+        outdated=shortened(life.outdated, _OUTDATED_BYTES),
         since=same.since if same is not None and unchanged else round(life.since, 3),
         port=held.port if held else 0,
         ports=held.ports if held else UNSET,
@@ -127,6 +130,7 @@ def _notes(view: HostView) -> tuple[str, ...]:
         notes.append(f"goes on with what was last issued: {view.issued.problem}")
     if view.policy_problem is not None:
         notes.append(shortened(view.policy_problem, _NOTE_BYTES))
+    notes.extend(f"{problem}; what runs with it goes on" for problem in view.secrets.problems[:_MOST_PROBLEMS])
     for kind, executor in sorted(view.executors.items()):
         if executor.problem and executor.began != NEVER:  # one that never was here is no news
             notes.append(f"{kind}: {executor.problem}")

@@ -54,7 +54,7 @@ def dev(
     # one name for all folders in the embedded store, so that another folder replaces what the last one ran
     source = wiring.source(directory=directory, name="dev" if store_url is None else None, environment=environment)
     with wiring.open_store(url) as store:
-        agent = agent_options.agent(store, emit=screen.emit, runtime_dir=home / "run")
+        agent = agent_options.agent(store, emit=screen.emit, runtime_dir=home / "run", secrets_dir=home / "secrets")
         daemons: list[Daemon] = [
             agent if keep else wiring.EphemeralAgent(agent),
             wiring.scheduler(store, emit=screen.emit),

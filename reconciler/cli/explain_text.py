@@ -69,6 +69,8 @@ def _task(answer: TaskAnswer) -> Iterator[str]:
     )
     if answer.reason:
         yield from _text(answer.reason, indent="    ")
+    if answer.outdated:
+        yield from _text(f"outdated: {answer.outdated}", indent="    ")
     if not answer.issued:
         yield from _text("its record is gone: it is not wanted any more, and holds its place until it has ended")
     else:

@@ -31,6 +31,7 @@ class AgentOptions(msgspec.Struct, frozen=True):
     host: str | None
     address: str | None
     runtime_dir: Path | None
+    secrets_dir: Path | None
     port_range: tuple[int, int] | None
     executors: tuple[str, ...]
     policy: Path | None
@@ -44,8 +45,9 @@ class AgentOptions(msgspec.Struct, frozen=True):
         *,
         emit: "Emit | None" = None,
         runtime_dir: Path | None = None,
+        secrets_dir: Path | None = None,
     ) -> "AgentDaemon":
-        """The agent that the options describe; ``runtime_dir`` is for when they name none."""
+        """The agent that the options describe; ``runtime_dir`` and ``secrets_dir`` are for when they name none."""
         from reconciler import wiring
         from reconciler.executors.interface import Keep
 
@@ -54,6 +56,7 @@ class AgentOptions(msgspec.Struct, frozen=True):
             host=self.host,
             address=self.address,
             runtime_dir=self.runtime_dir or runtime_dir,
+            secrets_dir=self.secrets_dir or secrets_dir,
             port_range=self.port_range,
             executors=self.executors,
             policy=self.policy,
@@ -211,6 +214,13 @@ def agent_options(function: F) -> F:
             type=click.Path(file_okay=False, path_type=Path),
             envvar="RECONCILER_RUNTIME_DIR",
             help="Where logs and other small files of running tasks are kept.",
+        ),
+        click.option(
+            "--secrets-dir",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Where values are that manifests name with `file:`; nothing outside of it is ever given to a task. "
+            "/etc/reconciler/secrets if not given.",
         ),
         port_range_option,
         click.option(

@@ -40,6 +40,7 @@ from reconciler.executors.processes import (
     started_at,
     wait_for_end,
 )
+from reconciler.executors.secret_files import SecretFiles, environment
 from reconciler.executors.shim import SHIM, reap, spawn
 from reconciler.executors.task_folder import Attempt, TaskFolder, boot_id, folders_in
 from reconciler.executors.task_log import MOST_BYTES, Logs, tail
@@ -70,9 +71,11 @@ class Bash:
         limits: Limits | None = None,
         clock: Clock | None = None,
         groups: ControlGroups | None = None,
+        secrets: Path | None = None,
     ) -> None:
         self._owner = owner
         self._folder = folder.absolute()
+        self._secrets = SecretFiles(secrets or self._folder / "secrets", owner, "bash")
         self._tasks = self._folder / "tasks"
         self._artifacts = Artifacts(self._folder / "artifacts", limits)
         self._setup_timeout_s = setup_timeout_s
@@ -111,6 +114,7 @@ class Bash:
         with self._lock:
             self._running = ours
         self._deaths.replace(ours.values())
+        self._secrets.sweep(seen)
         self._cut_logs()
         return seen
 
@@ -140,7 +144,9 @@ class Bash:
         with _disk("write", folder.path):
             folder.begin(marks, self._clock.wall(), has_user=user is not None)
             try:
-                process = self._spawn(spec, folder, user, {**spec.environment, **naming.to_environment(marks)})
+                secrets = self._secrets.write(folder.path.name, spec.values.files, user)
+                variables = {**environment(spec, secrets), **naming.to_environment(marks)}
+                process = self._spawn(spec, folder, user, variables)
             except ExecutorError as error:
                 folder.note_failure(error.message)
                 raise
@@ -184,17 +190,15 @@ class Bash:
 
     def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:  # noqa: ARG002 - all is on disk
         deadline = time.monotonic() + timeout_s
-        task = self._find(ref)
-        if task is None:
-            return
-        if task.own:
-            folder = self._task(ref)
+        task, folder = self._find(ref), self._task(ref)
+        if task is not None and task.own:
             if folder.stop_script.exists():
                 task_scripts.run_stop(folder, task.first, timeout_s)
                 task = self._find(ref)
             task = self._terminate(task, ref, deadline)
         if task is not None:
             self._kill(ref)
+        self._secrets.remove(folder.path.name)
         reap()
 
     def _terminate(self, task: TaskProcesses | None, ref: Ref, deadline: float) -> TaskProcesses | None:
@@ -235,6 +239,7 @@ class Bash:
         if task is not None:
             self._kill(ref)
         self._groups.remove(folder.path.name)
+        self._secrets.remove(folder.path.name)
         with _disk("delete", folder.path):
             folder.remove()
 
@@ -325,7 +330,13 @@ def _key(attempt: Attempt) -> tuple[Owner, Ref]:
 def _running(task: TaskProcesses, noted: float | None) -> Observed:
     marks, since = task.marks, noted or started_at(task.first)
     return Observed(
-        ref=marks.ref, owner=marks.owner, digest=marks.digest, attempt=marks.attempt, running=True, started_at=since
+        ref=marks.ref,
+        owner=marks.owner,
+        digest=marks.digest,
+        attempt=marks.attempt,
+        running=True,
+        started_at=since,
+        fingerprint=marks.values,
     )
 
 

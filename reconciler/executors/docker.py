@@ -24,6 +24,7 @@ from reconciler.executors.docker_streams import end_of
 from reconciler.executors.interface import MOST_LOG_BYTES, Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept
 from reconciler.executors.leftovers import delete_old
 from reconciler.executors.naming import instance_name
+from reconciler.executors.secret_files import IN_MEMORY, SecretFiles, environment
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 
@@ -38,8 +39,16 @@ _CREATE_AGAIN_S: Final = (0.05, 0.2, 0.5)
 class Docker:
     """The executor ``docker``. Without ``base_url`` the engine is the one that DOCKER_HOST names, or the local one."""
 
-    def __init__(self, owner: Owner, *, base_url: str | None = None, setup_timeout_s: float = SETUP_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        base_url: str | None = None,
+        setup_timeout_s: float = SETUP_TIMEOUT_S,
+        secrets: Path = IN_MEMORY,
+    ) -> None:
         self._owner = owner
+        self._secrets = SecretFiles(secrets, owner, "docker", inside=True)
         self._setup_timeout_s = setup_timeout_s
         self._engine = Engine(base_url)
         self._news = News(self._engine, docker_config.labels_of(owner))
@@ -63,7 +72,9 @@ class Docker:
         except ExecutorError:
             self._seen = {}  # what changed must not be forgotten over this
             raise
-        return [observed for _, observed in self._seen.values()]
+        found = [observed for _, observed in self._seen.values()]
+        self._secrets.sweep(found)
+        return found
 
     def _look_at_all(self, changed: Collection[str]) -> dict[str, tuple[str, Observed]]:
         seen: dict[str, tuple[str, Observed]] = {}
@@ -97,9 +108,6 @@ class Docker:
             self._engine.pull(image, wanted.platform)
 
     def start(self, spec: Spec) -> None:
-        container = docker_config.of(spec)
-        wanted = docker_config.request(spec, self._owner, _addresses(spec.address))
-        body = _with_profile(wanted.body())
         name = instance_name(self._owner, spec.ref)
         found = self._find(spec.ref)
         if found is not None:
@@ -107,7 +115,18 @@ class Docker:
             if marks and found["State"]["Running"] and (marks.digest, marks.attempt) == (spec.digest, spec.attempt):
                 return
             self._engine.remove(name, force=True)
-        self._run_setup(spec, container.setup)
+        secrets = self._secrets.write(name, spec.values.files)
+        try:
+            self._start(spec, name, secrets)
+        except ExecutorError:
+            self._secrets.remove(name)
+            raise
+
+    def _start(self, spec: Spec, name: str, secrets: Path | None) -> None:
+        container = docker_config.of(spec)
+        wanted = docker_config.request(spec, self._owner, _addresses(spec.address), secrets)
+        body = _with_profile(wanted.body())
+        self._run_setup(spec, container.setup, secrets)
         self._create(spec.ref, body, container.executor.image, wanted.platform)
         try:
             self._engine.start(name)
@@ -138,13 +157,13 @@ class Docker:
                 return
         self._engine.create(name, body, platform)
 
-    def _run_setup(self, spec: Spec, setup: Sequence[str]) -> None:
+    def _run_setup(self, spec: Spec, setup: Sequence[str], secrets: Path | None) -> None:
         if not setup:
             return
         with tempfile.TemporaryDirectory(prefix=_SETUP) as folder:
             ended = run_script(
                 "\n".join([*setup, ""]),
-                environment={**base_environment(), **spec.environment},
+                environment={**base_environment(), **environment(spec, secrets)},
                 timeout_s=self._setup_timeout_s,
                 cwd=Path(folder),
                 file=Path(folder) / "setup",
@@ -158,8 +177,11 @@ class Docker:
 
     def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:  # noqa: ARG002 - it knows itself
         found = self._find(ref)
-        if found is None or not found["State"]["Running"]:
-            return
+        if found is not None and found["State"]["Running"]:
+            self._stop(found, timeout_s)
+        self._secrets.remove(instance_name(self._owner, ref))
+
+    def _stop(self, found: Mapping[str, Any], timeout_s: float) -> None:
         if found["State"]["Paused"]:
             self._engine.unpause(found["Id"])
         of_its_own = found["Config"].get("StopTimeout")  # only ever set by a flag in the definition
@@ -168,11 +190,11 @@ class Docker:
 
     def remove(self, ref: Ref) -> None:
         found = self._find(ref)
-        if found is None:
-            return
-        if found["State"]["Running"]:
+        if found is not None and found["State"]["Running"]:
             raise ExecutorError(f"{ref.task_id} can't be removed: it still runs")
-        self._engine.remove(found["Id"], force=False)
+        self._secrets.remove(instance_name(self._owner, ref))
+        if found is not None:
+            self._engine.remove(found["Id"], force=False)
 
     def sweep(self, keep: Keep, wanted: Sequence[Container]) -> Swept:  # noqa: ARG002 - images are the operator's
         left = Path(tempfile.gettempdir()).glob(f"{_SETUP}*")

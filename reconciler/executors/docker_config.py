@@ -5,6 +5,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from reconciler.errors import ExecutorError
@@ -13,6 +14,7 @@ from reconciler.executors.docker_flags import LABEL_PREFIX
 from reconciler.executors.docker_request import Request
 from reconciler.executors.interface import Owner, Ref, Spec
 from reconciler.executors.naming import Marks
+from reconciler.executors.secret_files import SECRETS_DIR
 from reconciler.model.manifests import DockerContainer, DockerExecutor
 
 STORE: Final = f"{LABEL_PREFIX}store"
@@ -22,6 +24,9 @@ ISSUE: Final = f"{LABEL_PREFIX}issue"
 CONTAINER: Final = f"{LABEL_PREFIX}container"
 DIGEST: Final = f"{LABEL_PREFIX}digest"
 ATTEMPT: Final = f"{LABEL_PREFIX}attempt"
+VALUES: Final = f"{LABEL_PREFIX}values"
+SECRETS: Final = "/run/secrets"
+"""Where a container finds its files, as it does with other tools."""
 _READABLE: Final = ("cluster", "service", "version", "instance")
 _MIB: Final = 1024 * 1024
 _LEAST_SHARES: Final = 2
@@ -45,8 +50,8 @@ def problems(executor: DockerExecutor) -> list[tuple[str, str]]:
     return found
 
 
-def request(spec: Spec, owner: Owner, addresses: Sequence[str]) -> Request:
-    """The request for ``spec``; its ports are published on ``addresses``.
+def request(spec: Spec, owner: Owner, addresses: Sequence[str], secrets: Path | None = None) -> Request:
+    """The request for ``spec``; its ports are published on ``addresses``, its files are in the folder ``secrets``.
 
     Raises:
         ExecutorError: the definition can't be carried out by docker.
@@ -64,7 +69,13 @@ def request(spec: Spec, owner: Owner, addresses: Sequence[str]) -> Request:
         wanted.host["CpuShares"] = max(spec.cpu_units, _LEAST_SHARES)
     docker_flags.apply(executor.flags, wanted)
     _add_fields(wanted, executor)
-    inside = dict(spec.environment)
+    inside = {**spec.environment, **spec.values.environment}
+    if secrets is not None:
+        # a mount, not a bind: of a folder that the engine does not have it makes an error, not an empty folder
+        wanted.host.setdefault("Mounts", []).append(
+            {"Type": "bind", "Source": str(secrets), "Target": SECRETS, "ReadOnly": True}
+        )
+        inside[SECRETS_DIR] = SECRETS
     if executor.container_port and spec.port and wanted.has_ports:
         for address in addresses:
             wanted.publish(f"{executor.container_port}/tcp", {"HostIp": address, "HostPort": str(spec.port)})
@@ -102,6 +113,7 @@ def marks_of_labels(labels: Mapping[str, str]) -> Marks | None:
             Ref(labels[TASK], int(labels[ISSUE]), labels[CONTAINER]),
             labels[DIGEST],
             int(labels[ATTEMPT]),
+            values=labels.get(VALUES, ""),
         )
     except (KeyError, ValueError):
         return None
@@ -142,4 +154,5 @@ def _labels(spec: Spec, owner: Owner) -> dict[str, str]:
         CONTAINER: spec.ref.container,
         DIGEST: spec.digest,
         ATTEMPT: str(spec.attempt),
+        **({VALUES: spec.values.fingerprint} if spec.values.fingerprint else {}),
     }

@@ -49,6 +49,7 @@ def observed(labels: dict[str, str], state: dict[str, Any], created: str) -> Obs
         owner=marks.owner,
         digest=marks.digest,
         attempt=marks.attempt,
+        fingerprint=marks.values,
         running=running,
         exit_code=None if running or never else int(state.get("ExitCode", 0)),
         started_at=_seconds(started),

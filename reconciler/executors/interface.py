@@ -30,12 +30,27 @@ class Ref(msgspec.Struct, frozen=True, order=True):
     container: str
 
 
+class Values(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container is given that nobody else may see: more variables, and files by name. Never logged or shown.
+
+    ``fingerprint`` tells later whether any of it has changed, and nothing else; an executor only keeps it.
+    """
+
+    environment: Mapping[str, str] = {}
+    files: Mapping[str, bytes] = {}
+    fingerprint: str = ""
+
+    def __repr__(self) -> str:
+        return f"Values({', '.join(sorted([*self.environment, *self.files]))})"
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """All that is needed to start a container.
 
-    ``environment`` is complete (the definition's own on top of what the agent provides). ``port`` is the task's unnamed
-    one on the host, 0 if it has none; ``publications`` are those of its named ports that lead into this container.
-    Memory in MiB, 1024 cpu units per core, 0: no limit. ``attempt`` counts from 1.
+    ``environment`` is complete (the definition's own on top of what the agent provides), but for ``values``, which are
+    there only in the moment of a start. ``port`` is the task's unnamed one on the host, 0 if it has none;
+    ``publications`` are those of its named ports that lead into this container. Memory in MiB, 1024 cpu units per core,
+    0: no limit. ``attempt`` counts from 1.
     """
 
     ref: Ref
@@ -48,13 +63,14 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     publications: tuple[Publication, ...] = ()
     memory: int = 0
     cpu_units: int = 0
+    values: Values = Values()
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """A container as it is now. ``running`` False: it has ended, with ``exit_code`` if that is known.
 
     ``started_at`` and ``ended_at`` are wall time. ``reason`` says more about an end (killed for memory, could not
-    start).
+    start). ``fingerprint`` is that of the values that it was started with.
     """
 
     ref: Ref
@@ -66,6 +82,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float = 0.0
     ended_at: float = 0.0
     reason: str = ""
+    fingerprint: str = ""
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +137,8 @@ class Executor(Protocol):
     def start(self, spec: Spec) -> None:
         """Run ``setup``, then start it, and return once it has started; remains of an earlier attempt are removed.
 
-        Raises ExecutorError; ``permanent`` when the same spec can never start.
+        Files of ``spec.values`` are in the folder that ``RECONCILER_SECRETS_DIR`` names in its environment; ``stop``
+        and ``remove`` delete them. Raises ExecutorError; ``permanent`` when the same spec can never start.
         """
 
     def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:

@@ -19,6 +19,7 @@ ISSUE: Final = "RECONCILER_ISSUE"
 CONTAINER: Final = "RECONCILER_CONTAINER"
 DIGEST: Final = "RECONCILER_DIGEST"
 ATTEMPT: Final = "RECONCILER_ATTEMPT"
+VALUES: Final = "RECONCILER_VALUES"
 ROLE: Final = "RECONCILER_ROLE"
 """Absent: the task itself. ``check`` or ``stop``: beside the task; ends with it, but is no sign of its life."""
 
@@ -26,13 +27,14 @@ _LONGEST_READABLE: Final = 200
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """What the environment of a marked process says of it."""
+    """What the environment of a marked process says of it; ``values`` is the fingerprint of its ``Values``."""
 
     owner: Owner
     ref: Ref
     digest: str
     attempt: int
     role: str = ""
+    values: str = ""
 
 
 def instance_name(owner: Owner, ref: Ref) -> str:
@@ -45,9 +47,14 @@ def instance_name(owner: Owner, ref: Ref) -> str:
     return f"{readable}.{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
+def owner_name(owner: Owner) -> str:
+    """A name for what one owner keeps among others: of a folder."""
+    return hashlib.sha256(f"{owner.store_id}\0{owner.machine}".encode()).hexdigest()[:16]
+
+
 def marks_of(spec: Spec, owner: Owner) -> Marks:
     """The marks of what will be started for ``spec``."""
-    return Marks(owner, spec.ref, spec.digest, spec.attempt)
+    return Marks(owner, spec.ref, spec.digest, spec.attempt, values=spec.values.fingerprint)
 
 
 def to_environment(marks: Marks) -> dict[str, str]:
@@ -61,7 +68,8 @@ def to_environment(marks: Marks) -> dict[str, str]:
         DIGEST: marks.digest,
         ATTEMPT: str(marks.attempt),
     }
-    return {**variables, ROLE: marks.role} if marks.role else variables
+    more = {ROLE: marks.role, VALUES: marks.values}
+    return variables | {name: value for name, value in more.items() if value}
 
 
 def from_environment(environment: Mapping[str, str]) -> Marks | None:
@@ -73,6 +81,7 @@ def from_environment(environment: Mapping[str, str]) -> Marks | None:
             environment[DIGEST],
             int(environment[ATTEMPT]),
             environment.get(ROLE, ""),
+            environment.get(VALUES, ""),
         )
     except (KeyError, ValueError):
         return None

@@ -136,6 +136,7 @@ class TaskFolder:
             owner=attempt.marks.owner,
             digest=attempt.marks.digest,
             attempt=attempt.marks.attempt,
+            fingerprint=attempt.marks.values,
             running=False,
             exit_code=exit_code,
             started_at=attempt.started_at,

@@ -32,6 +32,7 @@ _OWNERS: Final = {
     ("task_definition.json", "bash_executor"): "the executor of a bash container",
     ("task_definition.json", "container"): "a container",
     ("task_definition.json", "check"): "a check",
+    ("task_definition.json", "env_from"): "an entry of env_from or secrets",
     ("cluster.json", ""): "a cluster",
     ("service.json", ""): "a service",
     ("task_definition.json", ""): "a task definition",

@@ -19,7 +19,16 @@ from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.rollout_rules import rollout_problems
 from reconciler.manifests.rules import Rule
 from reconciler.model.codec import encode
-from reconciler.model.manifests import BashContainer, Cluster, DockerContainer, Host, Service, TaskDefinition
+from reconciler.model.manifests import (
+    BashContainer,
+    Cluster,
+    Container,
+    DockerContainer,
+    Host,
+    Service,
+    TaskDefinition,
+)
+from reconciler.model.secrets import Wanted
 
 MAX_OBJECT_BYTES: Final = 256 * 1024
 """Half of what Consul takes: a record beside it, and base64 in a transaction, need room as well."""
@@ -76,6 +85,7 @@ def _definition(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
             yield from _docker(definition, container, node.fields["executor"], entry, mapped)
         else:
             yield from _bash(container, node.fields["executor"], entry)
+        yield from _from_host(container, node.fields["executor"], f"{entry.label}: container {container.name!r}")
     if definition.restart_after is not None and not definition.checks:
         message = f"{entry.label} has restart_after, and no check that could be critical"
         yield _at(entry.node.fields["restart_after"], rules.NO_EFFECT, message, "add a check, or remove restart_after")
@@ -118,6 +128,21 @@ def _docker(
         message = f"{who} maps the task's port, which container {mapped[0]!r} maps already"
         yield _at(node, rules.CONTAINER_PORT_TWICE, message)
     mapped.append(container.name)
+
+
+def _from_host(container: Container, node: Node, who: str) -> Iterator[Problem]:
+    """The names under which a container is given values of the host: each once, and not in ``env`` beside."""
+    executor = container.executor
+    plain = {entry.partition("=")[0] for entry in executor.env}
+    listed: dict[str, tuple[Wanted, ...]] = {"env_from": executor.env_from, "secrets": executor.secrets}
+    for field, entries in listed.items():
+        if not entries:
+            continue
+        nodes = [item.fields["name"] for item in node.fields[field].items]
+        yield from _twice(nodes, [each.name for each in entries], f"{who} has in {field} the name")
+        for each, at in zip(entries, nodes, strict=True):
+            if field == "env_from" and each.name in plain:
+                yield _at(at, rules.ENV_TWICE, f"{who} has {each.name} in env as well")
 
 
 def _leads_out(folder: str) -> bool:

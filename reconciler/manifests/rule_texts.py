@@ -254,6 +254,16 @@ TEXTS: Final[dict[str, RuleText]] = {
         "  - {name: web, task_name: web, task_version: 1, desired: 1, discovery_name: www}\n"
         "  - {name: api, task_name: api, task_version: 1, desired: 1, discovery_name: www}",
     ),
+    "RC077": RuleText(
+        "Which of them would count is not known, and none is no value at all.",
+        "task_definitions:\n  - name: web\n    version: 1\n    containers:\n"
+        "      - {name: web, type: docker, executor: {image: nginx, secrets: [{name: db, kv: web/db, file: db}]}}",
+    ),
+    "RC078": RuleText(
+        "One of the two values would be lost.",
+        "task_definitions:\n  - name: web\n    version: 1\n    containers:\n"
+        "      - {name: web, type: docker, executor: {image: nginx, env: [DB=a], env_from: [{name: DB, kv: web/db}]}}",
+    ),
     "RC080": RuleText(
         "Nothing is read when it is not clear for which environment: what is applied to the wrong one can stop it.",
         "environments:\n  staging: {}\n  prod: {}",

@@ -47,10 +47,7 @@ DECLARED_TWICE: Final = _error(
     "RC001", "declared-twice", "The same object is declared in two places.", "remove one of the two"
 )
 IDS_COLLIDE: Final = _error(
-    "RC002",
-    "ids-collide",
-    "Tasks of two services could get the same id.",
-    "rename one of the clusters or services",
+    "RC002", "ids-collide", "Tasks of two services could get the same id.", "rename one of the clusters or services"
 )
 DISCOVERY_NAMES_COLLIDE: Final = _error(
     "RC003",
@@ -303,6 +300,13 @@ DISCOVERY_NAME_SHARED: Final = _warning(
     "Services of different task definitions or clusters are found under one name.",
     "give one of them another discovery_name, or ignore this with a reason if clients may get either",
 )
+SECRET_SOURCE: Final = _error(
+    "RC077",
+    "secret-source",
+    "An entry of env_from or secrets says not exactly one of kv, file and agent_env.",
+    "keep exactly one of kv, file and agent_env",
+)
+ENV_TWICE: Final = _error("RC078", "env-twice", "A variable is in env and in env_from.", "remove one of the two")
 
 # Environments.
 ENVIRONMENT_NOT_SAID: Final = _error(

@@ -62,7 +62,7 @@ def _follows(fault: Fault, faulty: set[Path], meant: set[tuple[Path, str]]) -> b
         return True  # that it is no object is said already
     if fault.keyword != "oneOf" or not isinstance(fault.instance, dict):
         return fault.keyword == "oneOf"
-    return any((*fault.path, kind) in faulty or (fault.path, kind) in meant for kind in CHECK_KINDS)
+    return any((*fault.path, kind) in faulty or (fault.path, kind) in meant for kind in _kinds(fault))
 
 
 # One function for each keyword that our schemas use.
@@ -110,15 +110,23 @@ def _wrong_length(fault: Fault, at: Where) -> Problem:
     return at.problem(rules.OUT_OF_RANGE, message, f"write {fault.limit} entries")
 
 
-def _check_kind(fault: Fault, at: Where) -> Problem:
-    given = [kind for kind in CHECK_KINDS if fault.instance.get(kind) is not None]
+def _kinds(fault: Fault) -> list[str]:
+    """The fields of which there has to be exactly one."""
+    return [str(one["required"][0]) for one in fault.schema["oneOf"]]
+
+
+def _one_kind(fault: Fault, at: Where) -> Problem:
+    kinds = _kinds(fault)
+    is_check = kinds == list(CHECK_KINDS)
+    rule = rules.CHECK_KIND if is_check else rules.SECRET_SOURCE
+    given = [kind for kind in kinds if fault.instance.get(kind) is not None]
     if not given:
-        return at.problem(rules.CHECK_KIND, f"{at.what} has none of http, tcp, script and ttl")
+        return at.problem(rule, f"{at.what} has none of {', '.join(kinds[:-1])} and {kinds[-1]}")
     second = sorted(given, key=lambda kind: at.node.keys[kind])[1]
+    if not is_check:
+        return at.problem_at_key(second, rule, f"{at.what} has {' and '.join(given)}, but a value has one place")
     message = f"{at.what} has {' and '.join(given)}, but a check is of one kind"
-    return at.problem_at_key(
-        second, rules.CHECK_KIND, message, "keep one of them, and make checks of their own of the rest"
-    )
+    return at.problem_at_key(second, rule, message, "keep one of them, and make checks of their own of the rest")
 
 
 def _forbidden(fault: Fault, at: Where) -> Problem:
@@ -146,6 +154,6 @@ _EXPLAINERS: Final[dict[str, Callable[[Fault, Where], Problem]]] = {
     "minItems": _too_few,
     "maxLength": _wrong_length,
     "maxItems": _wrong_length,
-    "oneOf": _check_kind,
+    "oneOf": _one_kind,
     "not": _forbidden,
 }

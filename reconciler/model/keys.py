@@ -12,6 +12,9 @@ SERVICES: Final = "config/services/"
 TASK_DEFINITIONS: Final = "config/task_definitions/"
 HOSTS: Final = "config/hosts/"
 
+SECRETS: Final = "secrets/"
+"""Values for containers; ours to read only."""
+
 TASKS: Final = "state/tasks/"
 TASKS_BY_ID: Final = f"state/tasks/{BY_ID}/"
 CLUSTER_HEADS: Final = "state/clusters/"
@@ -70,6 +73,10 @@ def config(thing: ConfigObject) -> str:
 
 def task_by_id(task_id: str) -> str:
     return TASKS_BY_ID + task_id
+
+
+def secret(name: str) -> str:
+    return SECRETS + name
 
 
 def tasks_of_host(host_name: str) -> str:

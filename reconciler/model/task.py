@@ -94,7 +94,7 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     """What became of a task on its host, as the agent publishes it. ``since`` is wall time, for display.
 
     ``port``, ``ports``, ``memory``, ``cpu_units`` and ``disk`` repeat the record's: a stopping task, whose record is
-    gone, still holds them.
+    gone, still holds them. ``outdated`` is not empty while it runs with a value that is another by now, and says which.
     """
 
     phase: Phase
@@ -109,6 +109,7 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     memory: int = 0
     cpu_units: int = 0
     disk: int = 0
+    outdated: str = ""
 
     @property
     def healthy(self) -> bool:

@@ -32,6 +32,7 @@ from reconciler.model.fields import (
     Version,
     Volume,
 )
+from reconciler.model.secrets import EnvFrom, Secret
 
 CHECK_KINDS: Final = ("http", "tcp", "script", "ttl")
 
@@ -45,6 +46,8 @@ class DockerExecutor(Object, frozen=True, kw_only=True):
     container_port: Port = 0
     ports: tuple[PortMapping, ...] = ()
     env: tuple[EnvEntry, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
+    secrets: tuple[Secret, ...] = ()
     work_dir: str = ""
     volumes: tuple[Volume, ...] = ()
     flags: tuple[Text, ...] = ()
@@ -57,6 +60,8 @@ class BashExecutor(Object, frozen=True, kw_only=True):
     start: Annotated[tuple[Text, ...], Meta(min_length=1)]
     stop: tuple[Text, ...] = ()
     env: tuple[EnvEntry, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
+    secrets: tuple[Secret, ...] = ()
     artifact: ArtifactUrl = ""
     sha256: Sha256 = ""
     download_dir: str = ""

@@ -19,8 +19,9 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     """A task. ``issued`` False: its record is gone, and its host is stopping it; then little else is known of it.
 
     ``is_wanted``: it has the content that its service wants now. ``reason`` is what its agent says last: a failing
-    check's output, or how it ended. ``decisions`` are those of the transaction that issued it; ``other_hosts`` are
-    those that would not take such a task now, ``with_room`` those that would. Stamps are seconds since 1970.
+    check's output, or how it ended; ``outdated``, which value it runs with is another by now. ``decisions`` are those
+    of the transaction that issued it; ``other_hosts`` are those that would not take such a task now, ``with_room``
+    those that would. Stamps are seconds since 1970.
     """
 
     id: str
@@ -41,6 +42,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     attempt: int
     exit_code: int | None
     reason: str
+    outdated: str
     since: float
     retries: int
     failed_on: tuple[str, ...]
@@ -92,6 +94,7 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
         attempt=found.attempt if found else 0,
         exit_code=found.exit_code if found else None,
         reason=reason if is_present else f"the agent on {task.host} is not there",
+        outdated=found.outdated if found else "",
         since=found.since if found else task.issued_at,
         retries=task.retries,
         failed_on=task.failed_on,
@@ -135,6 +138,7 @@ def _leaving(fleet: Fleet, task_id: str) -> TaskAnswer:
         attempt=found.attempt,
         exit_code=found.exit_code,
         reason=_last_words(found),
+        outdated="",
         since=found.since,
         retries=0,
         failed_on=(),

@@ -107,11 +107,13 @@ def _services(fleet: Fleet) -> tuple[ServiceRow, ...]:
 def _wanted(fleet: Fleet, cluster: str, service: Service, rows: list[TaskRow]) -> ServiceRow:
     issued = [row for row in rows if row.id is not None]
     current = [row for row in issued if _is_current(fleet, service, row)]
+    outdated = Counter(row.outdated for row in issued if row.outdated and service.kind != "batch")
     plan = fleet.plans.get(cluster)
     notes = [note.reason for note in plan.notes if note.service == service.name] if plan else []
     scaled = fleet.snapshot.overrides.scaled(fleet.snapshot.services[service.name])
     if is_stopped := scaled is not None and scaled.desired == 0:
         notes.append(f"stopped {describe(scaled)}: `reconciler start {service.name}`")
+    notes += [f"{count} of its tasks are outdated: {what}" for what, count in outdated.most_common(REASONS_SHOWN)]
     desired = plan.hosts.get(service.name, service.desired) if plan else service.desired
     done = _done(fleet, cluster, service)
     return ServiceRow(
@@ -143,8 +145,10 @@ def _done(fleet: Fleet, cluster: str, service: Service) -> int:
 def _is_current(fleet: Fleet, service: Service, row: TaskRow) -> bool:
     """Whether a task has the content that is wanted now: under one version it may have changed (``dev``).
 
-    One that an operator wants replaced is not what is wanted.
+    One that is to be replaced, by an operator's word or for a value that changed, is not what is wanted.
     """
+    if row.outdated and service.kind != "batch":
+        return False
     restarted = fleet.snapshot.overrides.restarted_at(service.name, row.cluster)
     defined = fleet.snapshot.definitions.get((service.task_name, service.task_version))
     return defined is not None and any(

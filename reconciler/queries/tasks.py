@@ -29,6 +29,8 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     since: float
     attempt: int = 0
+    outdated: str = ""
+    """Which value it runs with is another by now."""
 
     @property
     def healthy(self) -> bool:
@@ -52,6 +54,8 @@ def _issued(fleet: Fleet, task: Task) -> TaskRow:
     phase, health, reason = Phase.PENDING, Health.UNKNOWN, f"waiting for the agent on {task.host}"
     if status is not None:
         phase, health, reason = status.phase, status.health, status.reason
+        if status.outdated and not reason:
+            reason = f"outdated: {status.outdated}"
     if task.host not in fleet.snapshot.present:
         health, reason = Health.UNKNOWN, f"the agent on {task.host} is not there"
     return TaskRow(
@@ -69,6 +73,7 @@ def _issued(fleet: Fleet, task: Task) -> TaskRow:
         reason=reason,
         since=status.since if status else task.issued_at,
         attempt=status.attempt if status else 0,
+        outdated=status.outdated if status else "",
     )
 
 

@@ -70,7 +70,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A task of the service. ``wait_s``: in how many seconds a failed one is replaced, or a young one counts; 0: now.
 
     ``restarts``: an operator wants another in its place. ``overdue``: it should have left its host by now.
-    ``misplaced``: why its service may not have it there.
+    ``misplaced``: why its service may not have it there. ``outdated``: which value it runs with is another by now.
     """
 
     task: Task
@@ -82,6 +82,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     restarts: bool = False
     overdue: bool = False
     misplaced: str = ""
+    outdated: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -96,7 +97,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def keeper(self) -> bool:
         """The wanted version, where it may stay."""
-        return self.current and not self.draining and not self.misplaced and not self.restarts
+        return self.current and not (self.draining or self.misplaced or self.restarts or self.outdated)
 
 
 def members(
@@ -133,9 +134,15 @@ def members(
                 restarts=task.issue <= restarted or (declared is not None and task.completes != is_batch),
                 overdue=draining and host.overdue,
                 misplaced=elsewhere.get(task.id, ""),
+                outdated="" if is_batch else _outdated(view, task),
             )
         )
     return tuple(answer)
+
+
+def _outdated(view: ClusterView, task: Task) -> str:
+    status = view.status_of(task)
+    return status.outdated if status else ""
 
 
 def _standing(view: ClusterView, task: Task, *, present: bool, lost: bool) -> tuple[Standing, str]:
@@ -178,7 +185,7 @@ def giving_up_order(view: ClusterView, each: Iterable[Member]) -> list[Member]:
     """
 
     def rank(member: Member) -> tuple[int, bool, bool, int, str]:
-        may_stay = member.current and not member.restarts
+        may_stay = member.current and not member.restarts and not member.outdated
         is_right = not member.draining and not member.misplaced
         return member.standing, may_stay, is_right, -member.task.instance, member.task.id
 

@@ -278,8 +278,8 @@ class _Moves:
         draining = [each.task.host for each in changes.leavers.values() if each.draining]
         if draining:
             return f"host {draining[0]} is draining"
-        misplaced = [each.misplaced for each in changes.leavers.values() if each.misplaced]
-        return misplaced[0] if misplaced else f"{self._bounds.desired} desired"
+        reasons = [each.misplaced or each.outdated for each in changes.leavers.values()]
+        return next(filter(None, reasons), f"{self._bounds.desired} desired")
 
     def _why_leave(self, leaver: Member) -> str:
         version, task = self._course.target.definition.version, leaver.task
@@ -288,7 +288,7 @@ class _Moves:
         if leaver.misplaced and leaver.current:
             return leaver.misplaced
         if leaver.current:
-            return "it is restarted"
+            return "it is restarted" if leaver.restarts else leaver.outdated
         if self._course.phase is RolloutPhase.REVERTING:
             return f"back to version {self._course.record.previous_version}"
         if self._course.given_up:

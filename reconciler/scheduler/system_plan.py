@@ -175,6 +175,6 @@ class _Hosts:
             changes.withdraw(member, why)
 
     def _why(self, leaver: Member) -> str:
-        if leaver.current and leaver.restarts:
-            return "it is restarted"
+        if leaver.current and (leaver.restarts or leaver.outdated):
+            return "it is restarted" if leaver.restarts else leaver.outdated
         return f"version {self._course.target.definition.version} replaces version {leaver.task.task_version}"

@@ -15,7 +15,7 @@ from reconciler.scheduler.stopwatch import Stopwatch
 GOES_ON = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPhase.REVERTING})
 _ENDED = (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
 
-_RolloutKey = tuple[str, str, int, str, RolloutPhase, float, int]
+_RolloutKey = tuple[str, str, int, str, RolloutPhase, float, int, tuple[str, ...]]
 
 
 class Timing:
@@ -81,8 +81,10 @@ def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
         wanted = min(declared.policy.canary, snapshot.overrides.service(declared).desired)
         if rollout.phase is RolloutPhase.CANARY and healthy >= wanted:
             continue  # it waits for an operator
+        # each of these that is replaced is progress, and so is that it is known of
+        outdated = tuple(sorted(task.id for task in mine if _is_outdated(snapshot, task)))
         target = (rollout.target_version, rollout.target_digest)
-        yield (cluster, name, *target, rollout.phase, rollout.since, restarted), healthy
+        yield (cluster, name, *target, rollout.phase, rollout.since, restarted, outdated), healthy
 
 
 def _goes_to(rollout: Rollout, task: Task) -> bool:
@@ -99,6 +101,11 @@ def _is_settled(snapshot: Snapshot, source: str | None) -> bool:
 def _is_healthy(snapshot: Snapshot, task: Task) -> bool:
     status = _status(snapshot, task)
     return status is not None and status.healthy
+
+
+def _is_outdated(snapshot: Snapshot, task: Task) -> bool:
+    status = _status(snapshot, task)
+    return status is not None and status.outdated != ""
 
 
 def _status(snapshot: Snapshot, task: Task) -> TaskStatus | None:

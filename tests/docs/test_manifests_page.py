@@ -24,6 +24,7 @@ SECTIONS = {
     "Docker executor": ("task_definition", "docker_executor"),
     "Named port": ("task_definition", "named_port"),
     "Bash executor": ("task_definition", "bash_executor"),
+    "Values of the host": ("task_definition", "env_from"),
     "Check": ("task_definition", "check"),
     "Host": ("host", None),
     "Settings": ("settings", None),
@@ -64,7 +65,11 @@ def test_every_field_is_explained_with_its_default(heading: str) -> None:
 def test_every_object_and_part_has_a_section() -> None:
     parts = {(name, None) for name in ("manifest", "cluster", "service", "task_definition", "host", "settings")}
     parts |= {("task_definition", part) for part in schemas()["task_definition.json"]["$defs"]}
-    assert set(SECTIONS.values()) == parts
+    of_secrets, of_env_from = (schema_of("task_definition", name)["properties"] for name in ("secret", "env_from"))
+    assert {name: one.get("default") for name, one in of_secrets.items()} == {
+        name: one.get("default") for name, one in of_env_from.items()
+    }, "one section is for both"
+    assert set(SECTIONS.values()) == parts - {("task_definition", "secret")}
 
 
 def test_every_rule_is_listed() -> None:

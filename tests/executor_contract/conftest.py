@@ -112,7 +112,7 @@ class Stage:
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     kits: dict[str, Callable[[], Kit]] = {
         "bash": lambda: BashKit(tmp_path / "runtime"),
-        "docker": lambda: DockerKit(request.getfixturevalue("docker_engine")),
+        "docker": lambda: DockerKit(request.getfixturevalue("docker_engine"), tmp_path),
     }
     stage = Stage(kits[request.param](), Owner(uuid.uuid4().hex, "machine-1"))
     try:

@@ -45,6 +45,12 @@ class Kit(Protocol):
     def remains(self, owner: Owner, ref: Ref) -> list[str]:
         """What there still is of it, running or not."""
 
+    def labels(self, owner: Owner, ref: Ref) -> dict[str, str]:
+        """What the engine shows to everybody who may list containers."""
+
+    def secrets(self) -> Path:
+        """The folder below which it keeps files of secrets."""
+
     def agent_arguments(self) -> list[str]:
         """For ``agent_process``: the kind of executor, and where it keeps things."""
 
@@ -86,17 +92,24 @@ class BashKit:
     def agent_arguments(self) -> list[str]:
         return ["bash", str(self.folder)]
 
+    def labels(self, owner: Owner, ref: Ref) -> dict[str, str]:
+        return {}
+
+    def secrets(self) -> Path:
+        return self.folder / "secrets"
+
 
 class DockerKit:
-    def __init__(self, engine: DockerEngine) -> None:
+    def __init__(self, engine: DockerEngine, folder: Path) -> None:
         self.engine = engine
+        self.folder = folder
         self.image = engine.image("1", port=8080)
 
     def _container(self, setup: tuple[str, ...] = (), **fields: Any) -> Container:
         return DockerContainer(name="main", executor=DockerExecutor(image=self.image, **fields), setup=setup)
 
     def executor(self, owner: Owner) -> Executor:
-        return Docker(owner)
+        return Docker(owner, secrets=self.secrets())
 
     def shell(self, script: str, setup: tuple[str, ...] = ()) -> Container:
         return self._container(setup, cmd=("sh", "-c", script))
@@ -120,3 +133,10 @@ class DockerKit:
 
     def agent_arguments(self) -> list[str]:
         return ["docker", ""]
+
+    def labels(self, owner: Owner, ref: Ref) -> dict[str, str]:
+        name = f"/{instance_name(owner, ref)}"
+        return next(each["Labels"] for each in self.engine.containers() if name in each["Names"])
+
+    def secrets(self) -> Path:
+        return self.folder / "secrets"

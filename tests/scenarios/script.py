@@ -220,6 +220,9 @@ class Script:
     def status(self, phase: Phase, health: Health, words: list[str]) -> None:
         self.world.set_status(words[0], phase, health, " ".join(words[1:]))
 
+    def outdated(self, words: list[str], _: dict[str, Any]) -> None:
+        self.world.outdate(words[0], " ".join(words[1:]))
+
     def sentinel(self, words: list[str], _: dict[str, Any]) -> None:
         self.world.sentinel = " ".join(words) or None
 
@@ -279,6 +282,7 @@ class Script:
         "complete": lambda self, words, _: self.status(Phase.COMPLETE, Health.UNKNOWN, words),
         "failed": lambda self, words, _: self.status(Phase.FAILED, Health.UNKNOWN, words),
         "rejected": lambda self, words, _: self.status(Phase.REJECTED, Health.UNKNOWN, words),
+        "outdated": outdated,
         "sentinel": sentinel,
         "unreadable": unreadable,
         "plan": plan,

@@ -16,6 +16,8 @@ class Client:
         self._name = name
         self.answers: Counter[str] = Counter()
         self.failures: list[str] = []
+        self.fewest: int | None = None
+        """How many were passing when they were fewest."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
@@ -31,6 +33,7 @@ class Client:
         turn = 0
         while not self._stopping.wait(0.01):
             found: list[Any] = self._consul.call("GET", f"health/service/{self._name}?passing")
+            self.fewest = len(found) if self.fewest is None else min(self.fewest, len(found))
             if not found:
                 self.failures.append("nobody is passing")
                 continue

@@ -148,6 +148,13 @@ class World:
         status = self.status(task)
         return task.host in self.present and status is not None and status.healthy
 
+    def outdate(self, service: str, what: str) -> None:
+        """All agents notice that a value changed with which the running tasks of ``service`` were started."""
+        for task in [each for each in self.tasks.values() if each.service == service]:
+            status = self.status(task)
+            if status is not None and status.phase is Phase.RUNNING:
+                self.statuses[task.host][task.id] = replace(status, outdated=what)
+
     def set_status(self, task_id: str, phase: Phase, health: Health = Health.UNKNOWN, reason: str = "") -> None:
         """The host's agent publishes something about a task that it was issued."""
         task = self.tasks[task_id]
@@ -171,7 +178,8 @@ class World:
         for task in self.tasks.values():
             if task.host == host:
                 status = self.status(task)
-                if status is None or status.phase not in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE):
+                ended = (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
+                if status is None or not (status.healthy or status.phase in ended):
                     self.set_status(task.id, Phase.RUNNING, Health.PASSING)
 
     def run_agents(self) -> None:

@@ -25,6 +25,7 @@ from reconciler.manifests.yaml_reader import read
 from reconciler.model.codec import encode
 from reconciler.model.host_policy import HostPolicy
 from reconciler.model.manifests import (
+    CHECK_KINDS,
     BashContainer,
     BashExecutor,
     Check,
@@ -36,6 +37,7 @@ from reconciler.model.manifests import (
     Service,
     TaskDefinition,
 )
+from reconciler.model.secrets import SOURCE_KINDS, EnvFrom, FromHost, Secret
 from reconciler.model.task import HostState, Task
 
 DECLARED = {
@@ -47,7 +49,14 @@ DECLARED = {
     "host_policy": HostPolicy,
 }
 RECORDS = {"task": Task, "host_state": HostState}
-PARTS = {"named_port": NamedPort, "docker_executor": DockerExecutor, "bash_executor": BashExecutor, "check": Check}
+PARTS = {
+    "named_port": NamedPort,
+    "docker_executor": DockerExecutor,
+    "bash_executor": BashExecutor,
+    "check": Check,
+    "env_from": EnvFrom,
+    "secret": Secret,
+}
 CONSTRAINTS = ("pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "enum")
 PROPERTIES = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
 
@@ -159,8 +168,7 @@ def of_model(model: Any) -> Any:
 
 @pytest.mark.parametrize(("name", "model"), [*DECLARED.items(), *PARTS.items()])
 def test_each_field_is_the_same_in_schema_and_model(name: str, model: Any) -> None:
-    ours = part(name)
-    assert normal(ours, ours) == of_model(model)
+    assert normal(part(name), schemas()["task_definition.json" if name in PARTS else f"{name}.json"]) == of_model(model)
 
 
 @pytest.mark.parametrize(("kind", "model"), [("docker", DockerContainer), ("bash", BashContainer)])
@@ -279,7 +287,7 @@ def object_values(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStra
     free = {name: values(one, root) for name, one in schema["properties"].items() if name not in needed}
     made = st.fixed_dictionaries(needed, optional=free)
     if "oneOf" in schema:
-        return st.tuples(made, st.sampled_from(["http", "tcp", "script", "ttl"])).flatmap(
+        return st.tuples(made, st.sampled_from(kinds_of(schema))).flatmap(
             lambda pair: one_kind(pair[0], pair[1], schema, root)
         )
     if "not" in schema:
@@ -287,10 +295,15 @@ def object_values(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStra
     return made
 
 
-def one_kind(check: dict[str, Any], kind: str, schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
-    others = {name: None for name in ("http", "tcp", "script", "ttl") if name != kind and name in check}
+def kinds_of(schema: dict[str, Any]) -> list[str]:
+    """The fields of which exactly one is given."""
+    return [one["required"][0] for one in schema["oneOf"]]
+
+
+def one_kind(made: dict[str, Any], kind: str, schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
+    others = {name: None for name in kinds_of(schema) if name != kind and name in made}
     text = values({**schema["properties"][kind], "type": "string"}, root)
-    return text.map(lambda chosen: check | others | {kind: chosen})
+    return text.map(lambda chosen: made | others | {kind: chosen})
 
 
 def container_values(root: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -351,9 +364,9 @@ def of_type(type_: inspect.Type) -> st.SearchStrategy[Any]:
 
 def try_to_make(cls: Any, chosen: dict[str, Any]) -> Any:
     try:
-        if cls is Check:
-            kinds = [kind for kind in ("http", "tcp", "script", "ttl") if chosen.get(kind) is not None]
-            chosen = chosen | dict.fromkeys(kinds[1:])
+        one_of = CHECK_KINDS if cls is Check else SOURCE_KINDS if issubclass(cls, FromHost) else ()
+        kinds = [kind for kind in one_of if chosen.get(kind) is not None]
+        chosen = chosen | dict.fromkeys(kinds[1:])
         return cls(**chosen)
     except ValueError:
         return None

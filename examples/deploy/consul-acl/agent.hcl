@@ -8,6 +8,9 @@ key_prefix "state/status/" { policy = "write" }
 key_prefix "schedulers/"   { policy = "list" }
 key_prefix "sync/"         { policy = "list" }
 
+# values of env_from and secrets in manifests; leave it out if there are none, or name a part of them
+key_prefix "secrets/"      { policy = "list" }
+
 # its sign of life, and the services and checks of the tasks (<cluster>-<service>)
 session_prefix ""          { policy = "write" }
 service_prefix ""          { policy = "write" }

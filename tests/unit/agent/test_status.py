@@ -8,7 +8,7 @@ from reconciler.model.task import Phase
 from tests.support.planned_host import PlannedHost
 
 
-def test_a_hundred_tasks_that_are_well_take_less_than_200_bytes_each() -> None:
+def test_a_hundred_tasks_that_are_well_take_few_bytes_each() -> None:
     host = PlannedHost()
     for instance in range(100):
         host.issue(1000 + instance, instance=instance, port=20000 + instance)

@@ -13,7 +13,7 @@ import pytest
 from reconciler.errors import ExecutorError
 from reconciler.executors import users
 from reconciler.executors.bash import Bash
-from reconciler.executors.interface import Observed, Owner, Ref, Spec
+from reconciler.executors.interface import Observed, Owner, Ref, Spec, Values
 from reconciler.executors.users import user_of
 from reconciler.model.manifests import BashContainer, BashExecutor
 from tests.support.wait import wait_until
@@ -33,11 +33,26 @@ class Host:
         self.owner = Owner(uuid.uuid4().hex, "machine")
         self.executor = Bash(self.owner, self.folder)
 
-    def start(self, *start: str, user: str = "nobody", attempt: int = 1, **fields: tuple[str, ...]) -> BashContainer:
+    def start(
+        self,
+        *start: str,
+        user: str = "nobody",
+        attempt: int = 1,
+        files: dict[str, bytes] | None = None,
+        **fields: tuple[str, ...],
+    ) -> BashContainer:
         executor = BashExecutor(start=start, user=user, stop=fields.get("stop", ()))
         container = BashContainer(name="main", executor=executor, setup=fields.get("setup", ()))
         self.executor.start(
-            Spec(ref=REF, container=container, digest="d", attempt=attempt, environment={}, address="127.0.0.1")
+            Spec(
+                ref=REF,
+                container=container,
+                digest="d",
+                attempt=attempt,
+                environment={},
+                address="127.0.0.1",
+                values=Values(files=files or {}),
+            )
         )
         return container
 
@@ -92,6 +107,14 @@ def test_a_task_with_a_user_can_write_to_its_own_folder_only(host: Host) -> None
     assert host.ended().exit_code == 0, "the next attempt finds its folders anew"
     host.start('test "$(id -u)" = 0', user="root", attempt=3)
     assert host.ended().exit_code == 0, "and one as the agent's own user too"
+
+
+def test_its_secrets_can_be_read_by_its_user_alone(host: Host) -> None:
+    host.start('cat "$RECONCILER_SECRETS_DIR/db"; exit 0', files={"db": b"a password"})
+    assert host.ended().exit_code == 0
+    assert "a password" in host.output()
+    (file,) = host.folder.glob("secrets/*/bash/*/db")
+    assert (file.stat().st_mode & 0o777, file.stat().st_uid) == (0o400, host.user.pw_uid)
 
 
 def test_a_user_that_is_not_there_is_a_permanent_error(host: Host) -> None:
