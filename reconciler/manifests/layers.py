@@ -15,9 +15,10 @@ from reconciler.manifests.environments import Chosen
 from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.nodes import Node, with_fields, with_items
 from reconciler.manifests.overlays import Overlay
-from reconciler.manifests.parameters import MARK, Parameters
+from reconciler.manifests.parameters import Parameters
 from reconciler.manifests.parsed import Parsed, check_objects
 from reconciler.manifests.problem import Problem
+from reconciler.manifests.settings import PARAMETER_MARK
 
 Files = Sequence[tuple[str, bytes]]
 
@@ -48,7 +49,7 @@ def layered(
     plain: dict[str, Parsed] = {}
     touched: list[Node] = []
     for name, content in base:
-        parsed = None if is_whole or MARK in content else cache.parse(name, content)
+        parsed = None if is_whole or PARAMETER_MARK in content else cache.parse(name, content)
         if parsed is not None and not any(over.touches(entry.kind, entry.name) for entry in parsed.entries):
             plain[name] = parsed
             for entry in parsed.entries:

@@ -6,6 +6,7 @@ the clock: whoever calls has the bytes.
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,14 +15,15 @@ from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.ignores import Ignore, Ignored, sort_out, unused_problems
-from reconciler.manifests.layers import Layered, layered
-from reconciler.manifests.parameters import follows_from_another
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.references import reference_problems
 from reconciler.manifests.rules import Severity
 from reconciler.manifests.scope import scope
 from reconciler.model.manifests import ConfigObject
+
+if TYPE_CHECKING:
+    from reconciler.manifests.layers import Layered
 
 __all__ = ["Declared", "Loaded", "Origin", "ParseCache", "load"]
 
@@ -117,6 +119,8 @@ def load(
     read = _Read(problems=[*found.problems, *found.empty_overlays()])
     wanted = found.manifests
     if environment is not None and found.environments is not None:
+        from reconciler.manifests.layers import layered  # most repositories have no environments
+
         chosen = found.environments.by_name[environment]
         base, overlay = found.base(), found.overlay(chosen)
         wanted = (*base, *overlay)
@@ -126,7 +130,7 @@ def load(
             read.take(name, cache.parse(name, content))
     read.problems += reference_problems(read.entries, known, lambda name: name.encode() in read.unread_words)
     names = tuple(name for name, _ in wanted)
-    return _loaded(read, cache.checks, names, in_environment=environment is not None)
+    return _loaded(read, cache.checks, names)
 
 
 class _Read:
@@ -137,6 +141,7 @@ class _Read:
         self.entries: list[Entry] = []
         self.ignores: list[tuple[str, Ignore]] = []
         self.unread_words: set[bytes] = set()
+        self.in_environment = False
 
     def take(self, name: str, parsed: Parsed) -> None:
         """A file that stands for itself."""
@@ -145,27 +150,28 @@ class _Read:
         self.ignores += [(name, ignore) for ignore in parsed.ignores]
         self.unread_words.update(_WORD.findall(parsed.text))
 
-    def take_layers(self, layers: Layered) -> None:
+    def take_layers(self, layers: "Layered") -> None:
         """All files of an environment."""
         for name, parsed in layers.plain.items():
             self.take(name, parsed)
         self.entries += layers.entries
         self.problems += layers.problems
+        self.in_environment = True
         self.ignores += layers.ignores
         for text in layers.texts:
             self.unread_words.update(_WORD.findall(text))
 
 
-def _loaded(read: _Read, checks: Checks, names: tuple[str, ...], *, in_environment: bool = False) -> Loaded:
+def _loaded(read: _Read, checks: Checks, names: tuple[str, ...]) -> Loaded:
     """The result, in the order in which a person goes through files."""
-    problems = (problem for problem in dict.fromkeys(read.problems) if not follows_from_another(problem))
+    problems = dict.fromkeys(problem for problem in read.problems if problem.line)  # 0: see ``parameters``
     result = sort_out(sorted(problems, key=lambda problem: problem.sort_key), read.ignores)
     counted = list(result.counted)
     unused: tuple[Problem, ...] = ()
     if all(problem.severity is not Severity.ERROR for problem in counted):
         # what is broken is not checked any further, so only now is it known that a comment is not needed
         unused = tuple(unused_problems(result.unused, checks.codes))
-    if not in_environment:
+    if not read.in_environment:
         counted += unused
     return Loaded(
         objects=tuple(_declared(entry, entry.object) for entry in read.entries if entry.object is not None),

@@ -15,14 +15,13 @@ from reconciler.manifests.field_names import closest
 from reconciler.manifests.nodes import Node, with_fields, with_items
 from reconciler.manifests.problem import Problem, problem_at
 
-MARK: Final = b"${"
-"""A file without this has no parameters in it."""
 SHELL_FIELDS: Final = frozenset({"setup", "start", "stop", "script", "cmd", "entry"})
 """What a shell may read: there ``${NAME}`` has a meaning of its own."""
 _NUMBER_LISTS: Final = frozenset({"port_range"})
 """In all other lists the items are text."""
 _TOKEN: Final = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 _NOWHERE: Final = 0
+"""The line of what lacks a parameter's value: ``load`` shows no problem there, since that is one itself."""
 
 
 class Parameters(msgspec.Struct, frozen=True):
@@ -35,11 +34,6 @@ class Parameters(msgspec.Struct, frozen=True):
         """The object at ``node`` with all values in their places, and what is wrong with its parameters."""
         filling = _Filling(self)
         return filling.fill(node, "", in_shell=False), filling.problems
-
-
-def follows_from_another(problem: Problem) -> bool:
-    """Whether a problem is only about the value that a parameter does not have, which is said elsewhere."""
-    return problem.line == _NOWHERE
 
 
 class _Filling:

@@ -13,9 +13,8 @@ from reconciler.manifests import rules
 from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.environments import Chosen, Environments, overlay_folder
 from reconciler.manifests.field_names import closest
-from reconciler.manifests.parameters import MARK
 from reconciler.manifests.problem import Problem, problem, problem_at
-from reconciler.manifests.settings import SETTINGS_NAME, ignored_names, is_settings_path
+from reconciler.manifests.settings import PARAMETER_MARK, SETTINGS_NAME, ignored_names, is_settings_path
 
 Files = Sequence[tuple[str, bytes]]
 
@@ -123,7 +122,7 @@ def parsed_alone(files: Files) -> Files:
     found = scope(sorted(files), cache)
     if found.environments is None:
         return files
-    return [each for each in found.base() if MARK not in each[1]]
+    return [each for each in found.base() if PARAMETER_MARK not in each[1]]
 
 
 def refuse_other_than(environment: str | None, files: Files) -> None:

@@ -15,6 +15,8 @@ from reconciler.model.fields import Text
 from reconciler.model.names import NAME_PATTERN
 
 SETTINGS_NAME: Final = "reconciler.yaml"
+PARAMETER_MARK: Final = b"${"
+"""A manifest without this has no parameters in it."""
 
 EnvironmentName: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
 ParameterName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$(?!\n)")]

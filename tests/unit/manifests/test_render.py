@@ -128,7 +128,7 @@ def test_any_text_comes_back_as_it_was(start: list[str], tags: dict[str, str]) -
 
 def test_an_overlay_that_says_nothing_changes_nothing() -> None:
     plain = {name: text for name, text in REPOSITORY.items() if not name.startswith("overlays/")}
-    plain["reconciler.yaml"] = plain["reconciler.yaml"].replace("    overlay: overlays/prod\n", "")
+    plain["reconciler.yaml"] = plain["reconciler.yaml"].replace("    overlay: overlays/prod\n", "    # none\n")
     without = loaded(plain)
     nothing = loaded(with_patch("services: []\n"))
     naming = loaded(with_patch("services: [{name: web}, {name: worker}]\ntask_definitions: [{name: web}]\n"))
