@@ -109,7 +109,7 @@ class Docker:
 
     def start(self, spec: Spec) -> None:
         name = instance_name(self._owner, spec.ref)
-        found = self._find(spec.ref)
+        found = self._named(spec.ref)
         if found is not None:
             marks = docker_config.marks_of_labels(found["Config"]["Labels"])
             if marks and found["State"]["Running"] and (marks.digest, marks.attempt) == (spec.digest, spec.attempt):
@@ -149,7 +149,7 @@ class Docker:
                 self._engine.pull(image, platform)
             except NameTaken:
                 # What an agent asked for that was killed meanwhile is still carried out.
-                if self._find(ref) is not None:
+                if self._named(ref) is not None:
                     self._engine.remove(name, force=True)
                 else:
                     time.sleep(pause_s)
@@ -224,7 +224,15 @@ class Docker:
         self._news.close()
 
     def _find(self, ref: Ref) -> dict[str, Any] | None:
-        """Our container for ``ref`` as the engine shows it."""
+        """Our container for ``ref`` as the engine shows it, also if somebody has renamed it."""
+        found = self._named(ref)
+        if found is None:
+            for container_id, _ in self._engine.containers(docker_config.labels_of(self._owner, ref)):
+                return self._engine.inspect(container_id)
+        return found
+
+    def _named(self, ref: Ref) -> dict[str, Any] | None:
+        """The same by its name alone, which is all that can be in the way of a new one."""
         name = instance_name(self._owner, ref)
         found = self._engine.inspect(name)
         if found is None:

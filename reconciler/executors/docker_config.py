@@ -100,9 +100,12 @@ def of(spec: Spec) -> DockerContainer:
     return spec.container
 
 
-def labels_of(owner: Owner) -> list[str]:
-    """What to ask the engine for to hear only of one owner's containers."""
-    return [f"{STORE}={owner.store_id}", f"{MACHINE}={owner.machine}"]
+def labels_of(owner: Owner, ref: Ref | None = None) -> list[str]:
+    """What to ask the engine for to hear only of one owner's containers, or of the one for ``ref``."""
+    labels = [f"{STORE}={owner.store_id}", f"{MACHINE}={owner.machine}"]
+    if ref is not None:
+        labels += [f"{TASK}={ref.task_id}", f"{ISSUE}={ref.issue}", f"{CONTAINER}={ref.container}"]
+    return labels
 
 
 def marks_of_labels(labels: Mapping[str, str]) -> Marks | None:

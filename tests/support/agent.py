@@ -29,7 +29,7 @@ from reconciler.model import codec, keys
 from reconciler.model.events import Event
 from reconciler.model.manifests import BashContainer, BashExecutor, Check, TaskDefinition
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
-from reconciler.runtime.clock import SystemClock
+from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.ids import new_id
 from reconciler.store import sentinel
 from reconciler.store.interface import Committed, DeleteIf, Operation, Put, Store
@@ -110,10 +110,13 @@ class AgentWorld:
         health: Callable[[ScriptRunner], HealthProvider] | None = None,
         folder: Path | None = None,
         guard: Guard | None = None,
+        clock: Clock | None = None,
     ) -> AgentDaemon:
         """A new agent, not started yet; by default with the real bash executor and native health."""
         owner = identity.owner(self.settings, self.store_id)
-        chosen = executors if executors is not None else {"bash": Bash(owner, folder or self.folder / "bash")}
+        chosen = (
+            executors if executors is not None else {"bash": Bash(owner, folder or self.folder / "bash", clock=clock)}
+        )
         run_script = script_runner(chosen)
         provider = health(run_script) if health else NativeHealth(run_script, SystemClock())
         daemon = AgentDaemon(
@@ -123,6 +126,7 @@ class AgentWorld:
             provider,
             owner=owner,
             guard=guard or Guard(self.folder / "policy.yml"),
+            clock=clock,
             emit=self.events.append,
         )
         self.agents.append(daemon)
