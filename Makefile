@@ -34,7 +34,7 @@ format: venv-dev ## Let ruff mend and format what it can
 bench: venv-dev ## Run the benchmarks
 	@scripts/run-bench $(ARGS)
 
-soak: venv-dev ## Run the long tests again and again; MINUTES=30
+soak: venv-dev ## Kill, restart and change things at random, then count what is left; MINUTES=30
 	@scripts/run-soak $(ARGS)
 
 docs: venv-dev ## Check the docs: links, commands, and every block of README that can run

@@ -7,7 +7,6 @@ call is bounded in time, and nothing is concluded from an error. ``docker`` says
 import contextlib
 import json
 import logging
-import os
 import socket
 import threading
 import time
@@ -24,7 +23,7 @@ import urllib3
 
 from reconciler.errors import ExecutorError
 from reconciler.executors import docker_report
-from reconciler.executors.docker_streams import KILL_MARKED, end_of, payloads
+from reconciler.executors.docker_streams import KILL_MARKED, end_of, payloads, shut
 from reconciler.executors.interface import ScriptResult
 from reconciler.runtime.ids import new_id
 
@@ -195,7 +194,7 @@ class Engine:
                     raise ExecutorError(f"reading the output of {name}: {_message(response)}")
                 raw = response.raw.stream(_OUTPUT_BYTES, decode_content=False)
                 pieces = raw if container["Config"]["Tty"] else payloads(raw)
-                yield pieces, lambda: _shut(response)
+                yield pieces, lambda: shut(response)
 
     def run(self, name: str, argv: Sequence[str], variables: Mapping[str, str], timeout_s: float) -> ScriptResult:
         """Run a command in a container that runs, for ``timeout_s`` at most."""
@@ -229,7 +228,7 @@ class Engine:
             if client.exec_inspect(exec_id)["Running"]:
                 killer = client.exec_create(name, ["sh", "-c", KILL_MARKED, "sh", mark])["Id"]
                 client.exec_start(killer, detach=True)
-        _shut(response)
+        shut(response)
 
     def _exit_code(self, client: docker.APIClient, exec_id: str, deadline: float) -> int | None:
         """What a command ended with; None if it was killed at its deadline, or runs on behind a closed output."""
@@ -258,7 +257,7 @@ class Engine:
     def close(self) -> None:
         """Let go of all connections."""
         if self._stream is not None:
-            _shut(self._stream)
+            shut(self._stream)
         self._forget_clients()
 
     def _client(self, timeout_s: int) -> docker.APIClient:
@@ -270,6 +269,8 @@ class Engine:
                 client = docker.APIClient(
                     **self._connection, version="auto", timeout=timeout_s, max_pool_size=_CONNECTIONS
                 )
+                if self._where.startswith("unix://"):
+                    _share_connections(client.get_adapter(client.base_url))
                 self._clients[timeout_s] = client
             return client
 
@@ -325,14 +326,10 @@ class Engine:
             self._clients.clear()
 
 
-def _shut(response: requests.Response) -> None:
-    """Make whoever reads ``response`` in another thread see its end."""
-    try:
-        connection = socket.socket(fileno=os.dup(response.raw.fileno()))
-    except (OSError, ValueError, AttributeError):  # it is at its end already
-        return
-    with connection, contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+def _share_connections(adapter: Any) -> None:
+    """One pool for all calls of a client. The SDK has one for each URL, and each of them keeps a connection open."""
+    pool_of = adapter.get_connection
+    adapter.get_connection = lambda url, proxies=None: pool_of("http+docker://localhost")  # noqa: ARG005 - the SDK's
 
 
 def _text(error: docker.errors.APIError) -> str:

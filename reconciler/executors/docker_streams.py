@@ -1,8 +1,11 @@
-"""The engine's way of sending a script's output, and a shell text that ends a script from within. Pure."""
+"""The engine's way of sending a script's output, and two ways to end that: from within, and from another thread."""
 
+import contextlib
+import os
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from reconciler.executors.commands import OUTPUT_BYTES
 
@@ -45,3 +48,13 @@ def end_of(pieces: Iterable[bytes], most_bytes: int = OUTPUT_BYTES) -> bytes:
         while size - len(kept[0]) >= most_bytes:
             size -= len(kept.popleft())
     return b"".join(kept)[-most_bytes:]
+
+
+def shut(response: Any) -> None:
+    """Make whoever reads ``response`` in another thread see its end."""
+    try:
+        connection = socket.socket(fileno=os.dup(response.raw.fileno()))
+    except (OSError, ValueError, AttributeError):  # it is at its end already
+        return
+    with connection, contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

@@ -249,6 +249,15 @@ def test_removing_takes_anonymous_volumes_along(host: Host) -> None:
     assert volume not in names
 
 
+def test_calls_about_many_containers_share_their_connections(docker_engine: DockerEngine) -> None:
+    with contextlib.closing(Engine()) as engine:
+        engine.inspect("no-such-container")
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for number in range(30):
+            engine.inspect(f"no-such-container-{number}")
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
 def test_a_container_that_was_made_but_never_started_is_seen_as_ended_and_done_again(host: Host) -> None:
     request = docker_config.request(host.spec(cmd=SLEEP), host.owner, ())
     engine = Engine()
