@@ -72,7 +72,10 @@ def stop(case: Case) -> Decision:
         return Decision(msgspec.structs.replace(life, cancelled=True), Cancel(case.key))
     if life.busy is not None or blindness(case.view, life) is not None:
         return Decision(life)
-    left = [each for each in case.seen if each.container.running] if life.keeps else case.seen
+    left = case.seen
+    if life.keeps and life.acted_at > life.stop_began:
+        # what has ended was told to stop too, which takes its secrets and whatever ran beside it
+        left = [each for each in case.seen if each.container.running]
     if not left:
         stopped = lifecycle.step(life, Phase.STOPPED, now, life.reason)
         return Decision(stopped if case.view.ending else None)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler.agent.actions import TakeDown
 from reconciler.agent.host_view import Seen
 from reconciler.agent.lifecycle import TaskKey
 from reconciler.agent.remains import due
@@ -35,6 +36,11 @@ def test_a_failed_task_that_is_replaced_leaves_its_container_and_holds_nothing()
     host = PlannedHost()
     task, ref = failed(host)
     host.take_back(task)
+    host.look()
+    host.look()
+    (work,) = host.work
+    assert isinstance(work, TakeDown)
+    assert not work.remove, "it is told to stop all the same: its secrets go, and what runs beside it"
     made = host.settle()
     assert [place for place, _ in host.containers.items()] == [("bash", ref)]
     assert made.remains.keys() == {TaskKey(task.id, 7)}
