@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.nodes import Node
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.rules import Rule
 from reconciler.model.manifests import DockerContainer, NamedPort, TaskDefinition
 
@@ -101,4 +101,4 @@ def _published(mappings: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _at(node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:
-    return problem(rule, "", node.line, node.column, message, hint)
+    return problem_at(rule, node, message, hint)

@@ -1,9 +1,9 @@
 """An environment's overlay, laid over the manifests of all environments. Pure; called by ``layers``.
 
 An object in an overlay names one of the base and says what is different: mappings merge field by field, and so do
-containers, checks, named ports and entries of ``env`` by their names; everything else is replaced. ``null`` takes a
-field away. ``add: true`` says that an object, container, check or port is new, ``remove: true`` that it is not there.
-What an overlay changes must be there, so that a name that is misspelt, or gone from the base, is seen.
+the things in lists that have names (containers, checks, ports, secrets, entries of ``env``); everything else is
+replaced. ``null`` takes a field away. ``add: true`` says that an object or such a thing is new, ``remove: true`` that
+it is not there. What an overlay changes must be there, so that a name that is misspelt, or gone from the base, is seen.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,13 @@ from reconciler.manifests.field_names import closest
 from reconciler.manifests.nodes import Node, with_fields, with_items
 from reconciler.manifests.problem import Problem, problem, problem_at
 
-_NAMED_LISTS: Final = {"containers": "container", "checks": "check", "ports": "port"}
+NAMED_LISTS: Final = {
+    "containers": "container",
+    "checks": "check",
+    "ports": "port",
+    "secrets": "secret",
+    "env_from": "variable",
+}
 """Lists whose items are found by their ``name``; the ``ports`` of an executor are texts, and have none."""
 _IDENTITY: Final = frozenset({"name", "version"})
 _ADD, _REMOVE = "add", "remove"
@@ -153,8 +159,8 @@ class Overlay:
                     del fields[name], keys[name]
             elif old is not None and isinstance(old.value, dict) and isinstance(child.value, dict):
                 fields[name] = self._merged(old, child, f"{what}: {name}")
-            elif old is not None and name in _NAMED_LISTS and _holds_mappings(old) and _holds_mappings(child):
-                fields[name] = self._merged_by_name(old, child, _NAMED_LISTS[name], what)
+            elif old is not None and name in NAMED_LISTS and _holds_mappings(old) and _holds_mappings(child):
+                fields[name] = self._merged_by_name(old, child, NAMED_LISTS[name], what)
             elif old is not None and name == "env" and old.items and child.items:
                 fields[name] = _merged_env(old, child)
             else:

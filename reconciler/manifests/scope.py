@@ -84,18 +84,18 @@ class Scope(msgspec.Struct, frozen=True):
 
 def scope(given: Files, cache: ParseCache) -> Scope:
     """Sort out the files given, which are sorted by name."""
-    problems: list[Problem] = []
-    ignored: set[str] = set()
-    declaring: list[tuple[str, Environments]] = []
-    for name, content in given:
-        if is_settings_path(name):
-            settings = cache.parse(name, content)
-            problems += (msgspec.structs.replace(each, file=name) for each in settings.problems)
-            folder = str(PurePosixPath(name).parent)
-            ignored.update([name, *ignored_names((other for other, _ in given), folder, settings.ignore)])
-            if settings.environments is not None:
-                declaring.append((name, settings.environments))
-    manifests = tuple(each for each in given if each[0] not in ignored)
+    settings = {name: cache.parse(name, content) for name, content in given if is_settings_path(name)}
+    ignored = {
+        other
+        for name, parsed in settings.items()
+        for other in ignored_names((each for each, _ in given), str(PurePosixPath(name).parent), parsed.ignore)
+    }
+    counted = {name: parsed for name, parsed in settings.items() if name not in ignored}
+    problems = [
+        msgspec.structs.replace(each, file=name) for name, parsed in counted.items() for each in parsed.problems
+    ]
+    declaring = [(name, parsed.environments) for name, parsed in counted.items() if parsed.environments is not None]
+    manifests = tuple(each for each in given if each[0] not in ignored and each[0] not in settings)
     top = next((each for each in declaring if _is_above(each[0], manifests)), None)
     for name, environments in declaring:
         if top is None or name != top[0]:
@@ -108,8 +108,11 @@ def scope(given: Files, cache: ParseCache) -> Scope:
 
 def environments_in(files: Iterable[tuple[str, bytes]], cache: ParseCache) -> tuple[str, ...]:
     """The environments that the settings among the files declare."""
+    given = list(files)
+    if not any(is_settings_path(name) for name, _ in given):
+        return ()
     cache.begin()
-    return scope(sorted(each for each in files if is_settings_path(each[0])), cache).names
+    return scope(sorted(given), cache).names
 
 
 def parsed_alone(files: Files) -> Files:
@@ -129,7 +132,7 @@ def refuse_other_than(environment: str | None, files: Files) -> None:
     """Raise InvalidManifests unless the environment of this name (None: none was named) is one of those declared."""
     cache = ParseCache()
     cache.begin()
-    refusal = scope(sorted(each for each in files if is_settings_path(each[0])), cache).refusal(environment)
+    refusal = scope(sorted(files), cache).refusal(environment)
     if refusal is not None:
         raise InvalidManifests(str(refusal))
 

@@ -38,7 +38,13 @@ def test_the_examples_are_clean() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["examples/hello-world.yml", "examples/hello-world-bash", "examples/rollouts-and-placement"]
+    "path",
+    [
+        "examples/hello-world.yml",
+        "examples/hello-world-bash",
+        "examples/rollouts-and-placement",
+        "examples/environments",
+    ],
 )
 def test_each_example_is_whole_by_itself(path: str) -> None:
     assert validate(path).returncode == 0

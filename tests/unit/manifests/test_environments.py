@@ -2,6 +2,8 @@
 
 import pytest
 
+from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.scope import environments_in
 from tests.unit.manifests.environment_files import REPOSITORY, SETTINGS, found, loaded
 
 
@@ -91,6 +93,18 @@ def test_environments_are_declared_at_the_top() -> None:
     assert [each.code for each in loaded(below, None).problems] == ["RC085"]
     twice = REPOSITORY | {"x/reconciler.yaml": "environments: {other: {}}\n"}
     assert [each[:24] for each in found(loaded(twice))] == ["x/reconciler.yaml:1 RC08"]
+
+
+def test_settings_in_an_ignored_folder_declare_nothing() -> None:
+    files = {
+        "reconciler.yaml": "ignore: [x/]\n",
+        "a.yml": "hosts: [{name: h}]\n",
+        "x/reconciler.yaml": "environments: {prod: {}}\n",
+        "x/b.yml": "hosts: [{name: i}]\n",
+    }
+    result = loaded(files, None)
+    assert (result.problems, result.names) == ((), ("a.yml",))
+    assert environments_in([(name, text.encode()) for name, text in files.items()], ParseCache()) == ()
 
 
 def test_what_is_ignored_is_in_no_overlay_either() -> None:

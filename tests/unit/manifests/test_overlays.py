@@ -1,12 +1,20 @@
 """An overlay changes what it names, and nothing else; what it cannot find or tell is an error in its own line."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from reconciler.manifests import overlays
 from reconciler.manifests.load import Loaded
+from reconciler.manifests.overlays import NAMED_LISTS
+from reconciler.manifests.schema_files import schemas
 from tests.unit.manifests.environment_files import REPOSITORY, found, loaded, with_patch
+
+PACKAGE = Path(overlays.__file__).parent
 
 
 def objects(result: Loaded) -> dict[str, Any]:
@@ -169,3 +177,36 @@ def test_what_the_base_has_wrong_is_shown_there_although_an_overlay_changes_the_
     assert [each[:25] for each in found(loaded(files))] == ["web.yml:4 RC022 service '", "web.yml:7 RC021 service '"][
         1:
     ]
+
+
+def lists_of_named_things(schema: Any) -> Iterator[str]:
+    """The fields in a schema that are lists of things with a name."""
+    if not isinstance(schema, dict):
+        return
+    for field, inside in schema.get("properties", {}).items():
+        item = inside.get("items", {})
+        item = schemas()["task_definition.json"]["$defs"].get(item.get("$ref", "").rpartition("/")[2], item)
+        if "name" in item.get("properties", {}):
+            yield field
+    for inside in (*schema.get("properties", {}).values(), *schema.get("$defs", {}).values()):
+        yield from lists_of_named_things(inside)
+
+
+def test_every_list_of_named_things_is_merged_by_name() -> None:
+    found = {
+        field
+        for kind in ("cluster", "service", "task_definition", "host")
+        for field in lists_of_named_things(schemas()[f"{kind}.json"])
+    }
+    assert found == NAMED_LISTS.keys()
+
+
+def test_a_problem_with_a_value_knows_the_values_own_file() -> None:
+    """A rule that leaves the file out would blame the object's file for what an overlay says."""
+    wrong = [
+        f"{path.name}: {match[0]}"
+        for path in PACKAGE.glob("*.py")
+        for match in re.finditer(r'problem\([\w.]+, "", \*?\w+\.\w+', path.read_text())
+        if not match[0].endswith("comment.line")
+    ]
+    assert wrong == []
