@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agent")
     parser.add_argument("--tasks", type=int, nargs="+", default=[0, 50, 100, 200, 500])
-    parser.add_argument("--containers", type=int, nargs="+", default=[20])
+    parser.add_argument("--containers", type=int, nargs="*", default=[20])
     parser.add_argument("--rest", type=float, default=30.0, help="seconds of doing nothing to measure")
     chosen = parser.parse_args(arguments)
     if not (os.environ.get("CONSUL_BIN") or FETCHED.is_file()):

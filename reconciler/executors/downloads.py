@@ -97,7 +97,7 @@ class Download:
         with contextlib.closing(_get(pool, self._url, headers)) as response:
             if response.status == 304:
                 return False
-            if resumes and response.status in (206, 416) and not _goes_on(response, came):
+            if resumes and response.status in (206, 416) and not _goes_on(response, came, note):
                 self.forget()
                 return self._ask(pool, deadline)
             _check_status(self._url, response.status, resumes=resumes)
@@ -173,9 +173,10 @@ def _pool(url: str) -> urllib3.PoolManager:
     return urllib3.ProxyManager(proxy, timeout=timeout) if proxy else urllib3.PoolManager(timeout=timeout)
 
 
-def _goes_on(response: urllib3.BaseHTTPResponse, came: int) -> bool:
-    """Whether an answer is what comes after the first ``came`` bytes."""
-    return response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {came}-")
+def _goes_on(response: urllib3.BaseHTTPResponse, came: int, note: Kept) -> bool:
+    """Whether an answer is what comes after ``came`` bytes of the same file; not all servers heed If-Range."""
+    same = response.headers.get("ETag", note.etag) == note.etag
+    return same and response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {came}-")
 
 
 def _check_status(url: str, status: int, *, resumes: bool) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import fleet, plan, sync, validate
+from benchmarks import agent, fleet, plan, sync, validate
 from tests.support.consul import consul_binary
 
 
@@ -45,3 +45,12 @@ def test_the_benchmark_of_a_fleet_runs(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "first convergence of 20 tasks" in shown
     assert "rolling update of 2 tasks" in shown
     assert "times as long" in shown
+
+
+@pytest.mark.consul
+def test_the_benchmark_of_an_agent_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    consul_binary()
+    monkeypatch.setattr(agent, "SETTLE_S", 0.1)
+    agent.main(["--tasks", "2", "--containers", "--rest", "0.2"])
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if " bash " in line)
+    assert row.split()[0] == "2"
