@@ -138,8 +138,7 @@ class _Judge:
             yield _violation("executor", (*path, "type"), "runs in docker", "executors: [docker, bash] allows it")
         if container.setup and "bash" not in self._policy.executors:
             yield _shell((*path, "setup"), "has a setup, which is a shell on the host")
-        if not any(image_matches(executor.image, pattern) for pattern in self._policy.images):
-            yield _violation("image", (*inside, "image"), f"uses the image {executor.image}", "images lists patterns")
+        yield from self._image(executor.image, (*inside, "image"))
         for position, volume in enumerate(executor.volumes):
             yield from self._volume(volume, (*inside, "volumes", position))
         yield from self._flags(executor, (*inside, "flags"))
@@ -184,9 +183,15 @@ class _Judge:
         driver = mount.get("VolumeOptions", {}).get("DriverConfig", {})
         if kind in ("bind", "npipe") or source.startswith("/"):
             yield from self._host_path(source, path, read_only=bool(mount.get("ReadOnly")))
+        if kind == "image":
+            yield from self._image(source, path)
         if driver.get("Options") or driver.get("Name", "local") not in ("", "local"):
             remedy = "docker volume create on the host, and its name in the manifest, do the same"
             yield _violation("volume-options", path, "makes a volume with options of its own", remedy)
+
+    def _image(self, image: str, path: Path) -> Iterator[Violation]:
+        if not any(image_matches(image, pattern) for pattern in self._policy.images):
+            yield _violation("image", path, f"uses the image {image}", "images lists patterns")
 
     def _host_path(self, source: str, path: Path, *, read_only: bool) -> Iterator[Violation]:
         if ".." in source.split("/"):  # with links it is not the same to everybody

@@ -98,6 +98,7 @@ RULES: list[tuple[str, Container, dict[str, object], dict[str, object]]] = [
     ("executor-not-allowed", docker(), {"executors": ["bash"]}, DEFAULT),
     ("executor-not-allowed", docker(setup=("true",)), {"executors": ["docker"]}, DEFAULT),
     ("image-not-allowed", docker(), {"images": ["registry.example.com/**"]}, {"images": ["nginx"]}),
+    ("image-not-allowed", docker("--mount=type=image,src=a/b,dst=/b"), {"images": ["nginx"]}, {"images": ["*"]}),
     ("privileged-not-allowed", docker("--privileged"), DEFAULT, {"privileged": True}),
     ("privileged-not-allowed", docker("--privileged=1"), {"flags": ["--pid"]}, {"privileged": True}),
     ("host-path-not-allowed", docker(volumes=["/srv/a:/a"]), DEFAULT, {"mounts": [{"path": "/srv"}]}),
