@@ -31,7 +31,7 @@ def test_the_benchmark_of_sync_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         monkeypatch.setattr(sync, name, small)
     sync.main()
     shown = capsys.readouterr().out
-    assert "1 files parsed, 7 reads, 2 transactions" in shown
+    assert "1 files parsed, 9 reads, 2 transactions" in shown
     assert "0 files parsed, 7 reads, 0 transactions" in shown
 
 
