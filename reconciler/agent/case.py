@@ -50,6 +50,15 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         """How long its steps may take, and when it is restarted."""
         return tempo_of(self.definition, self.view.settings)
 
+    @property
+    def stop_isolated_after_s(self) -> float | None:
+        """After how long without contact with the store it is stopped; None: never.
+
+        Not before the host's session may end, which nobody notices before either: between two renewals is no isolation.
+        """
+        after_s = self.record.stop_isolated_after_s if self.record is not None else None
+        return max(after_s, self.view.settings.session_ttl_s) if after_s else None
+
     def with_life(self, life: Life) -> "Case":
         """The same with another life."""
         return msgspec.structs.replace(self, life=life)
@@ -64,7 +73,10 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         targets = [Target(each.kind, each.container.ref, known.get(each.container.ref.container)) for each in seen]
         targets.sort(key=lambda target: (-order.get(target.ref.container, len(order)), target.ref))
         life = msgspec.structs.replace(self.life, busy=Work.TAKE_DOWN)
-        return Decision(life, TakeDown(self.key, tuple(targets), self.tempo.stop_timeout_s, remove))
+        timeout_s = self.tempo.stop_timeout_s
+        if self.life.paused_at is not None and self.stop_isolated_after_s is not None:
+            timeout_s = min(timeout_s, self.stop_isolated_after_s / 2)  # so it has ended before it is replaced
+        return Decision(life, TakeDown(self.key, tuple(targets), timeout_s, remove))
 
 
 def definition_of(view: HostView, record: Task | None) -> TaskDefinition | Unusable | None:

@@ -1,6 +1,7 @@
 """Everything that the planner looks at, as one immutable value. ``observe`` fills it; tests build it by hand. Pure."""
 
 import enum
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -122,6 +123,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``hold`` says why nothing may be started (the host's record is not ours), ``ending`` that everything is to be
     stopped because a person asked for it. ``published`` is what ``state/status/<host>`` says.
+    ``contact_at``: when it was last certain that the store knows this host as present (monotonic).
     ``settled``: published tasks that this process itself has seen to their end. ``refusals``: what the host's execution
     policy has against definitions, by digest; ``policy_problem``: why its file does not count as it is now.
     """
@@ -140,6 +142,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     policy_problem: str | None = None
     hold: str | None = None
     ending: bool = False
+    contact_at: float = math.inf
     jitter: float = 0.0
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from reconciler.agent import lifecycle
+from reconciler.agent import isolation, lifecycle
 from reconciler.agent.actions import Cancel, Start
 from reconciler.agent.case import Case, Decision, blindness, definition_of, needs
 from reconciler.agent.environment import environment
@@ -20,6 +20,10 @@ from reconciler.model.task import Health, Phase, Task
 
 def decide(case: Case) -> Decision:
     """The next step of a task that is issued to this host."""
+    return isolation.with_look(case, isolation.pause(case) or _decide(case))
+
+
+def _decide(case: Case) -> Decision:
     life = case.life
     if life.busy is not None:
         return _watch_start(case)
@@ -85,6 +89,8 @@ def _begin(case: Case) -> Decision:
 def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:
     """Why it can't be started now; else what is needed to start it."""
     view = case.view
+    if (why := isolation.why_waits(case)) is not None:
+        return Unusable(why, permanent=False)
     if case.older:
         return Unusable(f"waits until issue {min(case.older)} of it has stopped", permanent=False)
     if view.hold is not None and not (view.issued.remembered and view.hold == NOT_ENTERED):

@@ -70,7 +70,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     says anything. ``kinds`` are the executors that may hold parts of it. ``health_output`` is that of the moment when
     the health changed: later ones differ in every run, and would be written to the store each time. ``critical_since``:
     since when its checks have said nothing but critical. ``keeps``: it stops, and what has ended of it is left for
-    people to read. ``outdated``: which value is another by now than the one it was started with.
+    people to read. ``outdated``: which value is another by now than the one it was started with. ``paused_at``: when
+    it was stopped until more is known.
     """
 
     phase: Phase = Phase.PENDING
@@ -96,6 +97,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     health_output: str = ""
     critical_since: float | None = None
     outdated: str = ""
+    paused_at: float | None = None
 
 
 def step(life: Life, to: Phase, now: Now, reason: str = "") -> Life:
@@ -121,7 +123,7 @@ def step(life: Life, to: Phase, now: Now, reason: str = "") -> Life:
 def begin(life: Life, now: Now) -> Life:
     """The step into ``preparing``, with the start in somebody's hands."""
     return msgspec.structs.replace(
-        step(life, Phase.PREPARING, now), attempt_began=now.monotonic, busy=Work.START, cancelled=False
+        step(life, Phase.PREPARING, now), attempt_began=now.monotonic, busy=Work.START, cancelled=False, paused_at=None
     )
 
 
@@ -175,6 +177,14 @@ def _pending_again(
         critical_since=None,
         outdated="",
     )
+
+
+def pause(life: Life, now: Now, reason: str) -> Life:
+    """Stopped by us until more is known; no failure is counted. Raises IllegalStep as ``again`` does."""
+    if life.phase not in MAY_TRY_AGAIN:
+        raise IllegalStep(f"a task that is {life.phase} is not tried again")
+    paused = _pending_again(life, now, reason, None, life.failures, 0.0)
+    return msgspec.structs.replace(paused, paused_at=now.monotonic)
 
 
 def recent(failures: tuple[float, ...], now: Now, policy: RestartPolicy) -> tuple[float, ...]:

@@ -306,6 +306,7 @@ class AgentDaemon:
             policy_problem=self._guard.problem,
             hold=hold,
             ending=self._ending,
+            contact_at=self._publisher.contact_at,
             jitter=self._rng.random(),
         )
 

@@ -59,6 +59,7 @@ class Publisher:
         self._noted: str | None = None
         self._held_by: str | None = None
         self._claimed_with: tuple[str, ...] = ()
+        self._made_at = clock.monotonic()
         self._claimed_at = clock.monotonic() - settings.poll_s
         self._index = 0
         self._differs_since: float | None = None
@@ -69,6 +70,12 @@ class Publisher:
         self.wanted: HostStatus | None = None
         """What the status should be; the loop sets it."""
         self.published: HostStatus | None = None
+
+    @property
+    def contact_at(self) -> float:
+        """When it was last certain that the store knows this host as present; at first, when this process began."""
+        renewed_at = self._keeper.renewed_at if self._keeper is not None else None
+        return self._made_at if renewed_at is None else renewed_at
 
     def announce(self, url: str) -> None:
         """Say before ``open`` where the agent's HTTP is; with all addresses, under that of this host."""

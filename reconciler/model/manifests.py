@@ -123,7 +123,8 @@ class Service(Object, frozen=True, kw_only=True):
 
     ``kind``: ``service`` runs for good, ``system`` is one on each host that can run it (``desired`` then is a switch:
     0 means none), ``batch`` runs until ``desired`` tasks have come to a good end. ``discovery_name``: under which its
-    tasks are found in Consul; None: ``<cluster>-<service>``.
+    tasks are found in Consul; None: ``<cluster>-<service>``. ``when_isolated``: what becomes of them on a host that has
+    no contact with the store.
     """
 
     name: Name
@@ -137,6 +138,7 @@ class Service(Object, frozen=True, kw_only=True):
     placement: Placement | None = None
     reschedule_after: Duration | None = None
     discovery_name: Name | None = None
+    when_isolated: Literal["run", "stop"] = "run"
     managed_by: str | None = None
 
     @property

@@ -27,7 +27,8 @@ class Task(_Record, frozen=True, kw_only=True):
     host promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a
     row that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
     ``ports`` are its named ports on the host, absent if it has none (``named_ports`` reads them).
-    ``discovery_name`` is that of its service, absent if it has none (``found_as`` reads it); it may change in place.
+    ``discovery_name`` is that of its service, absent if it has none (``found_as`` reads it). After
+    ``stop_isolated_after_s`` without contact its agent stops it; absent: never. These two may change in place.
     ``completes``: it is of a batch, done when all of its containers exit with 0; else that is a death like any other.
     """
 
@@ -50,6 +51,7 @@ class Task(_Record, frozen=True, kw_only=True):
     failed_on: tuple[str, ...] = ()
     completes: bool = False
     discovery_name: str | UnsetType = UNSET
+    stop_isolated_after_s: float | UnsetType = UNSET
 
     @property
     def found_as(self) -> str:

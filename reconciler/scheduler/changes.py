@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from reconciler.model.task import Task
-from reconciler.scheduler.amendments import as_said_by
+from reconciler.scheduler.amendments import as_said
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.filters import Demand
 from reconciler.scheduler.numbering import Numbering
@@ -188,7 +188,7 @@ class Changes:
         declared = self._view.services.get(self._service)
         completes = declared is not None and declared.kind == "batch"
         task = self._numbering.task(self._service, defined, place, self._now, after, completes=completes)
-        return Issue(as_said_by(declared, task), why)
+        return Issue(as_said(self._view, task), why)
 
     def _step(self, *actions: Action, needs_fresh_health: bool = False) -> None:
         self.steps.append(Step(service=self._service, actions=actions, needs_fresh_health=needs_fresh_health))

@@ -46,6 +46,7 @@ class SessionKeeper:
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._deadline = 0.0
+        self._renewed_at: float | None = None
         self._shown: str | None = None
         self._stopping = threading.Event()
         self._opened = threading.Event()
@@ -66,6 +67,12 @@ class SessionKeeper:
             if self._session is None or self._clock.monotonic() >= self._deadline:
                 return None
             return self._session.id
+
+    @property
+    def renewed_at(self) -> float | None:
+        """When the last renewal that succeeded began, on the monotonic clock; None: there was none."""
+        with self._lock:
+            return self._renewed_at
 
     def remaining_s(self) -> float:
         """How much longer ``session_id`` may be used if no renewal succeeds; 0 when there is none."""
@@ -124,7 +131,7 @@ class SessionKeeper:
 
     def _hold(self, session: Session, began: float) -> None:
         with self._lock:
-            self._session, self._deadline = session, began + self._ttl_s
+            self._session, self._deadline, self._renewed_at = session, began + self._ttl_s, began
         self._opened.set()
 
     def _tell(self) -> None:

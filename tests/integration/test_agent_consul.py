@@ -211,6 +211,31 @@ def test_while_consul_is_away_tasks_run_and_deaths_are_restarted(start_consul: S
         world.await_health(late, Health.PASSING)
 
 
+def test_a_task_that_may_not_run_unheard_of_is_stopped_while_consul_is_away(
+    start_consul: StartConsul, tmp_path: Path
+) -> None:
+    consul = start_consul(is_dev=False)
+    world = ConsulWorld(consul, consul.store(), tmp_path)
+    with contextlib.closing(world):
+        world.with_settings(session_ttl_s=10.0)
+        world.start()
+        (tmp_path / "alone").mkdir()
+        (tmp_path / "other").mkdir()
+        alone = world.issue(bash_definition(noting_pid(tmp_path / "alone"), name="alone"), stop_isolated_after_s=8.0)
+        other = world.issue(bash_definition(noting_pid(tmp_path / "other"), name="other"))
+        world.await_health(alone, Health.PASSING)
+        world.await_health(other, Health.PASSING)
+        consul.stop()
+        (pid,), (other_pid,) = pids_of(tmp_path / "alone"), pids_of(tmp_path / "other")
+        wait_until(lambda: not is_alive(pid), what="it is stopped", timeout_s=40)
+        assert "this host is isolated" in world.agents[0].status.tasks[alone.id].reason
+        assert is_alive(other_pid)
+        consul.launch()
+        consul.wait_leader()
+        world.await_status(alone, lambda status: status.attempt == 2 and status.healthy, "started again", 60)
+        assert is_alive(other_pid)
+
+
 def test_rule_05_a_consul_that_forgot_everything_stops_nothing(start_consul: StartConsul, tmp_path: Path) -> None:
     consul = start_consul()
     with contextlib.closing(ConsulWorld(consul, consul.store(), tmp_path)) as world:

@@ -146,6 +146,7 @@ class AgentWorld:
         port: int = 0,
         host: str | None = None,
         changed: bool = False,
+        **fields: Any,
     ) -> Task:
         """Issue a task as a scheduler does: definition, then both records at once.
 
@@ -167,6 +168,7 @@ class AgentWorld:
             issue=self._issue,
             digest=codec.digest(definition),
             issued_at=0.0,
+            **fields,
         )
         value = codec.encode(task)
         self.commit(Put(keys.task_by_id(task.id), value), Put(keys.task_by_host(task.host, task.id), value))

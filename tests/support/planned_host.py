@@ -72,6 +72,8 @@ class PlannedHost:
         self.went_back_at: float | None = None
         self.hold: str | None = None
         self.ending = False
+        self.contact_at: float | None = None
+        """When the host was last certainly known as present; None: it is now."""
         self.provider_answers = True
         self.registered: frozenset[str] | None = None
         self.registrations: Mapping[str, Registration] = {}
@@ -92,6 +94,7 @@ class PlannedHost:
         instance: int = 1,
         port: int = 0,
         ports: dict[str, int] | None = None,
+        stop_isolated_after_s: float | None = None,
         completes: bool = False,
     ) -> Task:
         """Issue a task to this host."""
@@ -110,6 +113,7 @@ class PlannedHost:
             digest=codec.digest(made_of),
             issued_at=0.0,
             completes=completes,
+            stop_isolated_after_s=stop_isolated_after_s or UNSET,
         )
         self.definitions[task.digest] = made_of
         self.by_host[task.id] = self.by_id[task.id] = task
@@ -237,6 +241,7 @@ class PlannedHost:
             published=self.published,
             hold=self.hold,
             ending=self.ending,
+            contact_at=self.time if self.contact_at is None else self.contact_at,
         )
 
     def _issued(self) -> IssuedView:

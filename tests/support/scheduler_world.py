@@ -129,7 +129,9 @@ class World:
                 case Withdraw(task=task):
                     assert self.tasks.pop(task.id, None), f"{task.id} has no record to withdraw"
                 case Amend(task=task):
-                    assert replace(task, discovery_name=self.tasks[task.id].discovery_name) == self.tasks[task.id]
+                    old = self.tasks[task.id]
+                    said = {name: getattr(old, name) for name in ("discovery_name", "stop_isolated_after_s")}
+                    assert replace(task, **said) == old
                     self.tasks[task.id] = task
                 case SaveRollout(rollout=rollout):
                     self.rollouts[cluster, rollout.service] = rollout

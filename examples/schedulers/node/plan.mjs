@@ -183,6 +183,7 @@ function nextTask({ room, ids, now, cluster }, service, definition, crowd, faile
     instance,
     host: place.host,
     ...place.ports,
+    ...(service.when_isolated === 'stop' && { stop_isolated_after_s: (now.patience * 2) / 3 }),
     ...(service.discovery_name && { discovery_name: service.discovery_name }),
     memory: definition.memory,
     cpu_units: definition.cpu_units,

@@ -163,7 +163,7 @@ class RecordAudit:
 
 def _in_place(task: Task) -> Task:
     """A record without what may be rewritten while the task runs on."""
-    return msgspec.structs.replace(task, discovery_name=UNSET)
+    return msgspec.structs.replace(task, discovery_name=UNSET, stop_isolated_after_s=UNSET)
 
 
 def _shown(task: Task) -> str:
