@@ -13,6 +13,8 @@ from reconciler.cli.options import (
     environment_option,
     store_option,
 )
+from reconciler.errors import UsageError
+from reconciler.manifests.settings import SETTINGS_NAME
 
 
 @click.command()
@@ -37,7 +39,6 @@ def dev(
     here: its tasks are rolled all the same. Ctrl-C stops what was started.
     """
     from reconciler import wiring
-    from reconciler.cli.inputs import read_files
     from reconciler.cli.screen import Screen
     from reconciler.manifests.scope import refuse_other_than
     from reconciler.queries import fleet
@@ -45,7 +46,7 @@ def dev(
     from reconciler.runtime.process import serve
     from reconciler.runtime.runner import Daemon
 
-    refuse_other_than(environment, read_files([str(directory)]))
+    refuse_other_than(environment, _settings(directory))
     daemon_options.set_up_log()
     access = daemon_options.access()
     home = Path(".reconciler")
@@ -62,3 +63,14 @@ def dev(
         ]
         with screen.live(lambda: tasks(fleet.read(store, time.time()))):
             serve(daemons, bind=daemon_options.bind, access=access, site=agent.site)
+
+
+def _settings(directory: Path) -> list[tuple[str, bytes]]:
+    """The settings in the folder, which may declare environments."""
+    place = directory / SETTINGS_NAME
+    try:
+        return [(SETTINGS_NAME, place.read_bytes())]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"{place} can't be read: {error.strerror or error}", hint="check its rights") from error

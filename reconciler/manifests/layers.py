@@ -66,7 +66,8 @@ def layered(
         documents.append(made)
         problems += wrong
     entries, wrong = _checked(documents, cache)
-    problems += [*over.problems, *over.misses(), *wrong]
+    unread = b"\n".join([*(raw.text for raw in raws.values()), *(parsed.text for parsed in plain.values())])
+    problems += [*over.problems, *over.misses(lambda name: name.encode() in unread), *wrong]
     return Layered(
         plain=plain,
         documents=tuple(documents),

@@ -6,7 +6,7 @@ replaced. ``null`` takes a field away. ``add: true`` says that an object or such
 it is not there. What an overlay changes must be there, so that a name that is misspelt, or gone from the base, is seen.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -75,10 +75,15 @@ class Overlay:
                 fields[kind] = with_items(listed, [item for item in items if item is not None])
         return with_fields(document, fields) if fields else document
 
-    def misses(self) -> Iterator[Problem]:
-        """What was said of objects that are not there; to be asked when all of the base is known."""
+    def misses(self, maybe_declared: Callable[[str], bool]) -> Iterator[Problem]:
+        """What was said of objects that are not there; to be asked when all of the base is known.
+
+        ``maybe_declared``: whether a name stands in a file that could not be read.
+        """
         for patches in self._patches.values():
-            yield from (self._miss(patch) for patch in patches if id(patch) not in self._hit)
+            for patch in patches:
+                if id(patch) not in self._hit and not maybe_declared(patch.name):
+                    yield self._miss(patch)
 
     def _read(self, document: Node) -> None:
         fields = dict(document.fields)

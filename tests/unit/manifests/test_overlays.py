@@ -171,6 +171,15 @@ def test_what_is_wrong_is_shown_at_the_line_of_the_overlay(patch: str, expected:
     assert expected in problems[0]
 
 
+def test_what_may_stand_in_a_file_that_cannot_be_read_is_not_called_missing() -> None:
+    files = with_patch("hosts: [{name: h1, draining: true}, {name: h5, draining: true}]\n")
+    files["x/hosts.yml"] = "hosts:\n  - {name: h0}\n  - {name: h1\n"
+    assert [each[:40] for each in found(loaded(files))] == [
+        "overlays/prod/a.yml:1 RC083 host 'h5' is",
+        "x/hosts.yml:4 RC040 the mapping in brace",
+    ]
+
+
 def test_what_the_base_has_wrong_is_shown_there_although_an_overlay_changes_the_object() -> None:
     files = with_patch("services: [{name: web, min: 1}]\n")
     files["web.yml"] = files["web.yml"].replace("desired: ${WEB_COUNT}", "desird: 3")
