@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from reconciler.manifests import overlays
 from reconciler.manifests.load import Loaded
 from reconciler.manifests.overlays import NAMED_LISTS
 from reconciler.manifests.schema_files import schemas
 from tests.unit.manifests.environment_files import REPOSITORY, found, loaded, with_patch
+from tests.unit.manifests.test_lines import GOOD
 
 PACKAGE = Path(overlays.__file__).parent
 
@@ -219,3 +221,36 @@ def test_a_problem_with_a_value_knows_the_values_own_file() -> None:
         if not match[0].endswith("comment.line")
     ]
     assert wrong == []
+
+
+def patches(value: Any, patch: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field below an object, and a patch that makes it one that nobody could read."""
+    for field, inside in value.items():
+        if field in {"name", "version"}:
+            continue
+        yield field, patch | {field: {BROKEN: 1}}
+        if isinstance(inside, dict):
+            yield from ((each, patch | {field: deeper}) for each, deeper in patches(inside, {}))
+        elif field in NAMED_LISTS and isinstance(inside[0], dict):
+            for item in inside:
+                named = {"name": item["name"]}
+                yield from ((each, patch | {field: [deeper]}) for each, deeper in patches(item, named))
+
+
+BROKEN = "zz top"
+EVERY_PATCH = [
+    (kind, field, patch)
+    for kind, things in GOOD.items()
+    for thing in things
+    for field, patch in patches(thing, {key: thing[key] for key in ("name", "version") if key in thing})
+]
+
+
+def test_whichever_field_an_overlay_breaks_the_line_reported_holds_it() -> None:
+    assert len(EVERY_PATCH) > 30
+    base = {"reconciler.yaml": "environments: {prod: {overlay: over}}\n", "base.yml": yaml.safe_dump(GOOD)}
+    for kind, field, patch in EVERY_PATCH:
+        text = yaml.safe_dump({kind: [patch]}, sort_keys=False)
+        problems = [each for each in loaded(base | {"over/a.yml": text}).problems if each.code != "RC011"]
+        lines = {text.splitlines()[each.line - 1] for each in problems if each.file == "over/a.yml"}
+        assert any(field in line or BROKEN in line for line in lines), (text, problems)
