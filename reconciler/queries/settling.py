@@ -49,10 +49,13 @@ def look(fleet: Fleet, pairs: frozenset[Pair]) -> Look:
 def _is_running(fleet: Fleet, row: ServiceRow) -> bool:
     """Whether a task of what is wanted is on its way, sick or failed, so that time shows something.
 
-    Rule 13: not when nobody knows how it is, when there is no place for it, or when it must leave its host.
+    Rule 13: not when nobody knows how it is, when there is no place for it, when it must leave its host, or when a
+    secret changed meanwhile, with which it may be sick.
     """
     wanted = fleet.snapshot.definitions.get((row.task_name, row.task_version))
     mine = fleet.scene.tasks.get(row.cluster, {}).get(row.service, ())
+    if any(said.outdated for task in mine if (said := fleet.status_of(task))):
+        return False
     return wanted is not None and any(wanted.is_of(task) and _shows_something(fleet, task) for task in mine)
 
 

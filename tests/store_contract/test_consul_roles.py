@@ -235,3 +235,20 @@ def test_what_only_looks_wakes_too(store_of: StoreOf) -> None:
     scheduler.commit([Put("state/tasks/host-1/web-1", b"2")])
     assert reader.wait("state/tasks/host-1/", after, 20) > after
     assert reader.wait("state/tasks/host-1/web-1", after, 20) > after
+
+
+def test_secrets_can_be_read_by_agents_and_by_no_other_role(roles: Roles) -> None:
+    key = keys.secret("web/db")
+    assert isinstance(roles.store("management").commit([Put(key, b"a password")]), Committed)
+    for role in ROLES:
+        store = roles.store(role)
+        with pytest.raises(StoreDenied):
+            store.commit([Put(key, b"mine")])
+        if role == "agent":
+            entry = store.get(key)
+            assert entry is not None
+            assert entry.value == store.get_all([key])[key].value == b"a password"
+            assert store.wait(keys.SECRETS, 0, 1.0) > 0
+        else:
+            with pytest.raises(StoreDenied):
+                store.get(key)

@@ -24,13 +24,15 @@ from reconciler.agent.host_view import (
     Progress,
     Unusable,
 )
-from reconciler.agent.lifecycle import Life, Now, TaskKey, Work
+from reconciler.agent.lifecycle import NEVER, Life, Now, TaskKey, Work
+from reconciler.agent.outdated import SecretsView, fingerprint, wanted_by
 from reconciler.agent.plan import Plan, plan
 from reconciler.agent.settings import AgentSettings
 from reconciler.executors.interface import Observed, Owner, Ref
 from reconciler.health.interface import Reading, Registration
 from reconciler.model import codec
 from reconciler.model.manifests import BashContainer, BashExecutor, DockerContainer, DockerExecutor, TaskDefinition
+from reconciler.model.secrets import Place
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
 OURS = Owner("store-1", "h1@machine-1")
@@ -85,6 +87,9 @@ class PlannedHost:
         self.held: frozenset[TaskKey] = frozenset()
         self.work: list[Action] = []
         self.events: list[str] = []
+        self.values: dict[Place, str] = {}
+        """The marks of the values of this host, by where they are."""
+        self.looked_at_values: float = NEVER
 
     def issue(
         self,
@@ -155,7 +160,15 @@ class PlannedHost:
         self.time += seconds
         return self.settle()
 
-    def finish(self, action: Action, error: str | None = None, *, permanent: bool = False, started: int = 99) -> None:
+    def finish(
+        self,
+        action: Action,
+        error: str | None = None,
+        *,
+        permanent: bool = False,
+        waits: bool = False,
+        started: int = 99,
+    ) -> None:
         """The work is done: all of it, or with ``error`` after ``started`` containers."""
         self.work.remove(action)
         work = Work.TAKE_DOWN if isinstance(action, TakeDown) else Work.START
@@ -176,6 +189,7 @@ class PlannedHost:
                         attempt=spec.attempt,
                         running=True,
                         started_at=self.now.wall,
+                        fingerprint=fingerprint("key", [self.values[e.place] for e in wanted_by(spec.container)]),
                     )
             case TakeDown() if error is None:
                 for target in action.targets:
@@ -184,7 +198,9 @@ class PlannedHost:
                         self.containers.pop(place, None)
                     elif place in self.containers:
                         self.end(target.ref, 143)
-        self.reports.append(Outcome(key=action.key, work=work, at=self.time, error=error, permanent=permanent))
+        self.reports.append(
+            Outcome(key=action.key, work=work, at=self.time, error=error, permanent=permanent, waits=waits)
+        )
         self.time += 0.001
 
     def end(self, ref: Ref, exit_code: int | None = 1, reason: str = "") -> None:
@@ -194,6 +210,11 @@ class PlannedHost:
                 self.containers[place] = msgspec.structs.replace(
                     each, running=False, exit_code=exit_code, reason=reason
                 )
+
+    def look_at_values(self) -> Plan:
+        """Read them anew, and plan."""
+        self.looked_at_values = self.time
+        return self.settle()
 
     def restart_agent(self) -> None:
         """The agent is killed, and another one begins with nothing but what it finds."""
@@ -236,6 +257,7 @@ class PlannedHost:
             issued=self._issued(),
             executors={kind: self._executor(kind) for kind in self.kinds},
             health=HealthView(entries=health, registered=self.registered),
+            secrets=SecretsView(began=self.looked_at_values, key="key", readings=dict(self.values)),
             lives=self.lives,
             outcomes=tuple(self.reports),
             published=self.published,

@@ -367,6 +367,8 @@ def try_to_make(cls: Any, chosen: dict[str, Any]) -> Any:
         one_of = CHECK_KINDS if cls is Check else SOURCE_KINDS if issubclass(cls, FromHost) else ()
         kinds = [kind for kind in one_of if chosen.get(kind) is not None]
         chosen = chosen | dict.fromkeys(kinds[1:])
+        if one_of is SOURCE_KINDS and not kinds:
+            chosen = chosen | {"kv": "web/db"}  # there are several in each definition: too many would be thrown away
         return cls(**chosen)
     except ValueError:
         return None

@@ -99,6 +99,18 @@ def test_rule_13_time_does_not_count_when_nobody_knows_or_the_host_drains(world:
     assert (world.look().is_healthy, world.look().is_running) == (False, False)
 
 
+def test_rule_13_a_secret_that_changed_meanwhile_is_not_the_fault_of_a_version(world: World) -> None:
+    declare_web(world.store, version=2, desired=2, max=3)
+    world.schedule()
+    world.say(2, CRITICAL)
+    assert world.look().is_running
+    healthy = TaskStatus(phase=Phase.RUNNING, issue=0, health=Health.PASSING)
+    world.say(1, msgspec.structs.replace(healthy, outdated="secret db (kv web/db) changed"))
+    seen = world.look()
+    assert (seen.is_healthy, seen.is_running, seen.failed) == (False, False, ())
+    assert "2 of its tasks are outdated: secret db (kv web/db) changed" in seen.waiting[0]
+
+
 def test_rule_13_old_tasks_and_want_of_room_are_nobodys_fault(world: World) -> None:
     declare(world.store, definition("web", 2, memory=1_000_000))
     declare_web(world.store, version=1, desired=2)

@@ -179,6 +179,10 @@ class Fleet(RuleBasedStateMachine):
     def change_policy(self, name: str, policy: RolloutPolicy) -> None:
         self.world.services[name] = replace(self.world.services[name], rollout=policy)
 
+    @rule(name=st.sampled_from(SERVICES))
+    def change_a_secret(self, name: str) -> None:
+        self.world.outdate(name, "secret db (kv web/db) changed")
+
     # what operators do
 
     def said(self, until: float = 0.0) -> dict[str, Any]:
@@ -432,11 +436,16 @@ class Fleet(RuleBasedStateMachine):
                 continue
             target = scene(world.snapshot()).snapshot.definitions[name, service.task_version]
             service = world.snapshot().overrides.service(service)
-            is_done = len(mine) == bounds(service)[1] and all(target.is_of(task) for task in mine)
+            is_current = [target.is_of(task) and not self.is_outdated(task) for task in mine]
+            is_done = len(mine) == bounds(service)[1] and all(is_current)
             assert is_done or name in explained, f"{name} is not as it should be, and nobody says why"
             if service.desired and service.max_issued:
                 phase = world.rollouts[CLUSTER, name].phase
                 assert phase not in (RolloutPhase.ROLLING, RolloutPhase.REVERTING), f"{name} never ends: {phase}"
+
+    def is_outdated(self, task: Task) -> bool:
+        status = self.world.status(task)
+        return status is not None and status.outdated != ""
 
     def finish(self) -> None:
         """Whatever does not come further fails within its deadline, and what follows from that is done as well."""

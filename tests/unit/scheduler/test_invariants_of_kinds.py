@@ -66,6 +66,10 @@ class Kinds(RuleBasedStateMachine):
         said = Restarted(issued=issued, by="anna", since=self.world.now)
         self.world.service_overrides[name] = ServiceOverride(service=name, restarted=said)
 
+    @rule(name=KINDS)
+    def change_a_secret(self, name: str) -> None:
+        self.world.outdate(name, "secret db (kv web/db) changed")
+
     @rule(is_paused=st.booleans())
     def pause(self, is_paused: bool) -> None:
         pause = Paused(by="anna", since=self.world.now) if is_paused else None
