@@ -172,8 +172,8 @@ def test_a_file_says_what_is_wrong_with_it(store: Store, tmp_path: Path) -> None
     document = json.loads(place.read_text())
     for content, why in [
         (json.dumps({**document, "applied": "r0"}), "its digest differs"),
-        (json.dumps({**document, "version": 2}), "not a plan of version 1"),
-        ("{}", "not a plan of version 1"),
+        (json.dumps({**document, "version": saved_plan.VERSION + 1}), f"not a plan of version {saved_plan.VERSION}"),
+        ("{}", f"not a plan of version {saved_plan.VERSION}"),
         ("[]", "is not a plan"),
         ("no json", "is not a plan"),
     ]:
