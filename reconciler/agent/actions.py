@@ -25,6 +25,17 @@ class Start(msgspec.Struct, frozen=True):
         return f"start {self.key.id} (issue {self.key.issue}, attempt {self.specs[0].attempt})"
 
 
+class Fetch(msgspec.Struct, frozen=True):
+    """Fetch what these containers need, and start nothing; ``name`` is the preparation's."""
+
+    name: str
+    specs: tuple[Spec, ...]
+
+    def describe(self) -> str:
+        """For people."""
+        return f"fetch what {self.name} needs"
+
+
 class Target(msgspec.Struct, frozen=True):
     """A container to stop, the executor that has it, and its definition if that is still known."""
 
@@ -56,4 +67,4 @@ class Cancel(msgspec.Struct, frozen=True):
         return f"cancel the start of {self.key.id} (issue {self.key.issue})"
 
 
-Action: TypeAlias = Start | TakeDown | Cancel
+Action: TypeAlias = Start | Fetch | TakeDown | Cancel

@@ -9,12 +9,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
-from reconciler.agent.actions import Action, Cancel, Start, TakeDown
-from reconciler.agent.host_view import Outcome, Progress
+from reconciler.agent.actions import Action, Cancel, Fetch, Start, TakeDown
+from reconciler.agent.host_view import Fetched, Outcome, Progress, Report
 from reconciler.agent.lifecycle import TaskKey, Work
 from reconciler.agent.secrets import Secrets, SecretsAway, hidden
 from reconciler.errors import ExecutorError
@@ -32,8 +32,6 @@ FETCHES_PER_CORE: Final = 2
 STOPS_PER_CORE: Final = 16
 """Stops mostly wait for a process to end; starts keep the engine busy."""
 
-Report: TypeAlias = Callable[[Progress | Outcome], None]
-
 
 class Hands:
     """The threads that start and stop."""
@@ -41,7 +39,7 @@ class Hands:
     def __init__(
         self,
         executors: Mapping[str, Executor],
-        report: Report,
+        report: Callable[[Report], None],
         clock: Clock,
         *,
         permit: Callable[[Container], None],
@@ -58,6 +56,8 @@ class Hands:
         self._fetches = Workers("fetch", FETCHES_PER_CORE * cores)
         self._starts = Workers("start", parallel_starts or STARTS_PER_CORE * cores)
         self._stops = Workers("stop", STOPS_PER_CORE * cores)
+        # of their own, so that no start waits for what is needed later
+        self._preparations = Workers("prepare", FETCHES_PER_CORE * cores)
         self._lock = threading.Lock()
         self._cancelled: set[TaskKey] = set()
 
@@ -69,6 +69,8 @@ class Hands:
                     with self._lock:
                         self._cancelled.discard(action.key)
                     self._fetches.submit(partial(self._fetch, action))
+                case Fetch():
+                    self._preparations.submit(partial(self._prepare, action))
                 case TakeDown():
                     self._stops.submit(partial(self._take_down, action))
                 case Cancel():
@@ -78,7 +80,7 @@ class Hands:
     def close(self, timeout_s: float) -> None:
         """Begin nothing more, and wait a little for what is under way. What is cut is found again by the next agent."""
         deadline = self._clock.monotonic() + timeout_s
-        for workers in (self._fetches, self._starts, self._stops):
+        for workers in (self._fetches, self._starts, self._stops, self._preparations):
             if not workers.close(max(0.0, deadline - self._clock.monotonic())):
                 log.warning("some starts or stops were still under way; the next agent goes on from what it finds")
 
@@ -91,8 +93,7 @@ class Hands:
             for spec in action.specs:
                 if self._is_cancelled(action.key):
                     return False
-                self._permit(spec.container)
-                self._executors[spec.container.type].prepare(spec)
+                self._fetch_one(spec)
             return not self._is_cancelled(action.key)
 
         if self._ended(action.key, Work.START, fetch, last=False):
@@ -140,19 +141,32 @@ class Hands:
 
         self._ended(action.key, Work.TAKE_DOWN, take_down, last=True)
 
+    def _prepare(self, action: Fetch) -> None:
+        error, permanent = None, False
+        try:
+            for spec in action.specs:
+                self._secrets.values(spec.container)  # raises for one that can't be had
+                self._fetch_one(spec)
+        except ExecutorError as failure:
+            error, permanent = _told(failure), failure.permanent
+        except Exception as failure:  # as for a task
+            error = _unforeseen(failure, f"the preparation of {action.name}")
+        digest = action.specs[0].digest
+        self._report(Fetched(name=action.name, digest=digest, error=error, permanent=permanent))
+
+    def _fetch_one(self, spec: Spec) -> None:
+        self._permit(spec.container)
+        self._executors[spec.container.type].prepare(spec)
+
     def _ended(self, key: TaskKey, work: Work, job: Callable[[], bool], *, last: bool) -> bool:
         """Run ``job`` and report its end, unless it went well and is not the ``last`` of this work."""
         error, permanent, waits, whole = None, False, False, False
         try:
             whole = job()
         except ExecutorError as failure:
-            error, permanent = failure.message, failure.permanent
-            waits = isinstance(failure, SecretsAway)
-            if failure.hint:
-                error = f"{error} ({failure.hint})"
+            error, permanent, waits = _told(failure), failure.permanent, isinstance(failure, SecretsAway)
         except Exception as failure:  # a defect in one executor must not leave its task busy for ever
-            log.exception("%s of %s failed on something unforeseen", work, key.id)
-            error = f"unforeseen: {type(failure).__name__}: {failure}"
+            error = _unforeseen(failure, f"{work} of {key.id}")
         if error is None and whole and not last:
             return True
         at = self._clock.monotonic()
@@ -161,3 +175,12 @@ class Hands:
             Outcome(key=key, work=work, at=at, error=error, permanent=permanent, waits=waits, cancelled=cancelled)
         )
         return False
+
+
+def _told(failure: ExecutorError) -> str:
+    return f"{failure.message} ({failure.hint})" if failure.hint else failure.message
+
+
+def _unforeseen(failure: Exception, what: str) -> str:
+    log.error("%s failed on something unforeseen", what, exc_info=failure)
+    return f"unforeseen: {type(failure).__name__}: {failure}"

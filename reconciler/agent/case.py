@@ -6,10 +6,11 @@ from functools import cached_property
 import msgspec
 
 from reconciler.agent.actions import Action, TakeDown, Target
-from reconciler.agent.host_view import HostView, Seen, Unusable
+from reconciler.agent.host_view import NOT_ENTERED, HostView, Seen, Unusable
 from reconciler.agent.lifecycle import Life, Now, TaskKey, Work
 from reconciler.agent.tempo import Tempo, tempo_of
 from reconciler.model.manifests import TaskDefinition
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import Task
 
 
@@ -79,9 +80,30 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         return Decision(life, TakeDown(self.key, tuple(targets), timeout_s, remove))
 
 
-def definition_of(view: HostView, record: Task | None) -> TaskDefinition | Unusable | None:
+def definition_of(view: HostView, record: Task | Preparation | None) -> TaskDefinition | Unusable | None:
     """The definition that a record names; why it can't be used; or None if nobody has looked for it yet."""
     return None if record is None else view.issued.definitions.get(record.digest)
+
+
+def usable(view: HostView, record: Task | Preparation | None) -> Unusable | TaskDefinition:
+    """The definition that a record names, unless something is against starting it here now."""
+    if view.hold is not None and not (view.issued.remembered and view.hold == NOT_ENTERED):
+        return Unusable(view.hold, permanent=False)
+    definition = definition_of(view, record)
+    if record is None or definition is None:
+        return Unusable("its definition has not been read yet", permanent=False)
+    if isinstance(definition, Unusable):
+        return definition
+    refusal = view.refusals.get(record.digest)
+    if refusal is not None:
+        return Unusable(refusal, permanent=True)
+    for kind, why in needs(definition).items():
+        executor = view.executors.get(kind)
+        if executor is None:
+            return Unusable(f"{why} needs the executor {kind}, which this host does not have", permanent=True)
+        if executor.unavailable is not None:
+            return Unusable(f"{kind}: {executor.unavailable}", permanent=False)
+    return definition
 
 
 def kinds_of(definition: TaskDefinition | None, view: HostView) -> frozenset[str]:

@@ -3,7 +3,7 @@
 import enum
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,7 @@ from reconciler.agent.settings import AgentSettings
 from reconciler.executors.interface import Observed, Owner
 from reconciler.health.interface import Reading
 from reconciler.model.manifests import TaskDefinition
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import HostStatus, Task
 
 NOT_LOOKED: Final = "not looked at yet"
@@ -49,6 +50,7 @@ class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``problem`` says why the newest could not. ``remembered``: there was no reading in this process's life, and this is
     what an earlier one knew. ``went_back_at``: when it was last noticed that the store had gone back to an older state.
+    ``preparations`` are by ``<cluster>/<service>``.
     """
 
     began: float = NEVER
@@ -58,6 +60,7 @@ class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
     definitions: Mapping[str, TaskDefinition | Unusable] = {}
     findings: Mapping[TaskKey, Finding] = {}
     remembered: bool = False
+    preparations: Mapping[str, Preparation] = {}
 
     @property
     def known(self) -> bool:
@@ -118,6 +121,29 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: bool = False
 
 
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """What a preparation fetches is here, or (``error``) could not be had."""
+
+    name: str
+    digest: str
+    error: str | None = None
+    permanent: bool = False
+
+
+Report: TypeAlias = Progress | Outcome | Fetched
+
+
+class Fetching(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent remembers of a preparation. ``not_before``: when (monotonic) it may be tried again."""
+
+    digest: str
+    busy: bool = False
+    ready: bool = False
+    reason: str = ""
+    failures: int = 0
+    not_before: float = NEVER
+
+
 class HostView(msgspec.Struct, frozen=True, kw_only=True):
     """One look at everything.
 
@@ -135,7 +161,8 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthView = HealthView()
     secrets: SecretsView = SecretsView()
     lives: Mapping[TaskKey, Life] = {}
-    outcomes: tuple[Progress | Outcome, ...] = ()
+    fetching: Mapping[str, Fetching] = {}
+    outcomes: tuple[Report, ...] = ()
     published: HostStatus | None = None
     settled: frozenset[TaskKey] = frozenset()
     refusals: Mapping[str, str] = {}

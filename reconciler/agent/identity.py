@@ -159,4 +159,5 @@ def host_state(settings: AgentSettings, executors: tuple[str, ...], http: str = 
         },
         agent_version=__version__,
         http=http,
+        prepares=True,
     )

@@ -6,9 +6,9 @@ import msgspec
 
 from reconciler.agent import isolation, lifecycle
 from reconciler.agent.actions import Cancel, Start
-from reconciler.agent.case import Case, Decision, blindness, definition_of, needs
+from reconciler.agent.case import Case, Decision, blindness, usable
 from reconciler.agent.environment import environment
-from reconciler.agent.host_view import NOT_ENTERED, Seen, Unusable
+from reconciler.agent.host_view import Seen, Unusable
 from reconciler.agent.lifecycle import Life, Work
 from reconciler.agent.outdated import changed
 from reconciler.executors.interface import Ref, Spec
@@ -88,29 +88,15 @@ def _begin(case: Case) -> Decision:
 
 def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:
     """Why it can't be started now; else what is needed to start it."""
-    view = case.view
     if (why := isolation.why_waits(case)) is not None:
         return Unusable(why, permanent=False)
     if case.older:
         return Unusable(f"waits until issue {min(case.older)} of it has stopped", permanent=False)
-    if view.hold is not None and not (view.issued.remembered and view.hold == NOT_ENTERED):
-        return Unusable(view.hold, permanent=False)
-    definition = definition_of(view, case.record)
-    if case.record is None or definition is None:
-        return Unusable("its definition has not been read yet", permanent=False)
-    if isinstance(definition, Unusable):
-        return definition
-    refusal = view.refusals.get(case.record.digest)
-    if refusal is not None:
-        return Unusable(refusal, permanent=True)
+    definition = usable(case.view, case.record)
+    if case.record is None or isinstance(definition, Unusable):
+        return definition if isinstance(definition, Unusable) else Unusable("its record is gone", permanent=False)
     if missing := [each.name for each in definition.ports if each.name not in case.record.named_ports]:
         return Unusable(f"its scheduler does not know named ports: it provided no {', '.join(missing)}", permanent=True)
-    for kind, why in needs(definition).items():
-        executor = view.executors.get(kind)
-        if executor is None:
-            return Unusable(f"{why} needs the executor {kind}, which this host does not have", permanent=True)
-        if executor.unavailable is not None:
-            return Unusable(f"{kind}: {executor.unavailable}", permanent=False)
     return case.record, definition
 
 

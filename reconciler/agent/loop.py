@@ -13,9 +13,9 @@ from typing import Final
 from reconciler.agent import metrics
 from reconciler.agent.apply import Hands
 from reconciler.agent.guard import Guard
-from reconciler.agent.host_view import HostView, Outcome, Progress
+from reconciler.agent.host_view import HostView, Outcome, Report
 from reconciler.agent.identity import HostLock
-from reconciler.agent.lifecycle import Life, Now, TaskKey
+from reconciler.agent.lifecycle import Now, TaskKey
 from reconciler.agent.memory import Memory
 from reconciler.agent.observe import ExecutorSource, HealthSource, IssuedSource
 from reconciler.agent.pages import Pages
@@ -74,7 +74,6 @@ class AgentDaemon:
         self._clock = clock or SystemClock()
         self._emit = emit
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
-        self._lives: Mapping[TaskKey, Life] = {}
         self._settled: frozenset[TaskKey] = frozenset()
         self._ending = False
         self._started = False
@@ -82,7 +81,7 @@ class AgentDaemon:
         self._rest_until = self._clock.monotonic()
         self._conditions: tuple[bool, Sequence[str] | None] = (False, None)
         self._changed = threading.Condition()
-        self._reports: list[Progress | Outcome] = []
+        self._reports: list[Report] = []
         self._last = Plan()
         self._lock = HostLock(settings, owner.store_id)
         self._secrets = Secrets(store, settings, self._clock)
@@ -248,11 +247,10 @@ class AgentDaemon:
         made = plan(view, self._now())
         if view.published is not None:
             shown = {TaskKey(task_id, task.issue) for task_id, task in view.published.tasks.items()}
-            ended = (self._settled | self._lives.keys()) - made.lives.keys()
+            ended = (self._settled | self._last.lives.keys()) - made.lives.keys()
             self._settled = frozenset(ended & shown)
-        metrics.note(self._lives, made.lives)
+        metrics.note(self._last.lives, made.lives)
         metrics.show(made.status, view.executors)
-        self._lives = made.lives
         with self._changed:
             del self._reports[: len(reports)]
             before, self._last = self._last, made
@@ -269,7 +267,7 @@ class AgentDaemon:
         self._tell_sources(before, made, reports)
         return made.look_again_s
 
-    def _tell_sources(self, before: Plan, made: Plan, reports: Sequence[Progress | Outcome]) -> None:
+    def _tell_sources(self, before: Plan, made: Plan, reports: Sequence[Report]) -> None:
         """Hand on what the plan wants of the sources, and have those look at once whose turn it is."""
         self._issued.held = made.held
         if made.confirm:
@@ -290,7 +288,7 @@ class AgentDaemon:
             for loop in self._executor_loops.values():
                 loop.wake()
 
-    def _view(self, reports: tuple[Progress | Outcome, ...], hold: str | None) -> HostView:
+    def _view(self, reports: tuple[Report, ...], hold: str | None) -> HostView:
         return HostView(
             owner=self._owner,
             settings=self._settings,
@@ -298,7 +296,8 @@ class AgentDaemon:
             executors={name: source.view for name, source in self._sources.items()},
             health=self._checks.view,
             secrets=self._secrets.view,
-            lives=self._lives,
+            lives=self._last.lives,
+            fetching=self._last.fetching,
             outcomes=reports,
             published=self._publisher.published or self._issued.published,
             settled=self._settled,
@@ -310,7 +309,7 @@ class AgentDaemon:
             jitter=self._rng.random(),
         )
 
-    def _report(self, report: Progress | Outcome) -> None:
+    def _report(self, report: Report) -> None:
         with self._changed:
             self._reports.append(report)
         self._plan_loop.wake()

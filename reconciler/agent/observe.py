@@ -6,7 +6,7 @@ immutable value. A look that fails changes nothing but ``problem``: what was kno
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -27,6 +27,7 @@ from reconciler.executors.interface import Executor, Owner
 from reconciler.health.interface import HealthProvider, Registration
 from reconciler.model import codec, keys
 from reconciler.model.manifests import TaskDefinition
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import HostStatus, Task
 from reconciler.runtime.clock import Clock
 from reconciler.store import sentinel
@@ -49,6 +50,7 @@ class IssuedSource:
         self._owner = owner
         self._host = settings.host
         self._prefix = keys.tasks_of_host(settings.host)
+        self._preparations = keys.preparations_of_host(settings.host)
         self._clock = clock
         self._watched = 0
         self._rest_s = settings.look_interval_s
@@ -92,7 +94,9 @@ class IssuedSource:
         entries = self._store.get_all((self._prefix, *self._own))
         if not self.view.known:
             self.published = _status(entries.get(keys.status(self._host)))
-        records = [_task(entry) for key, entry in entries.items() if key.startswith(self._prefix)]
+        asked = [_preparation(entry) for key, entry in entries.items() if key.startswith(self._preparations)]
+        preparations = {f"{each.cluster}/{each.service}": each for each in asked if each and each.host == self._host}
+        records = [_task(entry) for key, entry in entries.items() if self._is_task(key)]
         tasks = {task.id: task for task in records if task and task.host == self._host}
         findings = {
             key: self._find(key) for key in self.held if key.id not in tasks or tasks[key.id].issue != key.issue
@@ -114,9 +118,13 @@ class IssuedSource:
             tasks=tasks,
             problem=None,
             went_back_at=self._went_back_at,
-            definitions=self._definitions_of(issued),
+            definitions=self._definitions_of([*issued, *preparations.values()]),
             findings=findings,
+            preparations=preparations,
         )
+
+    def _is_task(self, key: str) -> bool:
+        return key.startswith(self._prefix) and not key.startswith(self._preparations)
 
     def _look_for_a_restore(self, known: int, entry: Entry | None) -> None:
         """A store that was restored has an older status of this host than we had seen before we read it, or none.
@@ -148,7 +156,7 @@ class IssuedSource:
             return Finding(Evidence.NOT_ISSUED, at, f"issue {task.issue} of it takes its place")
         return Finding(Evidence.ISSUED, at, "it is still issued", task)
 
-    def _definitions_of(self, tasks: list[Task]) -> Mapping[str, TaskDefinition | Unusable]:
+    def _definitions_of(self, tasks: Sequence[Task | Preparation]) -> Mapping[str, TaskDefinition | Unusable]:
         """Definitions by digest; what was read once is never read again."""
         wanted = {}
         for task in tasks:
@@ -161,7 +169,7 @@ class IssuedSource:
             del self._definitions[next(iter(self._definitions))]
         return dict(self._definitions)
 
-    def _read_definitions(self, wanted: Mapping[str, Task]) -> dict[str, TaskDefinition | Unusable]:
+    def _read_definitions(self, wanted: Mapping[str, Task | Preparation]) -> dict[str, TaskDefinition | Unusable]:
         """The definitions of tasks, by digest: in one request, or one by one when some are denied."""
         if len(wanted) > 1:
             with contextlib.suppress(StoreDenied):
@@ -265,11 +273,11 @@ class HealthSource:
         self.view = msgspec.structs.replace(self.view, registered=frozenset(wanted) | keep)
 
 
-def _definition_key(task: Task) -> str:
+def _definition_key(task: Task | Preparation) -> str:
     return keys.task_definition(task.task_name, task.task_version)
 
 
-def _definition(task: Task, entry: Entry | None) -> TaskDefinition | Unusable:
+def _definition(task: Task | Preparation, entry: Entry | None) -> TaskDefinition | Unusable:
     """The definition of a task from what is stored under its name."""
     name = f"definition {task.task_name} version {task.task_version}"
     if entry is None:
@@ -286,6 +294,14 @@ def _definition(task: Task, entry: Entry | None) -> TaskDefinition | Unusable:
 def _status(entry: Entry | None) -> HostStatus | None:
     try:
         return codec.decode(entry.value, HostStatus, entry.key) if entry else None
+    except codec.Undecodable:
+        return None
+
+
+def _preparation(entry: Entry) -> Preparation | None:
+    """The record, or None if it can't be read: then nothing is fetched, and its scheduler says what it waits for."""
+    try:
+        return codec.decode(entry.value, Preparation, entry.key)
     except codec.Undecodable:
         return None
 

@@ -6,7 +6,7 @@ import msgspec
 
 from reconciler.agent import lifecycle
 from reconciler.agent.case import definition_of
-from reconciler.agent.host_view import HostView, Outcome, Progress
+from reconciler.agent.host_view import Fetched, HostView, Outcome, Progress
 from reconciler.agent.lifecycle import Life, Now, TaskKey, Work
 from reconciler.agent.tempo import tempo_of
 from reconciler.model.manifests import TaskDefinition
@@ -20,6 +20,8 @@ def fold(view: HostView, now: Now) -> dict[TaskKey, Life]:
     """The lives after everything that was reported since the last plan, in the order of the reports."""
     lives = dict(view.lives)
     for each in view.outcomes:
+        if isinstance(each, Fetched):
+            continue
         life = lives.get(each.key)
         if life is None:
             continue

@@ -12,9 +12,10 @@ import msgspec
 from reconciler.agent import issued, lifecycle, outcomes, stopping
 from reconciler.agent.actions import Action
 from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
-from reconciler.agent.host_view import NOT_ENTERED, HostView, Seen, ours, strangers
+from reconciler.agent.host_view import NOT_ENTERED, Fetching, HostView, Seen, ours, strangers
 from reconciler.agent.lifecycle import Life, Now, TaskKey
 from reconciler.agent.outdated import wanted_by
+from reconciler.agent.preparing import prepare, prepared
 from reconciler.agent.remains import is_worth_keeping, remains
 from reconciler.agent.status import host_status, shortened
 from reconciler.agent.tempo import tempo_of
@@ -44,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     lives: Mapping[TaskKey, Life] = {}
     remains: Mapping[TaskKey, list[Seen]] = {}
+    fetching: Mapping[str, Fetching] = {}
     actions: tuple[Action, ...] = ()
     registrations: Mapping[str, Registration] | None = None
     keep: frozenset[str] = frozenset()
@@ -199,17 +201,20 @@ def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, T
             )
         else:
             keep.add(key.id)
+    preparing = prepare(view, now)
     looked = all(executor.looked for executor in view.executors.values())
-    again_at = min(draft.again_at, default=None)
+    times = [*draft.again_at, *([preparing.again_at] if preparing.again_at is not None else [])]
+    again_at = min(times, default=None)
     return Plan(
         lives=draft.lives,
-        actions=tuple(draft.actions),
+        fetching=preparing.fetching,
+        actions=(*draft.actions, *preparing.actions),
         registrations=registrations,
         keep=frozenset(keep),
-        status=host_status(view, draft.lives, unjudged) if looked else None,
+        status=host_status(view, draft.lives, unjudged, prepared(preparing.fetching)) if looked else None,
         held=frozenset(key for key, life in draft.lives.items() if life.phase not in _LEAVING),
         confirm=draft.confirm,
-        events=tuple(_events(view.lives, draft.lives)),
+        events=(*_events(view.lives, draft.lives), *preparing.events),
         look_again_s=None if again_at is None else max(0.0, again_at - now.monotonic),
         strangers=strangers(view),
         secrets=_secrets(view, draft.lives),

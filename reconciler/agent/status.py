@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from reconciler.agent.host_view import NOT_ENTERED, HostView
 from reconciler.agent.lifecycle import NEVER, Life, TaskKey
+from reconciler.model.preparation import Prepared
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
 BYTES_PER_TASK: Final = 220
@@ -23,7 +24,12 @@ _OUTDATED_BYTES: Final = 120
 _MOST_PROBLEMS: Final = 3
 
 
-def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping[str, Task | None]) -> HostStatus:
+def host_status(
+    view: HostView,
+    lives: Mapping[TaskKey, Life],
+    unjudged: Mapping[str, Task | None],
+    prepared: Mapping[str, Prepared] | None = None,
+) -> HostStatus:
     """The status of every task on this host. ``unjudged`` are tasks of which nothing can be seen now."""
     published = view.published.tasks if view.published else {}
     tasks: dict[str, TaskStatus] = {}
@@ -33,16 +39,20 @@ def host_status(view: HostView, lives: Mapping[TaskKey, Life], unjudged: Mapping
     for task_id, record in unjudged.items():
         if task_id not in tasks:
             tasks[task_id] = _unseen(record, published.get(task_id))
-    return HostStatus(host=view.settings.host, tasks=_fitted(tasks), notes=_notes(view))
+    return HostStatus(host=view.settings.host, tasks=_fitted(tasks), notes=_notes(view), prepared=dict(prepared or {}))
 
 
 def is_settled(before: HostStatus | None, after: HostStatus) -> bool:
-    """Whether something came to an end between two statuses: a task is up, healthy or not, is gone, or was given up.
+    """Whether something came to an end between two statuses: a task is up, healthy or not, is gone, or was given up;
+    what was to be prepared is here, or can't be had.
 
     Everything else is on its way, so that a better status follows soon: with one write a second it is worth waiting.
     """
     known = before.tasks if before else {}
     if (before.notes if before else ()) != after.notes or known.keys() - after.tasks.keys():
+        return True
+    fetched = before.prepared if before else {}
+    if any(each != fetched.get(name) and (each.ready or each.failed) for name, each in after.prepared.items()):
         return True
     return any(status != known.get(task_id) and not _is_on_its_way(status) for task_id, status in after.tasks.items())
 

@@ -48,7 +48,7 @@ def scheduler(
 
 
 def _lines(plan: "Plan") -> Iterator[str]:
-    from reconciler.scheduler.steps import Amend, Issue, Withdraw
+    from reconciler.scheduler.steps import Amend, Issue, Prepare, Withdraw
 
     if plan.hold:
         yield f"{plan.cluster}: nothing is changed: {plan.hold}"
@@ -60,6 +60,9 @@ def _lines(plan: "Plan") -> Iterator[str]:
                 yield f"{plan.cluster}: withdraw {task.id} from {task.host}: {why}"
             case Amend(task, why):
                 yield f"{plan.cluster}: amend the record of {task.id}: {why}"
+            case Prepare(wanted, why):
+                what = f"{wanted.task_name} version {wanted.task_version}"
+                yield f"{plan.cluster}: prepare {what} on {wanted.host}: {why}"
             case _:
                 pass
     for pending in plan.pending:

@@ -32,6 +32,8 @@ CLUSTER_OVERRIDES: Final = "state/overrides/clusters/"
 EVERY: Final = "_"
 """In the place of a cluster's name: all clusters."""
 PROVENANCE: Final = "state/provenance/"
+_SLASHES: Final = 3
+"""Those in the key of a task or a rollout."""
 
 SCHEDULER_LOCKS: Final = "schedulers/"
 SYNC_LOCKS: Final = "sync/"
@@ -88,6 +90,15 @@ def task_by_host(host_name: str, task_id: str) -> str:
     return tasks_of_host(host_name) + task_id
 
 
+def preparations_of_host(host_name: str) -> str:
+    """Beside the host's tasks, so that its agent watches one prefix; no id of a task begins with a dot."""
+    return f"{tasks_of_host(host_name)}.prepare/"
+
+
+def preparation_by_host(host_name: str, cluster_name: str, service_name: str) -> str:
+    return f"{preparations_of_host(host_name)}{cluster_name}/{service_name}"
+
+
 def cluster_head(cluster_name: str) -> str:
     return CLUSTER_HEADS + cluster_name
 
@@ -98,6 +109,16 @@ def rollouts_of_cluster(cluster_name: str) -> str:
 
 def rollout(cluster_name: str, service_name: str) -> str:
     return rollouts_of_cluster(cluster_name) + service_name
+
+
+def preparation(cluster_name: str, service_name: str, host_name: str) -> str:
+    """Beneath the rollout, so that a scheduler reads both at once."""
+    return f"{rollout(cluster_name, service_name)}/{host_name}"
+
+
+def is_preparation(key: str) -> bool:
+    """Whether a key among those of tasks or rollouts is of a preparation, which lies deeper; names hold no slashes."""
+    return key.count("/") > _SLASHES
 
 
 def host_state(host_name: str) -> str:

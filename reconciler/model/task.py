@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from reconciler.model import names
 from reconciler.model.intents import Rollback
 from reconciler.model.manifests import PORT_RANGE
+from reconciler.model.preparation import Prepared
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,12 +132,14 @@ def _held(port: int, named: Mapping[str, int] | UnsetType) -> tuple[int, ...]:
 class HostStatus(_Record, frozen=True, kw_only=True):
     """``state/status/<host>``: the status of every task that the host still holds, stopping ones included.
 
-    ``notes`` is what its agent wants people to know: why it holds still, what it found and leaves alone.
+    ``notes`` is what its agent wants people to know: why it holds still, what it found and leaves alone. ``prepared``
+    is by ``<cluster>/<service>``.
     """
 
     host: str
     tasks: dict[str, TaskStatus] = {}
     notes: tuple[str, ...] = ()
+    prepared: dict[str, Prepared] = {}
 
 
 class HostState(_Record, frozen=True, kw_only=True):
@@ -144,6 +147,7 @@ class HostState(_Record, frozen=True, kw_only=True):
 
     ``machine`` identifies the machine, so that a second machine of the same name is noticed.
     ``http`` is the URL of its agent; one on loopback is for those on the machine, empty: it serves none.
+    ``prepares``: its agent carries out preparations, and says so in its status.
     """
 
     host: str
@@ -157,6 +161,7 @@ class HostState(_Record, frozen=True, kw_only=True):
     attributes: dict[str, str] = {}
     agent_version: str = ""
     http: str = ""
+    prepares: bool = False
 
 
 class ClusterHead(_Record, frozen=True, kw_only=True):

@@ -163,6 +163,12 @@ def _waits_for(fleet: Fleet, name: str) -> tuple[str, ...]:
         reasons.append("its agent never reported itself: start one with `reconciler agent`")
     elif not host.present:
         reasons.append("its agent is gone: what runs there is not known, and replaced once it is gone for too long")
+    said = fleet.snapshot.statuses.get(name)
+    reasons += [
+        f"cannot fetch what the next task of {service} needs, so its old one stays: {each.reason}"
+        for service, each in sorted(said.prepared.items() if said else ())
+        if each.failed
+    ]
     if host.config.draining and host.issued.tasks:
         reasons.append(f"draining: {host.issued.tasks} tasks go once each has a healthy replacement elsewhere")
         services = {(task.cluster, task.service) for task in fleet.snapshot.tasks if task.host == name}

@@ -54,6 +54,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 def forecast(snapshot: Snapshot, now: float) -> Forecast:
     """From what was read to where nothing more is to be done. ``now`` is wall time, for display."""
+    snapshot = _fetched(snapshot)
     moves: list[Move] = []
     starts = stops = 0
     plans: list[Plan] = []
@@ -100,6 +101,12 @@ def forecast(snapshot: Snapshot, now: float) -> Forecast:
         starts=starts,
         stops=stops,
     )
+
+
+def _fetched(snapshot: Snapshot) -> Snapshot:
+    """Nobody waits for what is to be fetched: all of it can be had."""
+    states = {name: msgspec.structs.replace(each, prepares=False) for name, each in snapshot.host_states.items()}
+    return msgspec.structs.replace(snapshot, host_states=states, preparations=())
 
 
 def _visible(made: Plan) -> list[Step]:

@@ -110,6 +110,8 @@ def _without_words(status: Any) -> Any:
     status.pop("notes", None)
     for task in status.get("tasks", {}).values():
         task.pop("reason", None)
+    for each in status.get("prepared", {}).values():
+        each.pop("reason", None)
     return status
 
 

@@ -5,16 +5,30 @@ more is tried: the loop observes again. Rule 8: after the first transaction only
 """
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import msgspec
 
 from reconciler.errors import StoreTooLarge
 from reconciler.model import codec, keys
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import ClusterHead, Decision, PlacementSeq, Task
 from reconciler.scheduler import chunks, decisions
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.snapshot import Reading
-from reconciler.scheduler.steps import Action, Amend, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import (
+    Action,
+    Amend,
+    DropPreparation,
+    DropRollout,
+    Issue,
+    Plan,
+    Prepare,
+    RemoveHead,
+    SaveRollout,
+    Step,
+    Withdraw,
+)
 from reconciler.store import lease
 from reconciler.store.interface import (
     Check,
@@ -135,14 +149,10 @@ class Applier:
         return outcome
 
     def _with_copies_as_they_are(self, operations: Sequence[Operation]) -> list[Operation] | None:
-        """The same transaction, should the copy of a task for its host have been touched by somebody since it was
-        issued: whatever it says by now, it goes as well. None if that is not what was in the way.
+        """The same transaction, should the copy of a record for its host have been touched by somebody since it was
+        written: whatever it says by now, it goes as well. None if that is not what was in the way.
         """
-        copies = {
-            each.key: each
-            for each in operations
-            if isinstance(each, DeleteIf | PutIf) and each.index and _is_copy(each.key)
-        }
+        copies = {each.key: each for each in operations if _takes_a_copy(each)}
         found = self._store.get_all(sorted(copies)) if copies else {}
         touched = {
             key: msgspec.structs.replace(copies[key], index=entry.index)
@@ -164,6 +174,12 @@ class Applier:
                 return [
                     PutIf(key, codec.encode(task), self._index(keys.task_by_id(task.id))) for key in _both_keys(task)
                 ]
+            case Prepare(preparation=wanted):
+                ours, copy = _both_keys_of(wanted)
+                return [PutIf(key, codec.encode(wanted), self._index(ours)) for key in (ours, copy)]
+            case DropPreparation(preparation=over):
+                ours, copy = _both_keys_of(over)
+                return [DeleteIf(key, self._index(ours)) for key in (ours, copy)]
             case SaveRollout(rollout=rollout):
                 key = keys.rollout(rollout.cluster, rollout.service)
                 return [PutIf(key, codec.encode(rollout), self._index(key))]
@@ -190,9 +206,20 @@ class Applier:
         return self._indexes.get(key, 0)
 
 
-def _is_copy(key: str) -> bool:
-    return key.startswith(keys.TASKS) and not key.startswith(keys.TASKS_BY_ID)
+def _takes_a_copy(operation: Operation) -> TypeGuard[DeleteIf | PutIf]:
+    """Whether it deletes or overwrites the copy of a record for its host. That of a new task overwrites nothing."""
+    is_copy = operation.key.startswith(keys.TASKS) and not operation.key.startswith(keys.TASKS_BY_ID)
+    return (
+        is_copy
+        and isinstance(operation, DeleteIf | PutIf)
+        and (operation.index > 0 or keys.is_preparation(operation.key))
+    )
 
 
 def _both_keys(task: Task) -> tuple[str, str]:
     return keys.task_by_id(task.id), keys.task_by_host(task.host, task.id)
+
+
+def _both_keys_of(each: Preparation) -> tuple[str, str]:
+    by_host = keys.preparation_by_host(each.host, each.cluster, each.service)
+    return keys.preparation(each.cluster, each.service, each.host), by_host

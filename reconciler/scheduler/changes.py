@@ -14,6 +14,7 @@ from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.filters import Demand
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.placement import Place, Placer
+from reconciler.scheduler.preparing import Preparing
 from reconciler.scheduler.replicas import Member, Standing, giving_up_order
 from reconciler.scheduler.steps import Action, Issue, Pending, Step, Withdraw
 
@@ -23,7 +24,7 @@ class Changes:
 
     ``dead`` are replaced come what may; of the others ``keepers`` may stay and ``leavers`` must go in the end, each by
     id, who goes first standing first. ``started_of``: issued by this plan, to stay, by digest; ``carried``: issued by
-    this plan in an old version, to go later.
+    this plan in an old version, to go later. ``preparing``: what hosts fetch before one of them stops.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class Changes:
         self.leavers = {each.task.id: each for each in alive if not each.keeper}
         self.started_of: Counter[str] = Counter()
         self.carried = 0
-        self._service = service
+        self.service = service
+        self.preparing = Preparing(view, service, members)
         self._numbering = numbering
         self._now = now
         self._placer = placer
@@ -56,9 +58,11 @@ class Changes:
             Counter(member.task.host for member in self.keepers.values()),
         )
 
-    def close(self) -> None:
-        """Done with placing."""
+    def close(self, *, holds: bool = False) -> None:
+        """Done with all moves. ``holds``: what hosts were asked to prepare stays as it is."""
         self._places.close()
+        if not holds:
+            self.steps.extend(self.preparing.steps())
 
     @property
     def alive(self) -> int:
@@ -99,15 +103,18 @@ class Changes:
         self._forget(member)
 
     def start(self, defined: Defined, count: int, why: str) -> int:
-        """Issue up to ``count`` new tasks that may stay; returns how many found no place."""
+        """Issue up to ``count`` new tasks that may stay, rather where it is prepared; returns how many did not fit."""
         demand = self._demand(defined)
+        prepared = [host for host in self.preparing.under_way(defined) if self.preparing.is_ready(host, defined)]
         for number in range(count):
-            place = self._places.place(demand, self._next_id(defined))
+            task_id = self._next_id(defined)
+            place = self._places.place_first(prepared, demand, task_id) or self._places.place(demand, task_id)
             if place is None:
                 self.cannot_place(defined, count - number)
                 return count - number
+            prepared = [host for host in prepared if host != place.host]
             self._step(self._issue(defined, place, why))
-            self._count(defined, to_stay=True)
+            self._count(defined, to_stay=True, host=place.host)
         return 0
 
     def start_there(self, host: str, defined: Defined, why: str, *, says_why_not: bool = True) -> bool:
@@ -118,7 +125,7 @@ class Changes:
                 self.cannot_place(defined, 1, host)
             return False
         self._step(self._issue(defined, place, why))
-        self._count(defined, to_stay=True)
+        self._count(defined, to_stay=True, host=host)
         return True
 
     def replace_there(self, dead: Member, defined: Defined, why: str) -> bool:
@@ -153,19 +160,36 @@ class Changes:
         tasks = [member.task for member in members]
         return self._placer.would_fit(tasks[0].host, self._demand(defined), tasks)
 
-    def how_many_fit(self, defined: Defined, up_to: int) -> int:
-        """How many new tasks would find a place now, at most ``up_to``."""
-        return self._places.how_many_fit(self._demand(defined), up_to)
+    def where_fit(self, defined: Defined, up_to: int) -> list[str]:
+        """On which hosts new tasks would find a place now if as many leavers were gone, at most ``up_to`` of them.
 
-    def fits_when_left(self, defined: Defined) -> str | None:
-        """A host with room for a new task once the tasks that are stopping there are gone."""
-        return self._placer.fits_when_left(self._demand(defined))
+        Those that prepare it already come first, and where it could not be fetched last.
+        """
+        gone = Counter(leaver.task.host for leaver in list(self.leavers.values())[:up_to])
+        first, last = self.preparing.under_way(defined), self.preparing.failed(defined)
+        return self._places.where_fit(self._demand(defined), up_to, gone=gone, first=first, last=last)
+
+    def fit_when_left(self, defined: Defined) -> list[str]:
+        """The hosts with room for a new task once the tasks that are stopping there are gone."""
+        return self._placer.fit_when_left(self._demand(defined))
+
+    def fits_on(self, host: str, defined: Defined) -> bool:
+        """Whether a new task fits on that host now."""
+        return self._placer.would_fit(host, self._demand(defined))
+
+    def keep_prepared(self, defined: Defined) -> None:
+        """Forget no preparation whose host has room, or will have, and none that failed."""
+        demand = self._demand(defined)
+        waiting = [
+            host for host in self.preparing.under_way(defined) if self._placer.would_fit(host, demand, when_left=True)
+        ]
+        self.preparing.keep(defined, [*waiting, *self.preparing.failed(defined)])
 
     def cannot_place(self, defined: Defined, count: int, host: str | None = None) -> None:
         """Say which tasks should run and find no host, and why; or why not on the one ``host`` where it should be."""
         definition, demand = defined.definition, self._demand(defined)
         found = Pending(
-            service=self._service,
+            service=self.service,
             task_name=definition.name,
             task_version=definition.version,
             count=count,
@@ -179,22 +203,23 @@ class Changes:
             self.pending.append(found)
 
     def _demand(self, defined: Defined) -> Demand:
-        return Demand.in_view(self._view, self._service, defined.definition)
+        return Demand.in_view(self._view, self.service, defined.definition)
 
     def _next_id(self, defined: Defined) -> str:
-        return self._numbering.next_id(self._service, defined.definition.version)
+        return self._numbering.next_id(self.service, defined.definition.version)
 
     def _issue(self, defined: Defined, place: Place, why: str, after: Task | None = None) -> Issue:
-        declared = self._view.services.get(self._service)
+        declared = self._view.services.get(self.service)
         completes = declared is not None and declared.kind == "batch"
-        task = self._numbering.task(self._service, defined, place, self._now, after, completes=completes)
+        task = self._numbering.task(self.service, defined, place, self._now, after, completes=completes)
         return Issue(as_said(self._view, task), why)
 
     def _step(self, *actions: Action, needs_fresh_health: bool = False) -> None:
-        self.steps.append(Step(service=self._service, actions=actions, needs_fresh_health=needs_fresh_health))
+        self.steps.append(Step(service=self.service, actions=actions, needs_fresh_health=needs_fresh_health))
 
-    def _count(self, defined: Defined, *, to_stay: bool) -> None:
+    def _count(self, defined: Defined, *, to_stay: bool, host: str = "") -> None:
         self.issued += 1
+        self.preparing.started(host, defined)
         self.started_of[defined.digest] += to_stay
         self.carried += not to_stay
 

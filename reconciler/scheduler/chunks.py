@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from reconciler.scheduler.steps import Action, Amend, Issue, RemoveHead, Step, Withdraw
+from reconciler.scheduler.steps import Action, DropRollout, SaveRollout, Step
 
 
 def operations_of(action: Action) -> int:
-    """How many operations of a transaction an action takes: a task has two records."""
-    return 2 if isinstance(action, Issue | Withdraw | Amend | RemoveHead) else 1
+    """How many operations of a transaction an action takes: tasks and preparations have two records."""
+    return 1 if isinstance(action, SaveRollout | DropRollout) else 2
 
 
 def split(steps: Sequence[Step], most_operations: int) -> list[tuple[Step, ...]]:

@@ -10,6 +10,7 @@ import msgspec
 
 from reconciler.model.manifests import PORT_RANGE, Cluster, Host, Service, TaskDefinition
 from reconciler.model.overrides import Verdict
+from reconciler.model.preparation import Preparation, Prepared
 from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, Task, TaskStatus
 from reconciler.scheduler.apart import Apart
 
@@ -107,7 +108,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     that only a host's status still lists. ``healthy_s``: for how long a task has been healthy, where its service counts
     it only after a while; ``stalled_s``: for how long a service's rollout has come no further.
 
-    ``apart`` says which services keep off each other's hosts.
+    ``preparations`` are by service and host. ``apart`` says which services keep off each other's hosts.
 
     What operators say: ``verdicts`` on rollouts; ``restarted``: tasks issued up to this ``seq`` are to be replaced;
     ``scaled_by``: who set another ``desired`` than the manifest's; ``overrides_end_s``: when any of it changes by
@@ -122,6 +123,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     definitions: Mapping[tuple[str, int], Defined]
     tasks: Mapping[str, tuple[Task, ...]]
     rollouts: Mapping[str, Rollout]
+    preparations: Mapping[str, Mapping[str, Preparation]] = {}
     hosts: Mapping[str, HostView]
     statuses: Mapping[str, HostStatus]
     issued_ids: AbstractSet[str]
@@ -145,6 +147,11 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
         status = self.statuses.get(task.host)
         found = status.tasks.get(task.id) if status else None
         return found if found and found.issue == task.issue else None
+
+    def prepared(self, host: str, service: str) -> Prepared | None:
+        """How far a host says to be with what it was last asked to prepare for a service; None: it says nothing."""
+        status = self.statuses.get(host)
+        return status.prepared.get(f"{self.name}/{service}") if status else None
 
     def definition_of(self, task: Task) -> Defined | None:
         """The definition with which a task was issued, if it is still stored with that content."""

@@ -6,7 +6,18 @@ from typing import Final
 import msgspec
 
 from reconciler.model.task import Decision
-from reconciler.scheduler.steps import Action, Amend, DropRollout, Issue, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import (
+    Action,
+    Amend,
+    DropPreparation,
+    DropRollout,
+    Issue,
+    Prepare,
+    RemoveHead,
+    SaveRollout,
+    Step,
+    Withdraw,
+)
 
 MOST_BYTES: Final = 8 * 1024
 """What all decisions of a head may take together (the promise is 16 KiB for the whole head)."""
@@ -58,7 +69,9 @@ def _say(step: Step) -> list[_Said]:
         said = [_Said(step.service, f"replace {new.task_version}", text, started[0].why, [new.id])]
     else:
         said = [_one(step.service, action) for action in step.actions if isinstance(action, Issue | Withdraw)]
-    said.extend(_one(step.service, action) for action in step.actions if not isinstance(action, Issue | Withdraw))
+    # that a preparation is over follows from what came of it
+    unsaid = Issue | Withdraw | DropPreparation
+    said.extend(_one(step.service, action) for action in step.actions if not isinstance(action, unsaid))
     return said
 
 
@@ -71,6 +84,11 @@ def _one(service: str, action: Action) -> _Said:
             return _Said(service, f"stop {task.task_version}", f"stop {task.id} on {task.host}", why, [task.id])
         case Amend(task=task, why=why):
             return _Said(service, f"amend {task.task_version}", f"amend the record of {task.id}", why, [task.id])
+        case Prepare(preparation=wanted, why=why):
+            text = f"prepare version {wanted.task_version} of {service} on {wanted.host}"
+            return _Said(service, f"prepare {wanted.task_version}", text, why, [wanted.host])
+        case DropPreparation(preparation=over):
+            return _Said(service, "forget", f"forget the preparation of {service} on {over.host}", "", [])
         case SaveRollout(rollout=rollout):
             done = f", {rollout.done} done" if rollout.done else ""
             text = f"rollout of {service} to version {rollout.target_version}: {rollout.phase}{done}"
@@ -88,6 +106,8 @@ def _together(said: _Said) -> str:
     if count < 2:
         return said.what
     verb, _, version = said.kind.partition(" ")
+    if verb == "prepare":
+        return f"prepare version {version} of {said.service} on {count} hosts ({said.ids[0]} to {said.ids[-1]})"
     return f"{verb} {count} tasks of {said.service} version {version} ({said.ids[0]} to {said.ids[-1]})"
 
 

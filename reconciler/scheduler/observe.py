@@ -15,6 +15,7 @@ from reconciler.errors import StoreNotOurs, StoreUnreachable
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
 from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import (
     ClusterHead,
     HostState,
@@ -80,6 +81,8 @@ class Observer:
         first = store.get_all(FIRST)
         marks, heads, placement, rollouts, overrides = (_under(first, name) for name in FIRST)
         tasks = self._tasks.read({entry.key: entry.index for entry in (*heads, *placement)})
+        preparations = [entry for entry in rollouts if keys.is_preparation(entry.key)]
+        plain = [entry for entry in rollouts if not keys.is_preparation(entry.key)]
         config = store.list(keys.CONFIG).entries
         hosts = store.list(keys.HOST_STATES).entries
         statuses = self._statuses.read({})
@@ -107,7 +110,8 @@ class Observer:
             present=frozenset(entry.key.removeprefix(keys.HOST_STATES) for entry in hosts if entry.holder),
             statuses={each.host: each for each in read.all(statuses, keys.STATUSES, HostStatus)},
             heads={each.cluster: each for each in read.all(heads, keys.CLUSTER_HEADS, ClusterHead)},
-            rollouts={(each.cluster, each.service): each for each in read.all(rollouts, keys.ROLLOUTS, Rollout)},
+            rollouts={(each.cluster, each.service): each for each in read.all(plain, keys.ROLLOUTS, Rollout)},
+            preparations=tuple(read.all(preparations, keys.ROLLOUTS, Preparation)),
             sources={each.source: each for each in read.all(marks, keys.SOURCES, SourceState)},
             overrides=Overrides(
                 services={each.service: each for each in read.all(overrides, keys.SERVICE_OVERRIDES, ServiceOverride)},

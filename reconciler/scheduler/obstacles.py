@@ -9,12 +9,12 @@ from reconciler.scheduler.rollout import Course
 from reconciler.scheduler.steps import Note
 
 
-def notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: str | None) -> tuple[Note, ...]:
+def notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: Note | None) -> tuple[Note, ...]:
     """All obstacles; ``blocker`` is what stopping first waits for, if it does."""
     return tuple(_notes(service, course, changes, bounds, blocker))
 
 
-def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: str | None) -> Iterator[Note]:
+def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: Note | None) -> Iterator[Note]:
     left = (*changes.keepers.values(), *changes.leavers.values())
     yield from _of_the_rollout(service, course, changes)
     missing = [each.task.host for each in left if each.standing is Standing.MISSING]
@@ -60,13 +60,13 @@ def _waits_to_retry(member: Member) -> bool:
     return member.standing is Standing.FAILED and member.wait_s > 0
 
 
-def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: str | None) -> Note:
+def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: Note | None) -> Note:
     """Why tasks that must go are still there."""
     sick = [each for each in changes.keepers.values() if not each.healthy and not _waits_to_retry(each)]
-    if blocker is None and sick:
+    if sick and (blocker is None or blocker.is_ordinary):
         return _waits_until_healthy(service, sick[-1])
     if blocker is not None:
-        return Note(service=service, reason=blocker, is_ordinary=True)
+        return blocker
     desired = bounds.desired
     if bounds.floor == desired == bounds.ceiling:
         text = f"min = desired = max = {desired}, so no task may start or stop first: raise max or lower min"

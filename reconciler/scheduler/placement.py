@@ -79,10 +79,10 @@ class Placer:
         )
         return fits(self._rooms[host].without(use, when_left=when_left), demand)
 
-    def fits_when_left(self, demand: Demand) -> str | None:
-        """A host that could take the task once those that are stopping there are gone."""
+    def fit_when_left(self, demand: Demand) -> list[str]:
+        """The hosts that could take the task once those that are stopping there are gone."""
         waiting = (name for name, room in self._rooms.items() if room.view.present and room.view.leaving.tasks)
-        return min((name for name in waiting if self.would_fit(name, demand, when_left=True)), default=None)
+        return sorted(name for name in waiting if self.would_fit(name, demand, when_left=True))
 
     def take(self, room: Room, demand: Demand, task_id: str, service: str) -> Place:
         """Give away a place on a host that fits; its score has changed when this returns."""
@@ -212,20 +212,52 @@ class ServicePlacer:
         self._placer.pools.freed()
         return place
 
-    def how_many_fit(self, demand: Demand, up_to: int) -> int:
-        """How many such tasks could be placed now, at most ``up_to``; nothing is given away."""
+    def place_first(self, hosts: Iterable[str], demand: Demand, task_id: str) -> Place | None:
+        """A place on the best of a few hosts, if one of them fits."""
+        fitting = [host for host in hosts if self._placer.would_fit(host, demand)]
+        if not fitting:
+            return None
+        best = min(fitting, key=lambda host: (self._crowd[host], self._placer.room(host).load, host))
+        place = self.place_on(best, demand, task_id)
+        self._crowd[best] += 1
+        self._staying[best] += 1
+        return place
+
+    def where_fit(
+        self,
+        demand: Demand,
+        up_to: int,
+        *,
+        gone: Mapping[str, int] | None = None,
+        first: Iterable[str] = (),
+        last: Iterable[str] = (),
+    ) -> list[str]:
+        """On which hosts such tasks could be placed now, at most ``up_to``; nothing is given away.
+
+        ``gone``: tasks of the service by host that are not to count any more. ``first``: each of these takes one before
+        all others are asked; ``last``: only if no other fits.
+        """
         self.close()
-        trial = ServicePlacer(self._placer, self._crowd, self._service, self._staying, is_trial=True)
-        places: list[Place] = []
+        crowd = Counter(self._crowd)
+        crowd.subtract(gone or {})
+        trial = ServicePlacer(self._placer, crowd, self._service, self._staying, is_trial=True)
         was_nowhere = self._placer.is_nowhere(demand)
-        while len(places) < up_to and (place := trial.place(demand, "trial")):
+        places: list[Place] = []
+        preferred = list(first)
+        waiting = list(preferred)
+        while len(places) < up_to and (place := trial.place_first(waiting, demand, "trial")):
+            waiting.remove(place.host)
+            places.append(place)
+        while len(places) < up_to and (place := trial.place(demand, "trial", last)):
             places.append(place)
         for place in places:
             self._placer.give_back(place, demand, self._service)
         trial.close()
+        if preferred != waiting:
+            self._placer.pools.freed()  # those were not off when they were given back
         if not was_nowhere:
             self._placer.found_nowhere(demand, still=False)
-        return len(places)
+        return [place.host for place in places]
 
     def close(self) -> None:
         """Put all hosts back, for the next service (or the next demand)."""

@@ -69,7 +69,7 @@ def _service(
 
 def _most_urgent_first(view: ClusterView, found: outage.Outage) -> list[str]:
     """Services with dead tasks are planned first: what room there is, is theirs."""
-    names = {*(view.declared.services if view.declared else ()), *view.tasks, *view.rollouts}
+    names = {*(view.declared.services if view.declared else ()), *view.tasks, *view.rollouts, *view.preparations}
 
     def calm(name: str) -> bool:
         after_s = outage.patience_s(view, name)
@@ -80,7 +80,7 @@ def _most_urgent_first(view: ClusterView, found: outage.Outage) -> list[str]:
 
 def _is_gone(view: ClusterView) -> bool:
     """Whether nothing is left of a removed cluster, not even a task that is still stopping."""
-    if view.declared or view.head is None or view.applying or view.tasks or view.rollouts:
+    if view.declared or view.head is None or view.applying or view.tasks or view.rollouts or view.preparations:
         return False
     # an id is never trusted to act on, only to wait for; a lost host is not waited for
     return not any(

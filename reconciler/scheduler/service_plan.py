@@ -24,9 +24,11 @@ from reconciler.scheduler.filters import Demand
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
+from reconciler.scheduler.preparing import why_not_prepared
 from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Bounds, Member, Standing, members
 from reconciler.scheduler.rollout import Course
 from reconciler.scheduler.steps import DropRollout, Note, Pending, SaveRollout, Step
+from reconciler.scheduler.stop_first import Short
 from reconciler.scheduler.timing import GOES_ON
 
 
@@ -55,7 +57,9 @@ def plan_service(
     if failed := rollout.in_the_way(view, course, group):
         return stop_all(view, service.name, failed, "promoted: it begins anew", placer, numbering)
     demand = Demand.in_view(view, service.name, target.definition)
-    judged = rollout.judge(view, course, service, group, lambda: placer.why_nowhere(demand), now)
+    judged = rollout.judge(
+        view, course, service, group, lambda: why_not_prepared(view, service.name) or placer.why_nowhere(demand), now
+    )
     if judged is not course:
         course, group = judged, members(view, service.name, outage, judged.accepts)
     canaries = min(service.policy.canary, bounds.desired) if course.phase is RolloutPhase.CANARY else 0
@@ -128,7 +132,7 @@ def hold_service(
         else:
             text = f"{dead.task.id} can't be replaced: what it ran is not in the store any more"
             notes.append(Note(service=service, reason=text))
-    changes.close()
+    changes.close(holds=True)
     return ServicePlan(
         steps=tuple(changes.steps),
         pending=tuple(changes.pending),
@@ -154,17 +158,16 @@ class _Moves:
         self._parallel = parallel
         self._canaries = canaries
 
-    def all(self) -> str | None:
+    def all(self) -> Note | None:
         """Plan all moves that are legal now; returns what the next ones wait for, if that is known."""
-        blocker = None
+        blocker: Note | None = None
         self._replace_dead()
-        short = [(defined, *self._start(defined, missing)) for defined, missing in self._missing()]
-        short = [(defined, *self._exchange(defined, unplaced, blocked)) for defined, unplaced, blocked in short]
+        short = [self._exchange(self._start(defined, missing)) for defined, missing in self._missing()]
         self._stop_leavers()
-        for defined, unplaced, blocked in short:
-            blocker = blocker or stop_first.stop_first(
-                self._changes, self._least, defined, unplaced, 0 if self._surges else blocked
-            )
+        at_once = self._bounds.desired - self._least
+        for each in short:
+            waits = stop_first.stop_first(self._changes, each, self._least, at_once, surges=self._surges)
+            blocker = blocker or waits
         self._stop_surplus()
         return blocker
 
@@ -223,16 +226,18 @@ class _Moves:
             return [(own, False), *successors]
         return successors
 
-    def _start(self, defined: Defined, missing: int) -> tuple[int, int]:
-        """Start what is missing; returns how many found no place, and how many ``max`` keeps out."""
+    def _start(self, defined: Defined, missing: int) -> Short:
+        """Start what is missing; returns what could not."""
         changes = self._changes
-        missing = self._allowed(missing)
+        allowed = self._allowed(missing)
         room = max(0, self._bounds.ceiling - changes.issued)
-        count = min(missing, room)
-        return changes.start(defined, count, self._why_start(defined)), missing - count
+        count = min(allowed, room)
+        unplaced = changes.start(defined, count, self._why_start(defined))
+        return Short(defined=defined, unplaced=unplaced, blocked=allowed - count, later=missing - allowed)
 
-    def _exchange(self, defined: Defined, unplaced: int, blocked: int) -> tuple[int, int]:
+    def _exchange(self, short: Short) -> Short:
         """Let tasks that must go and are not healthy make room; returns what is still without place or kept out."""
+        defined, unplaced, blocked = short.defined, short.unplaced, short.blocked
         for leaver in list(self._changes.leavers.values()):
             if unplaced + blocked <= 0:
                 break
@@ -240,7 +245,10 @@ class _Moves:
                 continue
             if self._changes.exchange(leaver, defined, self._why_leave(leaver)):
                 unplaced, blocked = (unplaced - 1, blocked) if unplaced else (0, blocked - 1)
-        return unplaced, blocked
+        later = short.later
+        if self._surges:  # as soon as ``max`` lets them, they start first, if a host has room
+            blocked, later = 0, later + blocked
+        return Short(defined=defined, unplaced=unplaced, blocked=blocked, later=later)
 
     def _stop_leavers(self) -> None:
         changes, bounds = self._changes, self._bounds

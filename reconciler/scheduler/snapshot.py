@@ -11,6 +11,7 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.manifests import Cluster, Host, Service
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import ClusterHead, HostState, HostStatus, Phase, Rollout, SourceState, Task
 from reconciler.scheduler import evidence
 from reconciler.scheduler.apart import Apart, apart
@@ -36,6 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     statuses: Mapping[str, HostStatus] = {}
     heads: Mapping[str, ClusterHead] = {}
     rollouts: Mapping[tuple[str, str], Rollout] = {}
+    preparations: tuple[Preparation, ...] = ()
     sources: Mapping[str, SourceState] = {}
     unreadable: Mapping[str, str] = {}
     sentinel: str | None = None
@@ -187,10 +189,14 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
     overrides = snapshot.overrides
     services = {each: overrides.service(snapshot.services[each]) for each in wanted if each in snapshot.services}
     rollouts = everything.rollouts.get(name, {})
+    preparations: dict[str, dict[str, Preparation]] = defaultdict(dict)
+    for each in snapshot.preparations:
+        if each.cluster == name:
+            preparations[each.service][each.host] = each
     applying = evidence.applying(snapshot.sources)
     paused = overrides.paused(name)
     held = {}
-    for service in sorted({*wanted, *tasks, *rollouts}):
+    for service in sorted({*wanted, *tasks, *rollouts, *preparations}):
         reason = evidence.held(
             declared,
             services.get(service),
@@ -211,6 +217,7 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
         definitions=snapshot.definitions,
         tasks=tasks,
         rollouts=rollouts,
+        preparations=preparations,
         hosts=everything.hosts,
         statuses=snapshot.statuses,
         issued_ids=everything.issued_ids,

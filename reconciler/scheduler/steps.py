@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import Rollout, Task
 
 
@@ -29,6 +30,19 @@ class Amend(msgspec.Struct, frozen=True):
     why: str
 
 
+class Prepare(msgspec.Struct, frozen=True):
+    """Write both records of a preparation, over what the host prepared for that service before."""
+
+    preparation: Preparation
+    why: str
+
+
+class DropPreparation(msgspec.Struct, frozen=True):
+    """Delete both records of a preparation that is not needed any more."""
+
+    preparation: Preparation
+
+
 class SaveRollout(msgspec.Struct, frozen=True):
     """Store how far a change of version has come."""
 
@@ -45,7 +59,7 @@ class RemoveHead(msgspec.Struct, frozen=True):
     """Forget a removed cluster whose last task is gone."""
 
 
-Action: TypeAlias = Issue | Withdraw | Amend | SaveRollout | DropRollout | RemoveHead
+Action: TypeAlias = Issue | Withdraw | Amend | Prepare | DropPreparation | SaveRollout | DropRollout | RemoveHead
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,9 +19,11 @@ from reconciler.scheduler.filters import Demand
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
+from reconciler.scheduler.preparing import why_not_prepared
 from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Bounds, Member, Standing, members
 from reconciler.scheduler.rollout import Course
 from reconciler.scheduler.service_plan import ServicePlan, converged, next_look, stop_all, why_dead, with_record
+from reconciler.scheduler.steps import Note
 
 ROOM: Final = frozenset({"memory", "cpu_units", "disk", "port", "provided port", "apart"})
 """The filters that say no only for now."""
@@ -41,11 +43,11 @@ def plan_system(
         return stop_all(view, service.name, failed, "promoted: it begins anew", placer, numbering)
     hosts = _hosts(view, service, target, group, placer)
     sized = _sized(service, len(hosts))
-    judged = rollout.judge(view, course, sized, group, lambda: _no_room(view, service, target, placer), now)
+    judged = rollout.judge(view, course, sized, group, lambda: _no_start(view, service, target, placer), now)
     if judged is not course:
         course, group = judged, members(view, service.name, outage, judged.accepts)
     changes = Changes(view, service.name, group, placer, numbering, now)
-    _Hosts(changes, Bounds.of(sized), course, hosts, service.policy.parallel).all()
+    waits = _Hosts(changes, Bounds.of(sized), course, hosts, service.policy.parallel).all()
     changes.close()
     if converged(changes, Bounds.of(sized)):
         course = rollout.settled(view, course, now)
@@ -53,7 +55,7 @@ def plan_system(
     return ServicePlan(
         steps=with_record(view, service, course, changes.steps),
         pending=tuple(changes.pending),
-        notes=obstacles.notes(service.name, course, changes, Bounds.of(sized), None),
+        notes=obstacles.notes(service.name, course, changes, Bounds.of(sized), waits),
         look_again_s=next_look(view, course, service, left),
         hosts=len(hosts),
     )
@@ -77,8 +79,9 @@ def _sized(service: Service, hosts: int) -> Service:
     return msgspec.structs.replace(service, desired=hosts, min=least, max=most)
 
 
-def _no_room(view: ClusterView, service: Service, target: Defined, placer: Placer) -> str:
-    return placer.why_nowhere(Demand.in_view(view, service.name, target.definition))
+def _no_start(view: ClusterView, service: Service, target: Defined, placer: Placer) -> str:
+    demand = Demand.in_view(view, service.name, target.definition)
+    return why_not_prepared(view, service.name) or placer.why_nowhere(demand)
 
 
 class _Hosts:
@@ -92,12 +95,13 @@ class _Hosts:
         self._at_once = max(1, parallel)
         self._begun = 0
         self._replaced_on: set[str] = set()
+        self._in_place: list[str] = []
         self._healthy_on = Counter(
             each.task.host for each in (*changes.keepers.values(), *changes.leavers.values()) if each.healthy
         )
 
-    def all(self) -> None:
-        """Plan all moves that are legal now."""
+    def all(self) -> Note | None:
+        """Plan all moves that are legal now; returns what the next ones wait for, if that is known."""
         changes = self._changes
         for dead in list(changes.dead.values()):
             self._replace(dead)
@@ -113,6 +117,10 @@ class _Hosts:
             self._start(host)
         for host in sorted(self._hosts & on_host.keys()):
             self._exchange(host, on_host[host])
+        if self._course.start is None:
+            return None
+        changes.preparing.ask(self._course.start, self._in_place, self._at_once)
+        return changes.preparing.waits(self._course.start)
 
     def _replace(self, dead: Member) -> None:
         """What failed starts anew on its own host; what its host took along does not start elsewhere."""
@@ -145,16 +153,22 @@ class _Hosts:
                 self._stop(surplus, self._why(surplus))
             return
         is_begun = host in self._replaced_on  # the new one beside the last old one is there with this plan
-        if not leavers or is_begun or self._course.start is None or not self._may_begin():
-            return
-        changes = self._changes
-        self._begun += 1
-        is_beside = changes.issued < self._bounds.ceiling and changes.start_there(
-            host, self._course.start, self._why(leavers[0]), says_why_not=False
-        )
-        if not is_beside:
-            for leaver in leavers:
+        if leavers and not is_begun and self._course.start is not None:
+            self._replace_leaver(host, leavers[0], self._course.start)
+
+    def _replace_leaver(self, host: str, leaver: Member, defined: Defined) -> None:
+        """Start the new task beside the old one; without room for both, stop the old one once the new one can start."""
+        changes, bounds = self._changes, self._bounds
+        has_room = bounds.ceiling > bounds.desired and changes.fits_on(host, defined)
+        is_prepared = leaver.standing not in PERHAPS_HEALTHY or changes.preparing.is_ready(host, defined)
+        if (has_room or is_prepared) and self._may_begin():
+            self._begun += 1
+            if has_room and changes.issued < bounds.ceiling:
+                changes.start_there(host, defined, self._why(leaver))
+            elif is_prepared:
                 self._stop(leaver, self._why(leaver))
+        if not has_room and leaver.standing in PERHAPS_HEALTHY and leaver.task.id in changes.leavers:
+            self._in_place.append(host)
 
     def _may_begin(self) -> bool:
         """Whether ``parallel`` lets one more host be changed."""

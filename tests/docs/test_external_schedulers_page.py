@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from reconciler.model import codec, keys, manifests, task
+from reconciler.model.preparation import Preparation
 from reconciler.operations.conformance.rules import RULES
 from reconciler.operations.conformance.run import PARTS
 from tests.docs.pages import ROOT
@@ -16,10 +17,11 @@ PAGE = (ROOT / "docs/external-schedulers.md").read_text(encoding="utf-8")
 SAMPLES = re.findall(r"^<!-- test: (\S+?)(?:,[^\n]*)? -->\n```json\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
 STORED = {"Cluster", "Service", "Host", "TaskDefinition"}
 BY_SCHEMA = {"task": task.Task, "host_state": task.HostState}
+OTHER = {"HostStatus": task.HostStatus, "Preparation": Preparation}
 
 
 def test_there_is_a_sample_of_everything_that_a_scheduler_reads_or_writes() -> None:
-    assert {name for name, _ in SAMPLES} == STORED | BY_SCHEMA.keys() | {"HostStatus"}
+    assert {name for name, _ in SAMPLES} == STORED | BY_SCHEMA.keys() | OTHER.keys()
     assert PAGE.count("```json") == len(SAMPLES)
 
 
@@ -37,9 +39,10 @@ def test_records_are_what_their_schemas_say(name: str, text: str) -> None:
     assert json.loads(codec.encode(value)) == json.loads(text)
 
 
-def test_a_status_is_shown_as_agents_publish_it() -> None:
-    text = dict(SAMPLES)["HostStatus"]
-    assert json.loads(codec.encode(codec.decode(text.encode(), task.HostStatus))) == json.loads(text)
+@pytest.mark.parametrize("name", OTHER)
+def test_other_records_are_shown_whole(name: str) -> None:
+    text = dict(SAMPLES)[name]
+    assert json.loads(codec.encode(codec.decode(text.encode(), OTHER[name]))) == json.loads(text)
 
 
 def test_the_example_of_a_digest_is_right_in_our_words_and_in_those_of_the_page() -> None:

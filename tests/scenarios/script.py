@@ -24,7 +24,19 @@ from reconciler.model.overrides import (
     Verdict,
 )
 from reconciler.model.task import Health, Phase, SourceCounts, SourceState, SyncMark
-from reconciler.scheduler.steps import Action, Amend, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import (
+    Action,
+    Amend,
+    DropPreparation,
+    DropRollout,
+    Issue,
+    Plan,
+    Prepare,
+    RemoveHead,
+    SaveRollout,
+    Step,
+    Withdraw,
+)
 from tests.support.scheduler_world import World, definition, replace, state
 
 MOST_ROUNDS = 30
@@ -217,6 +229,11 @@ class Script:
         else:
             self.world.run_agents()
 
+    def fetch(self, words: list[str], fields: dict[str, Any]) -> None:
+        for name in words:
+            self.world.cannot_fetch[name] = str(fields.get("fails", ""))
+            self.world.prepare(name)
+
     def status(self, phase: Phase, health: Health, words: list[str]) -> None:
         self.world.set_status(words[0], phase, health, " ".join(words[1:]))
 
@@ -275,6 +292,7 @@ class Script:
         "wait": wait,
         "failover": failover,
         "agents": agents,
+        "fetch": fetch,
         "healthy": lambda self, words, _: self.status(Phase.RUNNING, Health.PASSING, words),
         "unhealthy": lambda self, words, _: self.status(Phase.RUNNING, Health.CRITICAL, words),
         "unknown": lambda self, words, _: self.status(Phase.RUNNING, Health.UNKNOWN, words),
@@ -351,6 +369,10 @@ def _action(action: Action) -> str:
             return f"stop {task.id} on {task.host}: {why}"
         case Amend(task=task, why=why):
             return f"amend {task.id} on {task.host}: {why}"
+        case Prepare(preparation=wanted, why=why):
+            return f"prepare {wanted.task_name} version {wanted.task_version} on {wanted.host}: {why}"
+        case DropPreparation(preparation=over):
+            return f"forget what {over.host} prepared for {over.service}"
         case SaveRollout(rollout=rollout):
             reason = f" ({rollout.reason})" if rollout.reason else ""
             done = f", {rollout.done} done" if rollout.done else ""

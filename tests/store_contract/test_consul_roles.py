@@ -30,6 +30,8 @@ KEYS = (
     "state/tasks/host-1/web-1",
     "state/clusters/default",
     "state/rollouts/default/web",
+    keys.preparation("default", "web", "host-1"),
+    keys.preparation_by_host("host-1", "default", "web"),
     "state/placement",
     "state/hosts/host-1",
     "state/status/host-1",
@@ -49,6 +51,7 @@ MAY_WRITE = {
     "scheduler": {
         keys.CONFIG_SENTINEL, keys.STATE_SENTINEL, "state/tasks/_/web-1", "state/tasks/host-1/web-1",
         "state/clusters/default", "state/rollouts/default/web", "state/placement", "schedulers/default",
+        keys.preparation("default", "web", "host-1"), keys.preparation_by_host("host-1", "default", "web"),
     },
     "agent": {"state/hosts/host-1", "state/status/host-1"},
     "operator": {

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from reconciler.agent.actions import Action, Cancel, Start, TakeDown
+from reconciler.agent.actions import Action, Cancel, Fetch, Start, TakeDown
 from reconciler.agent.host_view import (
     Evidence,
     ExecutorView,
+    Fetched,
+    Fetching,
     Finding,
     HealthEntry,
     HealthView,
@@ -22,6 +24,7 @@ from reconciler.agent.host_view import (
     IssuedView,
     Outcome,
     Progress,
+    Report,
     Unusable,
 )
 from reconciler.agent.lifecycle import NEVER, Life, Now, TaskKey, Work
@@ -32,6 +35,7 @@ from reconciler.executors.interface import Observed, Owner, Ref
 from reconciler.health.interface import Reading, Registration
 from reconciler.model import codec
 from reconciler.model.manifests import BashContainer, BashExecutor, DockerContainer, DockerExecutor, TaskDefinition
+from reconciler.model.preparation import Preparation
 from reconciler.model.secrets import Place
 from reconciler.model.task import Health, HostStatus, Phase, Task, TaskStatus
 
@@ -82,7 +86,10 @@ class PlannedHost:
         self.readings: dict[str, Reading] = {}
         self.findings: dict[TaskKey, Finding] = {}
         self.published: HostStatus | None = None
-        self.reports: list[Progress | Outcome] = []
+        self.preparations: dict[str, Preparation] = {}
+        self.fetching: Mapping[str, Fetching] = {}
+        self.refusals: dict[str, str] = {}
+        self.reports: list[Report] = []
         self.lives: Mapping[TaskKey, Life] = {}
         self.held: frozenset[TaskKey] = frozenset()
         self.work: list[Action] = []
@@ -124,6 +131,14 @@ class PlannedHost:
         self.by_host[task.id] = self.by_id[task.id] = task
         return task
 
+    def ask(self, made_of: TaskDefinition) -> str:
+        """A scheduler wants what tasks of it need to be fetched."""
+        digest = codec.digest(made_of)
+        self.definitions[digest] = made_of
+        fields = {"task_name": made_of.name, "task_version": made_of.version, "digest": digest}
+        self.preparations["c/web"] = Preparation(cluster="c", service="web", host="h1", **fields)
+        return "c/web"
+
     def take_back(self, task: Task) -> None:
         """Delete both records."""
         self.by_host.pop(task.id)
@@ -132,7 +147,7 @@ class PlannedHost:
     def look(self) -> Plan:
         """One pass; its actions go to ``work``."""
         made = plan(self.view(), self.now)
-        self.lives, self.held, self.reports = made.lives, made.held, []
+        self.lives, self.held, self.fetching, self.reports = made.lives, made.held, made.fetching, []
         self.work.extend(made.actions)
         self.events.extend(f"{event.subject} {event.message}" for event in made.events)
         if made.status is not None:
@@ -171,6 +186,10 @@ class PlannedHost:
     ) -> None:
         """The work is done: all of it, or with ``error`` after ``started`` containers."""
         self.work.remove(action)
+        if isinstance(action, Fetch):
+            digest = action.specs[0].digest
+            self.reports.append(Fetched(name=action.name, digest=digest, error=error, permanent=permanent))
+            return
         work = Work.TAKE_DOWN if isinstance(action, TakeDown) else Work.START
         match action:
             case Cancel():
@@ -219,6 +238,7 @@ class PlannedHost:
     def restart_agent(self) -> None:
         """The agent is killed, and another one begins with nothing but what it finds."""
         self.lives, self.held, self.reports, self.work, self.findings = {}, frozenset(), [], [], {}
+        self.fetching = {}
         self.last_issued, self.registered = None, None
         self.last_looks = {}
 
@@ -259,6 +279,8 @@ class PlannedHost:
             health=HealthView(entries=health, registered=self.registered),
             secrets=SecretsView(began=self.looked_at_values, key="key", readings=dict(self.values)),
             lives=self.lives,
+            fetching=self.fetching,
+            refusals=self.refusals,
             outcomes=tuple(self.reports),
             published=self.published,
             hold=self.hold,
@@ -281,6 +303,7 @@ class PlannedHost:
             went_back_at=self.went_back_at,
             definitions=dict(self.definitions),
             findings=dict(self.findings),
+            preparations=dict(self.preparations),
         )
         return self.last_issued
 

@@ -7,6 +7,7 @@ import msgspec
 
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, ConfigObject, Service
+from reconciler.model.preparation import Preparation, Prepared
 from reconciler.model.task import (
     ClusterHead,
     Health,
@@ -79,7 +80,7 @@ def listed(store: Store, prefix: str, kind: type[T]) -> list[T]:
 
 def tasks(store: Store, cluster: str | None = None) -> list[Task]:
     """The issued tasks (of one cluster); fails if the two records of one differ."""
-    entries = store.list(keys.TASKS).entries
+    entries = [entry for entry in store.list(keys.TASKS).entries if not keys.is_preparation(entry.key)]
     by_id = [codec.decode(entry.value, Task) for entry in entries if entry.key.startswith(keys.TASKS_BY_ID)]
     by_host = [codec.decode(entry.value, Task) for entry in entries if not entry.key.startswith(keys.TASKS_BY_ID)]
     assert sorted(by_id, key=_id) == sorted(by_host, key=_id), "records by id and by host differ"
@@ -128,6 +129,8 @@ class PretendAgents:
         self._states: dict[str, HostState] = {host: state(host, **fields) for host in hosts}
         self.sick: dict[str, TaskStatus] = {}
         """By task id, what is published instead of running and passing."""
+        self.cannot_fetch = ""
+        """What is published instead of that it was fetched."""
         for host in hosts:
             self.up(host)
 
@@ -151,11 +154,25 @@ class PretendAgents:
         """Publish what became of the tasks of each host; written only when it changed."""
         for host, session in self._sessions.items():
             session.renew()
-            issued = listed(self._store, keys.tasks_of_host(host), Task)
-            status = HostStatus(host=host, tasks={task.id: self._status(task) for task in issued})
+            entries = self._store.list(keys.tasks_of_host(host)).entries
+            issued = [codec.decode(each.value, Task) for each in entries if not keys.is_preparation(each.key)]
+            asked = [codec.decode(each.value, Preparation) for each in entries if keys.is_preparation(each.key)]
+            status = HostStatus(
+                host=host,
+                tasks={task.id: self._status(task) for task in issued},
+                prepared={f"{each.cluster}/{each.service}": self._prepared(each) for each in asked},
+            )
             entry = self._store.get(keys.status(host))
             if entry is None or entry.value != codec.encode(status):
                 put(self._store, keys.status(host), status)
+
+    def _prepared(self, asked: Preparation) -> Prepared:
+        return Prepared(
+            digest=asked.digest,
+            ready=not self.cannot_fetch,
+            failed=bool(self.cannot_fetch),
+            reason=self.cannot_fetch,
+        )
 
     def _status(self, task: Task) -> TaskStatus:
         told = self.sick.get(task.id)

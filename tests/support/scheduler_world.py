@@ -21,6 +21,7 @@ from reconciler.model.manifests import (
     TaskDefinition,
 )
 from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
+from reconciler.model.preparation import Preparation, Prepared
 from reconciler.model.task import (
     ClusterHead,
     Health,
@@ -36,7 +37,18 @@ from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.overrides import Overrides
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Snapshot, scene, view_of
-from reconciler.scheduler.steps import Amend, DropRollout, Issue, Plan, RemoveHead, SaveRollout, Step, Withdraw
+from reconciler.scheduler.steps import (
+    Amend,
+    DropPreparation,
+    DropRollout,
+    Issue,
+    Plan,
+    Prepare,
+    RemoveHead,
+    SaveRollout,
+    Step,
+    Withdraw,
+)
 from reconciler.scheduler.timing import Timing
 
 replace = msgspec.structs.replace
@@ -51,8 +63,8 @@ def definition(name: str, version: int, executor: str = "bash", **fields: Any) -
 
 
 def state(host: str, **fields: Any) -> HostState:
-    """A host with 4096 MiB and four cores that can run bash, unless ``fields`` say otherwise."""
-    defaults: dict[str, Any] = {"memory": 4096, "cpu_units": 4096, "executors": ("bash",)}
+    """A host with 4096 MiB and four cores that can run bash and prepare, unless ``fields`` say otherwise."""
+    defaults: dict[str, Any] = {"memory": 4096, "cpu_units": 4096, "executors": ("bash",), "prepares": True}
     return HostState(host=host, machine=f"machine of {host}", address="10.0.0.1", **(defaults | fields))
 
 
@@ -71,6 +83,11 @@ class World:
         self.statuses: dict[str, dict[str, TaskStatus]] = {}
         self.heads: dict[str, ClusterHead] = {}
         self.rollouts: dict[tuple[str, str], Rollout] = {}
+        self.preparations: dict[tuple[str, str, str], Preparation] = {}
+        """By cluster, service and host."""
+        self.prepared: dict[str, dict[str, Prepared]] = {}
+        self.cannot_fetch: dict[str, str] = {}
+        """By host, what its agent says of each fetch."""
         self.sources: dict[str, SourceState] = {}
         self.service_overrides: dict[str, ServiceOverride] = {}
         self.host_overrides: dict[str, HostOverride] = {}
@@ -93,9 +110,15 @@ class World:
             tasks=tuple(self.tasks.values()),
             host_states=dict(self.host_states),
             present=frozenset(self.present),
-            statuses={host: HostStatus(host=host, tasks=dict(tasks)) for host, tasks in self.statuses.items()},
+            statuses={
+                host: HostStatus(
+                    host=host, tasks=dict(self.statuses.get(host, {})), prepared=dict(self.prepared.get(host, {}))
+                )
+                for host in self.statuses.keys() | self.prepared.keys()
+            },
             heads=dict(self.heads),
             rollouts=dict(self.rollouts),
+            preparations=tuple(self.preparations.values()),
             sources=dict(self.sources),
             unreadable=dict(self.unreadable),
             sentinel=self.sentinel,
@@ -133,6 +156,10 @@ class World:
                     said = {name: getattr(old, name) for name in ("discovery_name", "stop_isolated_after_s")}
                     assert replace(task, **said) == old
                     self.tasks[task.id] = task
+                case Prepare(preparation=wanted):
+                    self.preparations[wanted.cluster, wanted.service, wanted.host] = wanted
+                case DropPreparation(preparation=over):
+                    del self.preparations[over.cluster, over.service, over.host]
                 case SaveRollout(rollout=rollout):
                     self.rollouts[cluster, rollout.service] = rollout
                 case DropRollout(service=service):
@@ -177,12 +204,37 @@ class World:
         if host not in self.present:
             return
         self.end_withdrawn(host)
+        self.prepare(host)
         for task in self.tasks.values():
             if task.host == host:
                 status = self.status(task)
                 ended = (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
                 if status is None or not (status.healthy or status.phase in ended):
                     self.set_status(task.id, Phase.RUNNING, Health.PASSING)
+
+    def prepare(self, host: str) -> None:
+        """The agent has tried to fetch what it is asked to prepare, and forgotten all else."""
+        reason = self.cannot_fetch.get(host, "")
+        self.prepared[host] = {
+            f"{cluster}/{service}": Prepared(digest=wanted.digest, ready=not reason, failed=bool(reason), reason=reason)
+            for (cluster, service, where), wanted in self.preparations.items()
+            if where == host
+        }
+
+    def has_all(self, host: str, cluster: str, service: str, digest: str) -> bool:
+        """Whether nothing has to be fetched on a host for a task of that content, as far as its agent can be asked."""
+        if host not in self.present or not self.host_states[host].prepares:
+            return True
+        said = self.prepared.get(host, {}).get(f"{cluster}/{service}")
+        running = [
+            task
+            for task in self.tasks.values()
+            if (task.host, task.service, task.digest) == (host, service, digest)
+            and (status := self.status(task))
+            and status.phase is Phase.RUNNING
+            and status.health is not Health.CRITICAL
+        ]
+        return bool(running) or (said is not None and said.ready and said.digest == digest)
 
     def run_agents(self) -> None:
         """All agents of present hosts do what they should."""

@@ -11,6 +11,7 @@ import msgspec
 from reconciler.errors import StoreError, UsageError
 from reconciler.model import codec, keys
 from reconciler.model.names import is_name
+from reconciler.model.preparation import Preparation
 from reconciler.model.task import Task
 from reconciler.operations.conformance import script, troubles
 from reconciler.operations.conformance.declared import Declared
@@ -162,6 +163,8 @@ def _check(store: Store, cluster: str, scheduler: str, parts: Sequence[str]) -> 
 
 def _cluster_of(record: Entry) -> str | None:
     try:
+        if keys.is_preparation(record.key):
+            return codec.decode(record.value, Preparation, record.key).cluster
         return codec.decode(record.value, Task, record.key).cluster
     except codec.Undecodable:
         return None

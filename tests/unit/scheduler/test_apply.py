@@ -338,6 +338,49 @@ def test_what_a_service_says_of_its_tasks_is_written_into_their_records_in_place
     assert writes(store) == index
 
 
+def preparations(store: MemoryStore, prefix: str) -> set[bytes]:
+    """All records of preparations under a prefix."""
+    return {entry.value for entry in store.list(prefix).entries if keys.is_preparation(entry.key)}
+
+
+def test_a_preparation_is_told_to_its_host_and_goes_with_what_it_was_for(
+    store: MemoryStore, agents: PretendAgents
+) -> None:
+    declare_web(store, desired=2, min=1, max=2)
+    scheduler = Scheduler(store)
+    for _ in range(2):
+        scheduler.go()
+        agents.tick()
+    agents.cannot_fetch = "there is no such image"
+    declare_web(store, version=2, desired=2, min=1, max=2)
+    scheduler.go()
+    assert len(preparations(store, keys.ROLLOUTS)) == 2
+    assert preparations(store, keys.ROLLOUTS) == preparations(store, keys.TASKS)
+    assert any(each.what == "prepare version 2 of web on 2 hosts (h1 to h3)" for each in head(store).decisions)
+    for _ in range(3):
+        agents.tick()
+        scheduler.go()
+    assert [task.task_version for task in tasks(store)] == [1, 1]
+    before = writes(store)
+    agents.tick()
+    scheduler.go()
+    assert writes(store) == before, "nothing changes while nothing can be fetched"
+
+    # another version takes its place, though somebody touched a copy
+    asked = next(entry for entry in store.list(keys.TASKS).entries if keys.is_preparation(entry.key))
+    put(store, asked.key, ClusterHead(cluster="?", scheduler="?", seq=1))
+    declare_web(store, version=3, desired=2, min=1, max=2)
+    assert scheduler.go() is None
+    assert preparations(store, keys.ROLLOUTS) == preparations(store, keys.TASKS)
+    assert all(b'"task_version":3' in value for value in preparations(store, keys.TASKS))
+    agents.cannot_fetch = ""
+    for _ in range(10):
+        agents.tick()
+        scheduler.go()
+    assert [task.task_version for task in tasks(store)] == [3, 3]
+    assert preparations(store, keys.ROLLOUTS) == preparations(store, keys.TASKS) == set()
+
+
 def test_the_head_says_what_was_decided_and_why_and_stays_small(store: MemoryStore, agents: PretendAgents) -> None:
     declare_web(store, desired=50)
     scheduler = Scheduler(store)

@@ -122,7 +122,12 @@ class Fleet(RuleBasedStateMachine):
         for name, each in zip(HOSTS, memory, strict=False):
             attributes = data.draw(st.sampled_from([{}, {"arch": "x86"}, {"arch": "arm"}, {"arch": "mips"}]))
             self.world.host_states[name] = state(
-                name, memory=each, disk=1000, attributes=attributes, port_range=(20000, 20003)
+                name,
+                memory=each,
+                disk=1000,
+                attributes=attributes,
+                port_range=(20000, 20003),
+                prepares=data.draw(st.sampled_from([True, True, False])),
             )
             self.world.present.add(name)
         for name in SERVICES:
@@ -249,6 +254,13 @@ class Fleet(RuleBasedStateMachine):
     def run_agents(self) -> None:
         self.world.run_agents()
 
+    @rule(host=st.sampled_from(HOSTS), reason=st.sampled_from(["", "there is no such image"]))
+    def fetch(self, host: str, reason: str) -> None:
+        """From now on it goes well or not; what was asked for so far has been tried."""
+        self.world.cannot_fetch[host] = reason
+        if host in self.world.present:
+            self.world.prepare(host)
+
     @precondition(lambda self: self.world.tasks)
     @rule(number=tasks, phase=st.sampled_from(list(Phase)), health=st.sampled_from(list(Health)))
     def change_task(self, number: int, phase: Phase, health: Health) -> None:
@@ -293,6 +305,7 @@ class Fleet(RuleBasedStateMachine):
         overrides = world.snapshot().overrides
         is_paused = overrides.paused(CLUSTER) is not None
         assert all(0 < sum(map(operations_of, step.actions)) <= 5 for step in steps)
+        self.check_prepared(steps)
         world.carry_out(CLUSTER, steps) if steps else None
         for name, service in world.services.items():
             floor, desired, ceiling = bounds(overrides.service(service))
@@ -314,6 +327,18 @@ class Fleet(RuleBasedStateMachine):
         for task in [each for each in world.tasks.values() if each.id not in before]:
             assert task.id not in listed, f"{task.id} still is in a host's status"
             self.check_place(task, replaced)
+
+    def check_prepared(self, steps: tuple[Step, ...]) -> None:
+        """No healthy task stops for a new one that would have to be fetched first."""
+        world = self.world
+        for action in (action for step in steps for action in step.actions):
+            if not isinstance(action, Withdraw) or not world.is_healthy(action.task):
+                continue
+            if found := re.match(r"makes room for version (\d+)(?: on (.*))?", action.why):
+                name, version, host = action.task.service, int(found[1]), found[2]
+                digest = codec.digest(world.definitions[name, version])
+                hosts = [host] if host else list(world.host_states)
+                assert any(world.has_all(each, CLUSTER, name, digest) for each in hosts), f"{action} is not prepared"
 
     def check_rollout(self, name: str, old: Rollout | None, new: Rollout | None, before: dict[str, Task]) -> None:
         """It goes on as it may; canaries are no more than asked for."""
@@ -414,6 +439,7 @@ class Fleet(RuleBasedStateMachine):
         world = self.world
         world.present = set(world.host_states)
         world.host_configs, world.host_overrides, world.cluster_overrides = {}, {}, {}
+        world.cannot_fetch = {}
         world.sources["fleet"] = source(settled=True)
         for _ in range(MOST_ROUNDS):
             world.run_agents()
@@ -431,14 +457,17 @@ class Fleet(RuleBasedStateMachine):
         explained = {each.service for each in (*planned.pending, *planned.notes)}
         for name, service in world.services.items():
             mine = [task for task in world.tasks.values() if task.service == name]
+            asked = [key for key in world.preparations if key[1] == name]
             if name not in world.clusters[CLUSTER].services:
                 assert not mine
+                assert not asked
                 continue
             target = scene(world.snapshot()).snapshot.definitions[name, service.task_version]
             service = world.snapshot().overrides.service(service)
             is_current = [target.is_of(task) and not self.is_outdated(task) for task in mine]
             is_done = len(mine) == bounds(service)[1] and all(is_current)
             assert is_done or name in explained, f"{name} is not as it should be, and nobody says why"
+            assert not (is_done and asked), f"{name} is done, and {asked} prepare it"
             if service.desired and service.max_issued:
                 phase = world.rollouts[CLUSTER, name].phase
                 assert phase not in (RolloutPhase.ROLLING, RolloutPhase.REVERTING), f"{name} never ends: {phase}"

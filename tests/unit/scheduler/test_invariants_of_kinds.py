@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from reconciler.model import codec
 from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service
 from reconciler.model.overrides import ClusterOverride, Paused, Restarted, ServiceOverride
 from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task
@@ -93,6 +94,12 @@ class Kinds(RuleBasedStateMachine):
     def fail_over(self) -> None:
         self.world.failover()
 
+    @rule(host=st.sampled_from(HOSTS), reason=st.sampled_from(["", "there is no such image"]))
+    def fetch(self, host: str, reason: str) -> None:
+        self.world.cannot_fetch[host] = reason
+        if host in self.world.present:
+            self.world.prepare(host)
+
     @rule(host=st.sampled_from(HOSTS))
     def run_agent(self, host: str) -> None:
         self.world.run_agent(host)
@@ -130,7 +137,7 @@ class Kinds(RuleBasedStateMachine):
     def commit(self, steps: tuple[Step, ...]) -> None:
         world, before, rollouts = self.world, dict(self.world.tasks), dict(self.world.rollouts)
         was_complete = {task.id for task in before.values() if self.is_complete(task)}
-        was_healthy = self.healthy_logs()
+        was_healthy, had_all = self.healthy_logs(), self.have_all()
         world.carry_out(CLUSTER, steps) if steps else None
         new = [task for task in world.tasks.values() if task.id not in before]
         gone = [task for task in before.values() if task.id not in world.tasks]
@@ -140,6 +147,8 @@ class Kinds(RuleBasedStateMachine):
             assert len(new) <= len(gone)
             return
         self.check_log(was_healthy, before)
+        for host in was_healthy - self.healthy_logs() - had_all:
+            raise AssertionError(f"{host} has none any more, and has not fetched the next one")
         self.check_job(rollouts, gone, was_complete, before)
 
     def is_paused(self) -> bool:
@@ -155,6 +164,15 @@ class Kinds(RuleBasedStateMachine):
     def healthy_logs(self) -> set[str]:
         """The usable hosts with a healthy one."""
         return {task.host for task in self.logs(self.world.tasks) if self.world.is_healthy(task)} & self.usable()
+
+    def have_all(self) -> set[str]:
+        """The hosts that have all that a task of ``log`` needs which would start there now."""
+        going = self.world.rollouts.get((CLUSTER, "log"))
+        version = self.world.services["log"].task_version
+        if going and going.target_version == version and going.phase in (RolloutPhase.REVERTING, RolloutPhase.REVERTED):
+            version = going.previous_version or version
+        digest = codec.digest(self.world.definitions["log", version])
+        return {host for host in self.world.host_states if self.world.has_all(host, CLUSTER, "log", digest)}
 
     def check_log(self, was_healthy: set[str], before: dict[str, Task]) -> None:
         step = max(1, self.world.services["log"].policy.parallel)
@@ -196,6 +214,7 @@ class Kinds(RuleBasedStateMachine):
         """Faults stop: each usable host has one, and the job ends."""
         world = self.world
         world.present, world.host_configs, world.cluster_overrides = set(world.host_states), {}, {}
+        world.cannot_fetch = {}
         for _ in range(MOST_ROUNDS):
             world.run_agents()
             for task in world.tasks.values():
@@ -210,6 +229,7 @@ class Kinds(RuleBasedStateMachine):
         assert not planned.steps, "it does not converge"
         logs = self.logs(world.tasks)
         assert sorted(task.host for task in logs) == sorted(world.present)
+        assert not world.preparations
         job, service = world.rollouts.get((CLUSTER, "job")), world.services["job"]
         assert not [task for task in world.tasks.values() if task.service == "job"]
         if service.desired and job is not None:

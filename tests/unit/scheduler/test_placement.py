@@ -89,8 +89,8 @@ def test_rule_09_what_is_leaving_still_holds_its_place() -> None:
     placer = Placer(hosts(host("h1", memory=1000, leaving=left)))
     assert places(placer, Demand(memory=200), 1) == []
     assert places(placer, Demand(fixed_ports=(80,)), 1) == []
-    assert placer.fits_when_left(Demand(memory=200, fixed_ports=(80,))) == "h1"
-    assert placer.fits_when_left(Demand(memory=1200)) is None
+    assert placer.fit_when_left(Demand(memory=200, fixed_ports=(80,))) == ["h1"]
+    assert placer.fit_when_left(Demand(memory=1200)) == []
 
 
 def test_a_fixed_port_is_exclusive_on_its_host() -> None:
@@ -155,8 +155,8 @@ def test_services_placed_after_each_other_see_what_the_first_took() -> None:
 def test_a_trial_gives_nothing_away() -> None:
     placer = Placer(hosts(host("h1", memory=1000)))
     service = placer.for_service({})
-    assert service.how_many_fit(Demand(memory=400), 5) == 2
-    assert service.how_many_fit(Demand(memory=400), 1) == 1
+    assert service.where_fit(Demand(memory=400), 5) == ["h1", "h1"]
+    assert service.where_fit(Demand(memory=400), 1) == ["h1"]
     assert service.place(Demand(memory=1000), "task") is not None
 
 

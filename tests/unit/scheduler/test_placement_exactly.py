@@ -102,7 +102,7 @@ def test_a_service_gets_as_many_places_as_there_are_and_none_that_is_not(
         crowd = Counter({host: sum(name == service for name, _ in held) for host, held in exact.held.items()})
         most = exact.most(service, demand, count)
         places = placer.for_service(+crowd, service)
-        assert places.how_many_fit(demand, count) == most
+        assert len(places.where_fit(demand, count)) == most
         found = 0
         for number in range(count):
             takers = list(exact.takers(service, demand))

@@ -1,0 +1,110 @@
+"""What this host fetches before an old task stops here for a new one. Pure; ``plan`` calls it.
+
+It takes no place and starts nothing. It keeps to what a start keeps to, and goes on trying as long as it is asked to.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from reconciler.agent import lifecycle
+from reconciler.agent.actions import Fetch
+from reconciler.agent.case import usable
+from reconciler.agent.host_view import Fetched, Fetching, HostView, Unusable
+from reconciler.agent.lifecycle import Now
+from reconciler.agent.status import REASON_BYTES, shortened
+from reconciler.executors.interface import Ref, Spec
+from reconciler.model.events import Event, Level
+from reconciler.model.manifests import TaskDefinition
+from reconciler.model.preparation import Preparation, Prepared
+
+_EVENT_BYTES: Final = 1000
+
+
+class Preparing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of each preparation, what is begun now, and when the next is due (monotonic)."""
+
+    fetching: Mapping[str, Fetching] = {}
+    actions: tuple[Fetch, ...] = ()
+    again_at: float | None = None
+    events: tuple[Event, ...] = ()
+
+
+def prepare(view: HostView, now: Now) -> Preparing:
+    """Decide about everything that this host is asked to prepare."""
+    fetched = {(each.name, each.digest): each for each in view.outcomes if isinstance(each, Fetched)}
+    fetching: dict[str, Fetching] = {}
+    actions: list[Fetch] = []
+    for name, wanted in sorted(view.issued.preparations.items()):
+        before = view.fetching.get(name)
+        known = before if before and before.digest == wanted.digest else Fetching(digest=wanted.digest)
+        if known.busy and (name, wanted.digest) in fetched:
+            known = _ended(known, fetched[name, wanted.digest], view, now)
+        if not known.busy and not known.ready and not view.ending:
+            definition = usable(view, wanted)
+            if isinstance(definition, Unusable):
+                known = msgspec.structs.replace(known, reason=definition.reason)
+            elif now.monotonic >= known.not_before:
+                known = msgspec.structs.replace(known, busy=True)
+                actions.append(Fetch(name, _specs(name, wanted, definition, view)))
+        fetching[name] = known
+    waiting = [each.not_before for each in fetching.values() if not each.busy and not each.ready]
+    return Preparing(
+        fetching=fetching,
+        actions=tuple(actions),
+        again_at=min((at for at in waiting if at > now.monotonic), default=None),
+        events=tuple(_events(view.fetching, fetching)),
+    )
+
+
+def prepared(fetching: Mapping[str, Fetching]) -> dict[str, Prepared]:
+    """What the status says of them."""
+    return {
+        name: Prepared(
+            digest=each.digest,
+            ready=each.ready,
+            failed=bool(each.reason),
+            reason=shortened(each.reason, REASON_BYTES),
+        )
+        for name, each in fetching.items()
+    }
+
+
+def _ended(known: Fetching, fetched: Fetched, view: HostView, now: Now) -> Fetching:
+    if fetched.error is None:
+        return msgspec.structs.replace(known, busy=False, ready=True, reason="")
+    policy, failures = view.settings.restart, known.failures + 1
+    # what will not work by trying again is tried again as well, but seldom: somebody may push the image
+    wait_s = policy.most_delay_s if fetched.permanent else lifecycle.delay_s(failures, policy, view.jitter)
+    return msgspec.structs.replace(
+        known, busy=False, failures=failures, not_before=now.monotonic + wait_s, reason=fetched.error
+    )
+
+
+def _specs(name: str, wanted: Preparation, definition: TaskDefinition, view: HostView) -> tuple[Spec, ...]:
+    """As far as they are known before there is a task: enough to fetch by, not to start."""
+    return tuple(
+        Spec(
+            ref=Ref(name, 0, container.name),
+            container=container,
+            digest=wanted.digest,
+            attempt=1,
+            environment={},
+            address=view.settings.address,
+            memory=definition.memory,
+            cpu_units=definition.cpu_units,
+        )
+        for container in definition.containers
+    )
+
+
+def _events(before: Mapping[str, Fetching], after: Mapping[str, Fetching]) -> Iterator[Event]:
+    """What changed, for people; a reason once, however often it is tried."""
+    for name, each in after.items():
+        old = before.get(name)
+        if each.ready and not (old and old.ready):
+            yield Event(loop="agent", subject=name, message="prepared: all that its next task needs is here")
+        elif each.reason and each.reason != (old.reason if old else ""):
+            text = f"cannot prepare its next task: {shortened(each.reason, _EVENT_BYTES)}"
+            yield Event(loop="agent", subject=name, message=text, level=Level.WARNING)
