@@ -116,13 +116,15 @@ def load(
         return _loaded(_Read(problems=list(found.problems)), cache.checks, ())
     if refusal is not None:
         return _loaded(_Read(problems=[*found.problems, refusal]), cache.checks, ())
-    read = _Read(problems=[*found.problems, *found.empty_overlays()])
+    read = _Read(problems=list(found.problems))
     wanted = found.manifests
     if environment is not None and found.environments is not None:
         from reconciler.manifests.layers import layered  # most repositories have no environments
 
         chosen = found.environments.by_name[environment]
         base, overlay = found.base(), found.overlay(chosen)
+        if chosen.overlay and not overlay:
+            read.problems.append(found.empty_overlay(environment, chosen))
         wanted = (*base, *overlay)
         read.take_layers(layered(base, overlay, chosen, found.settings_name, cache))
     else:

@@ -64,13 +64,11 @@ class Scope(msgspec.Struct, frozen=True):
         hint = f"did you mean {guess}?" if guess else f"there are {names}"
         return problem_at(rules.ENVIRONMENT_NOT_SAID, at, f"there is no environment {environment!r}", hint)
 
-    def empty_overlays(self) -> Iterator[Problem]:
-        """Environments whose overlay is not there."""
-        for name, chosen in self.environments.by_name.items() if self.environments else ():
-            if chosen.overlay and not self.overlay(chosen):
-                at = msgspec.structs.replace(chosen.overlay_node, file=self.settings_name)
-                message = f"the overlay of environment {name!r} holds no manifest: {self._folder(chosen)}"
-                yield problem_at(rules.BAD_ENVIRONMENTS, at, message, "correct the folder, or take the line out")
+    def empty_overlay(self, environment: str, chosen: Chosen) -> Problem:
+        """That an environment's overlay is not there."""
+        at = msgspec.structs.replace(chosen.overlay_node, file=self.settings_name)
+        message = f"the overlay of environment {environment!r} holds no manifest: {self._folder(chosen)}"
+        return problem_at(rules.BAD_ENVIRONMENTS, at, message, "correct the folder, or take the line out")
 
     def _folder(self, chosen: Chosen) -> str | None:
         return overlay_folder(str(PurePosixPath(self.settings_name).parent), chosen)
