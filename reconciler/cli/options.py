@@ -220,7 +220,7 @@ def agent_options(function: F) -> F:
             metavar="DIR",
             type=click.Path(file_okay=False, path_type=Path),
             help="Where values are that manifests name with `file:`; nothing outside of it is ever given to a task. "
-            "/etc/reconciler/secrets if not given.",
+            "/etc/reconciler/secrets if not given, .reconciler/secrets for `dev`.",
         ),
         port_range_option,
         click.option(
