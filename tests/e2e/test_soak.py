@@ -71,7 +71,8 @@ class Soak:
         self.apply()
 
     def start(self, name: str) -> None:
-        arguments = ("--address", "127.0.0.1") if name == "agent" else ()
+        # what has failed is kept for people to look at, which would count here
+        arguments = ("--address", "127.0.0.1", "--keep-ended", "0s") if name == "agent" else ()
         self.daemons[name] = self.program.start(name, "--http", "127.0.0.1:0", *arguments)
 
     def apply(self) -> None:
