@@ -59,7 +59,8 @@ def apply_plan(
             refuse_moved(saved, view, made)
         target = Target(what.revision, what.author, what.subject, detail=f"a saved plan, by {whoami()}")
         report = Report(what.revision, (), what.author, what.subject)
-        return Decision(target=target, plan=made, report=_as_the_gate_had_it(view, report))
+        is_repair = prunes and view.is_at(what.revision)
+        return Decision(target=target, plan=made, report=_as_the_gate_had_it(view, report), is_repair=is_repair)
 
     with holding(store, source, wait_s=lock_wait_s, clock=clock) as fence:
         outcome = reconcile(store, fence, what.identity, decide, store_id=None, clock=clock)

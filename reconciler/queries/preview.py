@@ -150,9 +150,7 @@ def _applied(store: FrozenStore, view: View, goal: Goal, made: Plan, now: float)
     values: dict[str, bytes | None] = {
         change.key: None if isinstance(change, Delete) else change.value for change in made.changes
     }
-    is_repair = (
-        goal.prunes and view.own is not None and view.own.mark.settled and view.own.mark.revision == goal.revision
-    )
+    is_repair = goal.prunes and view.is_at(goal.revision)
     if not is_repair:  # as in sync: to put right what was changed by hand ends nothing
         for ending in overridden.endings(view, made.changes, observe.said_by_hand(store), now).values():
             values[ending.key] = ending.value

@@ -150,14 +150,16 @@ class Applier:
 
     def _with_copies_as_they_are(self, operations: Sequence[Operation]) -> list[Operation] | None:
         """The same transaction, should the copy of a record for its host have been touched by somebody since it was
-        written: whatever it says by now, it goes as well. None if that is not what was in the way.
+        written: whatever it says by now, and also if it is gone, it goes or is written anew. None if that is not what
+        was in the way.
         """
         copies = {each.key: each for each in operations if _takes_a_copy(each)}
         found = self._store.get_all(sorted(copies)) if copies else {}
+        indexes = {key: found[key].index if key in found else 0 for key in copies}
         touched = {
-            key: msgspec.structs.replace(copies[key], index=entry.index)
-            for key, entry in found.items()
-            if entry.index != copies[key].index
+            key: msgspec.structs.replace(each, index=indexes[key])
+            for key, each in copies.items()
+            if indexes[key] != each.index and (indexes[key] or isinstance(each, PutIf))
         }
         return [touched.get(each.key, each) for each in operations] if touched else None
 

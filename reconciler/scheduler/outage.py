@@ -1,5 +1,6 @@
 """Which missing hosts count as lost, and when so many are missing that replacing their tasks would only do harm."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -42,8 +43,13 @@ def judge(view: ClusterView) -> Outage:
 
 
 def patience_s(view: ClusterView, service: str) -> float:
-    """For how long a service waits for a missing host; one that is declared no more waits as long as any."""
+    """For how long a service waits for a missing host; one that is declared no more waits as long as any.
+
+    For ever while it may be declared but could not be read: perhaps it asks to be waited for.
+    """
     declared = view.services.get(service)
+    if declared is None and service in view.held:
+        return math.inf
     own = declared.reschedule_after_s if declared else None
     return view.reschedule_after_s if own is None else own
 
@@ -53,5 +59,5 @@ def _waits(view: ClusterView, missing: Mapping[str, float]) -> Iterator[float]:
     for service, tasks in view.tasks.items() if missing else ():
         after_s = patience_s(view, service)
         for host in {task.host for task in tasks} & missing.keys():
-            if missing[host] < after_s:
+            if missing[host] < after_s < math.inf:
                 yield after_s - missing[host]

@@ -153,7 +153,8 @@ class _Hosts:
                 self._stop(surplus, self._why(surplus))
             return
         is_begun = host in self._replaced_on  # the new one beside the last old one is there with this plan
-        if leavers and not is_begun and self._course.start is not None:
+        may_change = bool(leavers) and leavers[0].standing is not Standing.MISSING
+        if may_change and not is_begun and self._course.start is not None:
             self._replace_leaver(host, leavers[0], self._course.start)
 
     def _replace_leaver(self, host: str, leaver: Member, defined: Defined) -> None:

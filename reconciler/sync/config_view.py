@@ -61,6 +61,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """The index of the own mark, 0 if there is none."""
         return self.marks.get(keys.source(self.source), 0)
 
+    def is_at(self, revision: str) -> bool:
+        """Whether all of a revision of the source is applied: then what differs was changed by somebody else."""
+        return self.own is not None and self.own.mark.settled and self.own.mark.revision == revision
+
     def mine(self) -> set[str]:
         """The keys of the objects that the source itself manages."""
         return self.of(self.source)

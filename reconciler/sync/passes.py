@@ -237,7 +237,7 @@ class SourceSync:
         is_adoption = made.handover is not None and bool(made.handover.taken)
         if is_adoption and target.result == "applied":
             target = msgspec.structs.replace(target, result="adopted", detail=str(made.handover))
-        is_repair = own is not None and own.mark.settled and own.mark.revision == target.revision and not is_adoption
+        is_repair = view.is_at(target.revision) and not is_adoption
         if target.result != "rolled back":
             begun = gate.on_trial(own, target.revision, self.trials.limit_s, is_change=bool(made.changes))
             # to go back to before an adoption would delete what was adopted: so there is no trial

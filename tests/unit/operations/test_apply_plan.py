@@ -10,9 +10,10 @@ from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import codec, keys
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
 from reconciler.model.task import Trial
-from reconciler.operations import saved_plan
+from reconciler.operations import overrides, saved_plan
 from reconciler.operations.apply import apply
 from reconciler.operations.apply_plan import apply_plan
+from reconciler.operations.overrides import Said
 from reconciler.operations.saved_plan import Declared, SavedPlan
 from reconciler.operations.source_intents import change_intent
 from reconciler.queries.preview import preview
@@ -27,6 +28,7 @@ from tests.support.sync import (
     Killed,
     ListedSource,
     WatchedStore,
+    change,
     config,
     declared_in,
     dies_at,
@@ -159,6 +161,17 @@ def test_what_the_gate_said_outlives_a_plan(store: Store) -> None:
     assert (state(store, "fleet").quarantine, state(store, "fleet").trial) == (quarantine, trial)
     apply_plan(store, plan_of(store, manifest(NAMES, desired=2)))
     assert (state(store, "fleet").quarantine, state(store, "fleet").trial) == (None, None)
+
+
+def test_to_put_right_what_was_changed_by_hand_ends_no_override_as_plan_says(store: Store) -> None:
+    apply_plan(store, plan_of(store, manifest(["web"], desired=3), name="r1"))
+    overrides.scale(store, "web", 4, Said(by="ann", reason="load test", now=SystemClock().wall()))
+    entry = store.get(keys.service("web"))
+    assert entry is not None
+    store.commit([Put(entry.key, change(entry.value, desired=1))])
+    result = apply_plan(store, plan_of(store, manifest(["web"], desired=3), name="r1"))
+    assert (result.updated, result.ended) == (1, ())
+    assert store.get(keys.service_override("web")) is not None
 
 
 def test_a_file_says_what_is_wrong_with_it(store: Store, tmp_path: Path) -> None:
