@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks import agent, fleet, plan, sync, validate
+from benchmarks import agent, containers, fleet, plan, sync, validate
 from tests.support.consul import consul_binary
+from tests.support.docker import DockerEngine
 
 
 def test_the_planners_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,3 +55,20 @@ def test_the_benchmark_of_an_agent_runs(monkeypatch: pytest.MonkeyPatch, capsys:
     agent.main(["--tasks", "2", "--containers", "--rest", "0.2"])
     (row,) = (line for line in capsys.readouterr().out.splitlines() if " bash " in line)
     assert row.split()[0] == "2"
+
+
+@pytest.mark.consul
+@pytest.mark.docker
+@pytest.mark.slow
+def test_the_benchmark_of_containers_runs(
+    docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    consul_binary()
+    assert docker_engine.client.ping()
+    # swarm mode is the whole engine's, which other tests use as well
+    monkeypatch.setattr(containers.shutil, "which", lambda _: None)
+    containers.main(["--sizes", "2", "--runs", "1"])
+    shown = capsys.readouterr().out
+    assert "create 2 " in shown
+    assert "heal one of 2 " in shown
+    assert "update 2 by 5, health check" in shown
