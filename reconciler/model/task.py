@@ -1,7 +1,6 @@
 """Issued tasks, and what hosts say of themselves and of them: the records under ``state/*``.
 
-Records are read leniently (fields that a newer program added are passed over), so that hosts can be upgraded one by
-one.
+Records are read leniently (fields that a newer program added are passed over), so hosts can be upgraded one by one.
 """
 
 import enum
@@ -228,6 +227,13 @@ class Rollout(_Record, frozen=True, kw_only=True):
     answered: float = 0.0
     done: int = 0
     again: int = 0
+
+    @property
+    def goes_back_to(self) -> tuple[str, int] | None:
+        """Name and version of the definition before; None if there was none, or the same one with other content."""
+        task, version = self.previous_task, self.previous_version
+        is_other = (task, version) != (self.target_task or task, self.target_version)
+        return (task, version) if task is not None and version is not None and is_other else None
 
 
 class SourceCounts(_Record, frozen=True, kw_only=True):

@@ -78,7 +78,9 @@ def _taken_where(store: Store, service: Service, open_ones: list[Rollout]) -> st
             hint=f"`reconciler stop {service.name}` stops it.",
         )
     for each in later:
-        before = store.get(keys.task_definition(each.previous_task or "", each.previous_version or 0))
-        if before is None or each.previous_version == version:
+        before = each.goes_back_to
+        if before is None or store.get(keys.task_definition(*before)) is None:
             return f"version {version} is given up: what it was before is not stored, so what is healthy stays as it is"
-    return f"version {version} is taken back: version {later[0].previous_version} takes its place again"
+    task, number = later[0].previous_task, later[0].previous_version
+    other = "" if task == service.task_name else f"{task} "
+    return f"version {version} is taken back: {other}version {number} takes its place again"

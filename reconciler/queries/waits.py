@@ -57,10 +57,8 @@ def taken_back(fleet: Fleet, service: str) -> Settling:
 
 def _could_go_back(fleet: Fleet, rollout: Rollout) -> bool:
     """Not a batch, nor where what was before is not stored: these are only given up."""
-    declared, before = fleet.snapshot.services.get(rollout.service), rollout.previous_version
-    if rollout.previous_task is None or before is None or before == rollout.target_version:
-        return False
-    is_stored = (rollout.previous_task, before) in fleet.snapshot.definitions
+    declared = fleet.snapshot.services.get(rollout.service)
+    is_stored = rollout.goes_back_to in fleet.snapshot.definitions
     return is_stored and (declared is None or declared.kind != "batch")
 
 

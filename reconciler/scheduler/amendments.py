@@ -34,6 +34,11 @@ class Said(msgspec.Struct, frozen=True):
         after_s = round(patience_s(view, service.name) * ISOLATED_SHARE, 3)
         return cls(service.discovery_name or UNSET, after_s if service.when_isolated == "stop" else UNSET)
 
+    @classmethod
+    def of(cls, task: Task) -> "Said":
+        """What it said when a record was written."""
+        return cls(task.discovery_name, task.stop_isolated_after_s)
+
     def is_in(self, task: Task) -> bool:
         """Whether a record says the same."""
         there = (task.discovery_name, task.stop_isolated_after_s)
@@ -46,10 +51,12 @@ class Said(msgspec.Struct, frozen=True):
         )
 
 
-def as_said(view: ClusterView, task: Task) -> Task:
-    """A new record with what its service says."""
+def as_said(view: ClusterView, task: Task, replaced: Task | None) -> Task:
+    """A new record with what its service says; where that can't be read, with what the record that it replaces says."""
     service = view.services.get(task.service)
-    return task if service is None else Said.by(view, service).written_into(task)
+    if service is None:
+        return task if replaced is None else Said.of(replaced).written_into(task)
+    return Said.by(view, service).written_into(task)
 
 
 def amendments(view: ClusterView, service: Service, steps: Iterable[Step]) -> tuple[Step, ...]:

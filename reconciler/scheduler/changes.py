@@ -210,9 +210,10 @@ class Changes:
 
     def _issue(self, defined: Defined, place: Place, why: str, after: Task | None = None) -> Issue:
         declared = self._view.services.get(self.service)
-        completes = declared is not None and declared.kind == "batch"
+        # on hold, what can't be read of its service is as it was
+        completes = declared.kind == "batch" if declared else after is not None and after.completes
         task = self._numbering.task(self.service, defined, place, self._now, after, completes=completes)
-        return Issue(as_said(self._view, task), why)
+        return Issue(as_said(self._view, task, after), why)
 
     def _step(self, *actions: Action, needs_fresh_health: bool = False) -> None:
         self.steps.append(Step(service=self.service, actions=actions, needs_fresh_health=needs_fresh_health))

@@ -276,7 +276,7 @@ class _Moves:
     def _why_start(self, defined: Defined) -> str:
         changes, record, version = self._changes, self._course.record, defined.definition.version
         if self._course.target == defined and record.phase in rollout.GOES_FORWARD and not self._course.is_first:
-            if record.previous_version == version:
+            if record.goes_back_to is None:
                 return f"new content of version {version}"
             return f"{'canary, ' if self._canaries else ''}version {record.previous_version} to {version}"
         if record.phase is RolloutPhase.REVERTING:

@@ -245,6 +245,15 @@ def test_abort_says_where_it_goes_back_to_and_that_it_cannot_where_that_is_gone(
     assert "what is healthy stays" in verdicts.decide(small.store, "web", promote=False, said=said()).what
 
 
+def test_abort_goes_back_to_another_definition_of_the_same_number(small: Small) -> None:
+    declare(small.store, definition("next", 1))
+    declare(small.store, Service(name="web", task_name="next", task_version=1, desired=2))
+    save = next(action.rollout for action in small.plan().actions if isinstance(action, SaveRollout))
+    put(small.store, keys.rollout("main", "web"), save)
+    done = verdicts.decide(small.store, "web", promote=False, said=said())
+    assert done.what == "version 1 is taken back: web version 1 takes its place again"
+
+
 def test_what_has_no_meaning_is_not_taken_as_if_it_had(small: Small) -> None:
     overrides.drain(small.store, "h1", said())
     with pytest.raises(UsageError, match="nothing is kept that could end by itself"):

@@ -134,23 +134,26 @@ def test_a_version_that_the_scheduler_gave_up_has_failed(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "version", "is_done", "is_failed"),
+    ("phase", "target", "version", "is_done", "is_failed"),
     [
-        (RolloutPhase.REVERTING, 1, False, False),
-        (RolloutPhase.REVERTED, 1, True, False),
-        (RolloutPhase.FAILED, 1, False, True),
-        (RolloutPhase.FAILED, 7, True, False),
-        (RolloutPhase.COMPLETED, 1, False, True),
+        (RolloutPhase.REVERTING, "web", 1, False, False),
+        (RolloutPhase.REVERTED, "web", 1, True, False),
+        (RolloutPhase.FAILED, "web", 1, False, True),
+        (RolloutPhase.FAILED, "web", 7, True, False),
+        (RolloutPhase.FAILED, "web", 2, True, False),
+        (RolloutPhase.FAILED, "web-next", 2, False, True),
+        (RolloutPhase.COMPLETED, "web", 1, False, True),
     ],
 )
 def test_abort_waits_until_it_has_gone_back_and_fails_if_it_has_not(
-    world: World, phase: RolloutPhase, version: int, is_done: bool, is_failed: bool
+    world: World, phase: RolloutPhase, target: str, version: int, is_done: bool, is_failed: bool
 ) -> None:
     declare(world.store, definition("web", 2))
     fleet = read(world.store, NOW)
     rollout = msgspec.structs.replace(
         fleet.snapshot.rollouts["main", "web"],
         phase=phase,
+        target_task=target,
         target_version=2,
         previous_task="web",
         previous_version=version,
