@@ -67,6 +67,13 @@ def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: Note | N
         return _waits_until_healthy(service, sick[-1])
     if blocker is not None:
         return blocker
+    missing = sorted({each.task.host for each in changes.leavers.values() if each.standing is Standing.MISSING})
+    if missing:
+        text = f"waits until {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} back, or what ran there is"
+        text += (
+            f" replaced (after reschedule_after): {changes.healthy} are healthy, and at least {bounds.floor} must stay"
+        )
+        return Note(service=service, reason=text)
     desired = bounds.desired
     if bounds.floor == desired == bounds.ceiling:
         text = f"min = desired = max = {desired}, so no task may start or stop first: raise max or lower min"

@@ -66,7 +66,9 @@ class KeptListing:
             listing = self._store.list(self._prefix)
         if listing is not known:
             self._entries = {entry.key: entry for entry in listing.entries}
-            self._index, self._witnesses, self._read_at = listing.index, dict(witnesses), began
+            self._index, self._witnesses = listing.index, dict(witnesses)
+        if known is None:
+            self._read_at = began
         return listing.entries
 
     def note(self, operations: Sequence[Operation], outcome: CommitResult) -> None:

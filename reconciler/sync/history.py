@@ -40,12 +40,18 @@ def with_verdict(
 
 
 def with_detail(history: tuple[PastRevision, ...], revision: str, detail: str) -> tuple[PastRevision, ...]:
-    """The history with something more to say about how a revision was applied."""
+    """The history with something more to say about how a revision was applied, after what it says already."""
+
+    def and_so(said: str) -> str:
+        return f"{_cut(said, _CHARACTERS - len(detail) - 2)}; {detail}" if said else detail
+
     return tuple(
-        msgspec.structs.replace(each, detail=detail) if (each.revision, each.result) == (revision, "applied") else each
+        msgspec.structs.replace(each, detail=and_so(each.detail))
+        if (each.revision, each.result) == (revision, "applied") and detail not in each.detail
+        else each
         for each in history
     )
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
+def _cut(text: str, most: int = _CHARACTERS) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -23,7 +23,8 @@ _T = TypeVar("_T", Service, Host)
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a record of an operator's words changes. ``value`` None: nothing of it is left, so it goes.
 
-    ``said`` is the command that has ended and who gave it, empty if none was in force.
+    ``said`` is the command that has ended and who gave it, also if it slept since the store did not say what it was
+    said of; empty if there was none, or its time was over.
     """
 
     key: str
@@ -74,9 +75,10 @@ def _of_service(view: View, change: Change, key: str, stored: Stored, now: float
     left = ServiceOverride(service=record.service) if is_another else msgspec.structs.replace(record, scaled=None)
     before, _ = _before_and_after(view, change, Service)
     scaled, said = record.scaled, ""
-    if scaled is not None and before is not None and scaled.holds(before.desired, now):
+    if scaled is not None and before is not None and not scaled.is_over(now):
         what = f"scale {record.service} {scaled.desired}" if scaled.desired else f"stop {record.service}"
-        said = f"{what}, by {scaled.by}"
+        asleep = "" if scaled.declared == before.desired else f" (asleep: the store said {before.desired})"
+        said = f"{what}, by {scaled.by}{asleep}"
     return _ending(key, stored, record, left, said)
 
 
@@ -84,8 +86,10 @@ def _of_host(view: View, change: Change, key: str, stored: Stored, now: float) -
     record = decode(stored.value, HostOverride, key)
     before, _ = _before_and_after(view, change, Host)
     drained, said = record.drained, ""
-    if drained is not None and drained.holds(before is not None and before.draining, now):
-        said = f"{'drain' if drained.draining else 'undrain'} {record.host}, by {drained.by}"
+    if drained is not None and not drained.is_over(now):
+        is_asleep = drained.declared != (before is not None and before.draining)
+        asleep = f" (asleep: the store said draining: {str(not drained.declared).lower()})" if is_asleep else ""
+        said = f"{'drain' if drained.draining else 'undrain'} {record.host}, by {drained.by}{asleep}"
     return _ending(key, stored, record, msgspec.structs.replace(record, drained=None), said)
 
 

@@ -12,7 +12,8 @@ from reconciler.model.codec import encode
 from reconciler.model.events import Event
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
 from reconciler.model.task import SourceState, Trial
-from reconciler.operations import source_intents
+from reconciler.operations import overrides, source_intents
+from reconciler.operations.overrides import Said
 from reconciler.store.interface import Put, Store
 from reconciler.store.memory import MemorySpace, MemoryStore
 from reconciler.sync import gate, loop, once
@@ -146,6 +147,13 @@ class TestARevisionThatFails:
         assert (world.version, world.state.trial and world.state.trial.good) == (3, "good")
         world.watch(WELL, STEADY_S + 2 * LOOK_S)
         assert (world.state.mark.revision, world.state.quarantine, world.state.problems) == ("fixed", None, ())
+
+    def test_what_becomes_healthy_still_says_whose_override_it_ended(self, world: World) -> None:
+        overrides.scale(world.store, "web", 2, Said(by="ann", reason="load test", now=world.clock.wall()))
+        world.push(revision("more", {"main.json": manifest(["web", "api"], version=3, desired=4)}))
+        world.watch(WELL, STEADY_S + 2 * LOOK_S)
+        (last,) = [each for each in world.state.history if each.revision == "more"]
+        assert last.detail == "ends the override scale web 2, by ann; became healthy"
 
     def test_rule_13_what_the_scheduler_gave_up_is_not_waited_for(self, world: World) -> None:
         world.watch(GIVEN_UP, LOOK_S)

@@ -153,6 +153,16 @@ def test_to_put_right_what_was_changed_by_hand_ends_nothing(git: Git, store: Sto
     assert desired(store) == 4
 
 
+def test_a_hand_edit_and_a_commit_at_once_end_it_and_that_is_said(git: Git, store: Store) -> None:
+    overrides.scale(store, "web", 4, SAID)
+    stored = store.get(keys.service("web"))
+    assert stored is not None
+    store.commit([Put(stored.key, change(stored.value, desired=1))])
+    git.commit(desired=3, max=9)
+    assert of_web(store) is None
+    assert "ends the override scale web 4, by ann (asleep: the store said 1)" in git.told[-1]
+
+
 def test_an_operator_who_says_something_meanwhile_is_heard(store: Store) -> None:
     git = Git(WatchedStore(store))
     git.commit(desired=3)
