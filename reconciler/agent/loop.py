@@ -102,6 +102,7 @@ class AgentDaemon:
             trusted=lambda: self._issued.view.problem is None,
             on_session=self._session_changed,
             on_written=self._issued.note_status,
+            on_back=self._issued.note_back,
         )
         self._pages = Pages(
             settings.host,

@@ -89,6 +89,11 @@ class IssuedSource:
         """The status of this host was written at this index. Any thread."""
         self._status_index = max(self._status_index, index)
 
+    def note_back(self, index: int) -> None:
+        """The status of this host is older than it was, or gone (0): the store went back. Any thread."""
+        self._went_back_at = self._clock.monotonic()
+        self._status_index = index
+
     def _read(self) -> IssuedView:
         began, status_index = self._clock.monotonic(), self._status_index
         entries = self._store.get_all((self._prefix, *self._own))
@@ -133,8 +138,7 @@ class IssuedSource:
         """
         index = entry.index if entry is not None else 0
         if index < known:
-            self._went_back_at = self._clock.monotonic()
-            self._status_index = index
+            self.note_back(index)
         else:
             self.note_status(index)
 

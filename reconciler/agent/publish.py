@@ -42,9 +42,11 @@ class Publisher:
         trusted: Callable[[], bool],
         on_session: Callable[[], None],
         on_written: Callable[[int], None],
+        on_back: Callable[[int], None],
     ) -> None:
         """``executors`` names those that can start something now, None until all were looked at; ``trusted`` says
-        whether the store is certainly ours. ``on_written`` is told the index of each status that is there.
+        whether the store is certainly ours. ``on_written`` is told the index of each status that is there,
+        ``on_back`` that of one that is older than what was there before.
         """
         self._store = store
         self._settings = settings
@@ -54,6 +56,7 @@ class Publisher:
         self._trusted = trusted
         self._on_session = on_session
         self._on_written = on_written
+        self._on_back = on_back
         self._machine = identity.machine(settings.runtime_dir)
         self._keeper: SessionKeeper | None = None
         self._noted: str | None = None
@@ -198,7 +201,10 @@ class Publisher:
 
     def _read_back(self, entry: Entry | None) -> None:
         """What the status is now, so that an unchanged one is not written again."""
-        self._index = entry.index if entry is not None else 0
+        index = entry.index if entry is not None else 0
+        if index < self._index:
+            self._on_back(index)  # before the next write, after which it looks as new as ever
+        self._index = index
         try:
             self.published = codec.decode(entry.value, HostStatus, entry.key) if entry is not None else None
         except codec.Undecodable:
