@@ -119,6 +119,10 @@ class HostLock:
         os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         self._fd = fd
 
+    def held(self) -> bool:
+        """Whether this process has it."""
+        return self._fd is not None
+
     def release(self) -> None:
         """Let another process have it."""
         if self._fd is not None:

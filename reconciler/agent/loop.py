@@ -91,7 +91,7 @@ class AgentDaemon:
         )
         self._memory = memory
         self._issued = IssuedSource(store, owner, settings, self._clock, memory.recalled if memory else None)
-        self._sources = {name: ExecutorSource(executor, self._clock) for name, executor in executors.items()}
+        self._sources = {name: ExecutorSource(each, self._clock, self._lock.held) for name, each in executors.items()}
         self._checks = HealthSource(health, self._clock)
         self._publisher = Publisher(
             store,

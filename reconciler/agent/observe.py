@@ -6,7 +6,7 @@ immutable value. A look that fails changes nothing but ``problem``: what was kno
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -193,9 +193,12 @@ class IssuedSource:
 class ExecutorSource:
     """What one executor has."""
 
-    def __init__(self, executor: Executor, clock: Clock) -> None:
+    def __init__(self, executor: Executor, clock: Clock, is_the_agent: Callable[[], bool]) -> None:
+        """``is_the_agent``: whether this process is the host's agent, and does not only look (a dry run)."""
         self._executor = executor
         self._clock = clock
+        self._is_the_agent = is_the_agent
+        self._taken_over = False
         self._rest_until = clock.monotonic()
         self.view = ExecutorView()
 
@@ -219,6 +222,9 @@ class ExecutorSource:
         unavailable = self._executor.unavailable()
         try:
             observed = tuple(self._executor.observe())
+            if not self._taken_over and self._is_the_agent():
+                self._executor.take_over(observed)
+                self._taken_over = True
         except ExecutorError as error:
             problem = unavailable or error.message
             self.view = msgspec.structs.replace(self.view, problem=problem, unavailable=problem)

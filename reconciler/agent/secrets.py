@@ -37,7 +37,8 @@ _KEY_BYTES: Final = 32
 _KEY_FILE: Final = "fingerprint-key"
 _HIDDEN: Final = "[hidden]"
 _LEAST_HIDDEN: Final = 4
-"""Shorter values are not looked for in messages: they would be found everywhere."""
+_LEAST_LINE_HIDDEN: Final = 8
+"""Shorter values, and shorter lines of them, are not looked for in messages: they would be found everywhere."""
 
 
 class SecretsAway(ExecutorError):
@@ -215,12 +216,16 @@ class Secrets:
 
 
 def hidden(text: str, values: Values) -> str:
-    """``text`` without any of the values, as far as they can be told from other words."""
-    secrets = {value.strip() for value in values.environment.values()}
-    secrets |= {content.decode(errors="replace").strip() for content in values.files.values()}
+    """``text`` without any of the values or of their lines, as far as they can be told from other words.
+
+    A line by itself, because ``text`` may be the end of something longer, and begin in the middle of a value.
+    """
+    wholes = [*values.environment.values(), *(content.decode(errors="replace") for content in values.files.values())]
+    secrets = {whole.strip() for whole in wholes if len(whole.strip()) >= _LEAST_HIDDEN}
+    lines = (line.strip() for whole in wholes for line in whole.splitlines())
+    secrets |= {line for line in lines if len(line) >= _LEAST_LINE_HIDDEN}
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _LEAST_HIDDEN:
-            text = text.replace(secret, _HIDDEN)
+        text = text.replace(secret, _HIDDEN)
     return text
 
 

@@ -114,9 +114,11 @@ class Bash:
         with self._lock:
             self._running = ours
         self._deaths.replace(ours.values())
-        self._secrets.sweep(seen)
         self._cut_logs()
         return seen
+
+    def take_over(self, found: Sequence[Observed]) -> None:
+        self._secrets.sweep(found)
 
     def _ended(self, folder: TaskFolder, attempt: Attempt, boot: str) -> Observed:
         ended = folder.ended(attempt, boot)

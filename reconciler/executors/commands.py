@@ -20,20 +20,26 @@ from reconciler.errors import ExecutorError
 from reconciler.executors.users import User
 
 OUTPUT_BYTES: Final = 4096
+_CUT: Final = b"[...]\n"
 _PASSED_ON: Final = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a command ended: ``exit_code`` None at its deadline; the last of what it wrote, both streams in order."""
+    """How a command ended: ``exit_code`` None at its deadline; the last of what it wrote, both streams in order.
+
+    ``cut``: there was more of it before.
+    """
 
     exit_code: int | None
     output: bytes
+    cut: bool = False
 
     @property
     def text(self) -> str:
-        """The output for people."""
-        return self.output.decode(errors="replace").strip()
+        """The output for people, in whole lines: in a part of a line nobody would know a secret again, to hide it."""
+        shown = _CUT + self.output.partition(b"\n")[2] if self.cut else self.output
+        return shown.decode(errors="replace").strip()
 
 
 def base_environment() -> dict[str, str]:
@@ -88,12 +94,12 @@ def run(
                 _kill_group(process.pid)
                 process.wait()
                 output.read(0)
-                return Ended(None, output.kept)
+                return Ended(None, output.kept, output.cut)
             # Its end shows on the pipe, unless a child in the background keeps that open.
             output.read(min(left_s, pause_s))
             pause_s = min(pause_s * 2, 0.05)
         output.read(0)
-        return Ended(process.returncode, output.kept)
+        return Ended(process.returncode, output.kept, output.cut)
 
 
 def run_script(
@@ -122,6 +128,7 @@ class _Tail:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self.kept = b""
+        self.cut = False
 
     def read(self, timeout_s: float) -> None:
         """Take what is there now; wait up to ``timeout_s`` for the first of it."""
@@ -138,4 +145,5 @@ class _Tail:
             if not chunk:
                 self._open = False
                 return
+            self.cut = self.cut or len(self.kept) + len(chunk) > self._most_bytes
             self.kept = (self.kept + chunk)[-self._most_bytes :]

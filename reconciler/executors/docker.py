@@ -72,9 +72,10 @@ class Docker:
         except ExecutorError:
             self._seen = {}  # what changed must not be forgotten over this
             raise
-        found = [observed for _, observed in self._seen.values()]
+        return [observed for _, observed in self._seen.values()]
+
+    def take_over(self, found: Sequence[Observed]) -> None:
         self._secrets.sweep(found)
-        return found
 
     def _look_at_all(self, changed: Collection[str]) -> dict[str, tuple[str, Observed]]:
         seen: dict[str, tuple[str, Observed]] = {}

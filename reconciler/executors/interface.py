@@ -131,6 +131,13 @@ class Executor(Protocol):
         Raises ExecutorError when not everything could be seen; a part is never returned as the whole.
         """
 
+    def take_over(self, found: Sequence[Observed]) -> None:
+        """Delete the secrets that an agent left that was killed, of what is not ``found`` by ``observe``.
+
+        Only for the process that is the owner's agent, before its first start: another one's start may be under way,
+        whose secrets are there before its container is. Raises ExecutorError.
+        """
+
     def prepare(self, spec: Spec) -> None:
         """Fetch what a start needs (image, artifact); does nothing if it is here. Raises ExecutorError."""
 

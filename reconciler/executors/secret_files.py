@@ -31,7 +31,6 @@ class SecretFiles:
         self._owner = owner
         self._mode, self._file_mode = (0o700, 0o444) if inside else (0o711, 0o400)
         self._folder = folder.absolute() / naming.owner_name(owner) / kind
-        self._swept = False
 
     def write(self, name: str, files: Mapping[str, bytes], user: User | None = None) -> Path | None:
         """Give a container exactly these files; returns their folder, None if there are none.
@@ -43,8 +42,9 @@ class SecretFiles:
             return None
         folder = self._folder / name
         try:
+            missing = [above for above in self._folder.parents if not above.exists()]
             self._folder.mkdir(parents=True, exist_ok=True)
-            for above in (self._folder.parents[1], self._folder.parents[0]):
+            for above in {*missing, *self._folder.parents[:2]}:
                 above.chmod(0o711)  # whatever the umask is, users of processes have to pass
             self._folder.chmod(self._mode)
             folder.mkdir()
@@ -75,14 +75,11 @@ class SecretFiles:
             raise ExecutorError(f"cannot delete the secrets of {name}: {error.strerror or error}") from error
 
     def sweep(self, here: Iterable[Observed]) -> None:
-        """Once in this process's life: delete what an agent left that was killed, of containers that are gone."""
-        if self._swept:
-            return
+        """Delete what an agent left that was killed, of containers that are gone; not while any start is under way."""
         names = {naming.instance_name(self._owner, each.ref) for each in here if each.owner == self._owner}
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for left in set(os.listdir(self._folder)) - names:  # noqa: PTH208 - names only
                 self.remove(left)
-        self._swept = True
 
 
 def environment(spec: Spec, folder: Path | None) -> dict[str, str]:

@@ -57,7 +57,7 @@ def run_stop(folder: TaskFolder, process: Process, timeout_s: float) -> None:
         return
     if ended.exit_code != 0:
         how = "did not end in time" if ended.exit_code is None else f"ended with exit code {ended.exit_code}"
-        log.warning("stop commands of %s %s: %s", folder.path.name, how, ended.text[-500:])
+        log.warning("stop commands of %s %s; what they wrote is in the task's own log", folder.path.name, how)
 
 
 def _check_syntax(folder: TaskFolder, what: str) -> None:

@@ -85,7 +85,12 @@ def test_files_of_containers_that_are_gone_are_deleted_by_the_next_agent(stage: 
     left = file.parents[1] / "killed-between-file-and-container.0"
     left.mkdir()
     (left / "db").write_bytes(b"left")
-    stage.another_executor().observe()
+    successor = stage.another_executor()
+    found = successor.observe()
+    assert len(files_below(stage.kit.secrets())) == 2, (
+        "who only looks deletes nothing: they may be of a start under way"
+    )
+    successor.take_over(found)
     assert files_below(stage.kit.secrets()) == [file]
     assert stage.seen(spec) is not None
 

@@ -4,7 +4,9 @@ import os
 import time
 from pathlib import Path
 
+from reconciler.agent import identity
 from reconciler.executors.interface import Keep
+from reconciler.executors.secret_files import SecretFiles
 from reconciler.model.task import Phase
 from tests.support.agent import AgentWorld, bash_definition, is_alive, noting_pid, pids_of
 from tests.support.wait import wait_until
@@ -36,3 +38,13 @@ def test_what_a_failed_task_left_is_kept_for_a_while_and_then_removed(agent_worl
     assert {path.name.split(".")[0] for path in tasks.iterdir()} == {runs.id, "c-web-1-2"}
     assert is_alive(pid)
     assert any("removed 1 ended containers" in event.message for event in agent_world.events)
+
+
+def test_secrets_of_a_cut_start_are_deleted_by_the_next_agent_and_not_by_a_dry_run(agent_world: AgentWorld) -> None:
+    owner = identity.owner(agent_world.settings, agent_world.store_id)
+    folder = SecretFiles(agent_world.folder / "bash" / "secrets", owner, "bash").write("c-web-1-1.7.main", {"db": b"x"})
+    assert folder is not None
+    agent_world.agent().dry_run()
+    assert (folder / "db").exists(), "an agent beside this process may be about to start it"
+    agent_world.start_agent()
+    wait_until(lambda: not folder.exists(), what="they are deleted")

@@ -30,6 +30,9 @@ class PretendExecutor:
         with self._changed:
             return tuple(self._running.values())
 
+    def take_over(self, found: Sequence[Observed]) -> None:
+        pass
+
     def prepare(self, spec: Spec) -> None:
         pass
 

@@ -178,3 +178,12 @@ def test_messages_and_representations_hide_values() -> None:
     assert hidden("bad option hunter2 near 'line one'", values) == "bad option [hidden] near '[hidden]'"
     assert "hunter2" not in repr(values)
     assert "hunter2" not in repr(msgspec.structs.replace(values, fingerprint="g"))
+
+
+def test_a_part_of_a_value_is_hidden_by_its_lines() -> None:
+    lines = ["-----BEGIN PRIVATE KEY-----", *(f"{number:02}{'x' * 62}" for number in range(26)), "Zm9vCg=="]
+    key = "".join(f"{line}\n" for line in lines)
+    for values in (Values(files={"key": key.encode()}), Values(environment={"KEY": key})):
+        for end in ("\n", "\r\n"):
+            shown = hidden(f"no such user{end}{end.join(lines[-20:])}", values)
+            assert shown.split() == ["no", "such", "user", *["[hidden]"] * 20]

@@ -151,12 +151,17 @@ def test_stop_commands_run_first_and_in_the_tasks_world(host: Host) -> None:
     assert host.seen().exit_code == 0
 
 
-def test_stop_commands_that_hang_or_fail_do_not_keep_it_alive(host: Host) -> None:
+def test_stop_commands_that_hang_or_fail_do_not_keep_it_alive(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     spec = host.ready(host.spec("echo ready", "exec sleep 600", stop=("sleep 600",)))
     host.executor.stop(spec.ref, None, 0.5)
     assert host.processes(spec) == []
-    again = host.ready(host.spec("echo ready again", "exec sleep 600", stop=("exit 3",), attempt=2), "ready again")
+    again = host.ready(
+        host.spec("echo ready again", "exec sleep 600", stop=("echo hunter2; exit 3",), attempt=2), "ready again"
+    )
     host.executor.stop(again.ref, None, 20)
+    assert "ended with exit code 3" in caplog.text
+    assert "hunter2" in host.output(again)
+    assert "hunter2" not in caplog.text, "it may be a secret: it is the task's own"
     assert host.seen().reason == "killed by SIGTERM"
 
 

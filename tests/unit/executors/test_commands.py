@@ -35,6 +35,7 @@ def test_only_the_end_of_much_output_is_kept() -> None:
     assert ended.exit_code == 0
     assert len(ended.output) == 100
     assert ended.output.endswith(b"99999\n100000\n")
+    assert ended.text.startswith("[...]\n99985\n"), "no part of a line"
 
 
 def test_at_the_deadline_it_is_killed_with_its_children() -> None:
