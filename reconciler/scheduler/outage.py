@@ -28,8 +28,8 @@ def judge(view: ClusterView) -> Outage:
 
     A host is missing when no session holds its record; a service takes it for lost after its own patience. When more
     than one host and more than a third of the occupied ones are missing, the fault is more likely in between than in
-    them: nothing is replaced. A host whose record was removed (``hosts forget``) is no sign of that: an operator said
-    that it is gone.
+    them: nothing is replaced. A host whose record was removed (``hosts forget --gone``) is no sign of that: an operator
+    said that it is gone.
     """
     occupied = [host for host in view.hosts.values() if host.issued.tasks]
     missing = [host for host in occupied if not host.present]
