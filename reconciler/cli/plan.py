@@ -133,6 +133,7 @@ def plan(
                     is_related=what.is_related,
                     now=time.time(),
                     limit=limit,
+                    location=place.location,
                 )
             else:
                 files = tuple(read_files(paths))

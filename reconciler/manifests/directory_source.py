@@ -20,7 +20,8 @@ import msgspec
 
 from reconciler.errors import SourceError
 from reconciler.manifests.find import is_read_path
-from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, in_environment, shown
+from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, shown
+from reconciler.model.locations import in_environment
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver

@@ -20,7 +20,8 @@ from reconciler.manifests.git_log import LastChanges
 from reconciler.manifests.git_mirror import GitMirror
 from reconciler.manifests.git_remote import GitRemote, redact
 from reconciler.manifests.git_signatures import Signers
-from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, in_environment, shown
+from reconciler.manifests.source import MAX_FILE_BYTES, Commit, Revision, shown
+from reconciler.model.locations import in_environment
 
 if TYPE_CHECKING:
     import git

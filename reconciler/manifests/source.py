@@ -89,11 +89,6 @@ class Source(Protocol):
         """Let go of processes and watches; ``wait`` returns."""
 
 
-def in_environment(location: str, environment: str | None) -> str:
-    """A location, and the environment that is meant there."""
-    return location if environment is None else f"{location} environment {environment}"
-
-
 def shown(name: str) -> str:
     """A file's name as text that can be printed and stored; file systems and git allow any bytes."""
     if name.isprintable():

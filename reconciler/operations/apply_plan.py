@@ -53,13 +53,21 @@ def apply_plan(
         wanted = declared(source, loaded)
         mine.update(view.mine())
         begun = is_begun(saved, view)
-        goal = Goal(revision=what.revision, wanted=wanted, prunes=prunes, is_related=what.is_related or begun)
+        location = what.identity.location
+        goal = Goal(
+            revision=what.revision,
+            wanted=wanted,
+            prunes=prunes,
+            is_related=what.is_related or begun,
+            location=location,
+            environment=what.environment,
+        )
         made = planned(view, goal, clock)
         if not begun and not is_done(saved, view, made):
             refuse_moved(saved, view, made)
         target = Target(what.revision, what.author, what.subject, detail=f"a saved plan, by {whoami()}")
         report = Report(what.revision, (), what.author, what.subject)
-        is_repair = prunes and view.is_at(what.revision)
+        is_repair = prunes and view.is_at(what.revision, location)
         return Decision(target=target, plan=made, report=_as_the_gate_had_it(view, report), is_repair=is_repair)
 
     with holding(store, source, wait_s=lock_wait_s, clock=clock) as fence:

@@ -116,7 +116,9 @@ def read(place: Path) -> SavedPlan:
 
 def is_begun(plan: SavedPlan, view: View) -> bool:
     """Whether a part of it is written already, so that it can only be completed."""
-    return view.own is not None and not view.own.mark.settled and view.own.mark.to == plan.declared.revision
+    own, what = view.own, plan.declared
+    is_going = own is not None and not own.mark.settled and own.mark.to == what.revision
+    return is_going and view.is_from(what.identity.location)
 
 
 def is_done(plan: SavedPlan, view: View, made: Plan) -> bool:

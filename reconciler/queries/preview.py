@@ -83,8 +83,9 @@ def preview(
     now: float,
     is_related: bool = True,
     limit: DeletionLimit | None = None,
+    location: str | None = None,
 ) -> Preview:
-    """What ``files`` would come to as what ``source`` declares (None: the only source that there is).
+    """What ``files``, read at ``location``, come to as what ``source`` declares (None: the only source that there is).
 
     Raises:
         InvalidManifests: says every problem.
@@ -99,9 +100,16 @@ def preview(
     loaded = load(files, cache=ParseCache(CHECKS), known=there, environment=environment)
     loaded.raise_if_invalid()
     wanted = wanted_of(name, [(each.object, each.origin) for each in loaded.objects])
-    goal = Goal(revision=revision or revision_of(wanted), wanted=wanted, prunes=name != APPLY, is_related=is_related)
+    goal = Goal(
+        revision=revision or revision_of(wanted),
+        wanted=wanted,
+        prunes=name != APPLY,
+        is_related=is_related,
+        location=location,
+        environment=environment,
+    )
     intent, _ = observe.intent_of(frozen, name)
-    made = braked(plan(view, goal, now), view, goal.revision, limit, intent.approved if intent else "")
+    made = braked(plan(view, goal, now), view, goal, limit, intent.approved if intent else "")
     is_now, will_be = _snapshot(frozen), _snapshot(_applied(frozen, view, goal, made, now))
     before, after = forecast(is_now, now), forecast(will_be, now)
     kept_overrides = overrides(will_be)
@@ -150,7 +158,7 @@ def _applied(store: FrozenStore, view: View, goal: Goal, made: Plan, now: float)
     values: dict[str, bytes | None] = {
         change.key: None if isinstance(change, Delete) else change.value for change in made.changes
     }
-    is_repair = goal.prunes and view.is_at(goal.revision)
+    is_repair = goal.prunes and view.is_at(goal.revision, goal.location)
     if not is_repair:  # as in sync: to put right what was changed by hand ends nothing
         for ending in overridden.endings(view, made.changes, observe.said_by_hand(store), now).values():
             values[ending.key] = ending.value

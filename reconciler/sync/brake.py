@@ -9,7 +9,7 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.sync.config_view import View, label
-from reconciler.sync.plan import Plan, is_accepted
+from reconciler.sync.plan import Goal, Plan, is_accepted
 from reconciler.sync.plan_hash import plan_hash
 
 _SHOWN: Final = 3
@@ -40,15 +40,15 @@ def parse(text: str) -> DeletionLimit:
     return DeletionLimit(0, int(number) / 100) if percent else DeletionLimit(int(number), 0.0)
 
 
-def braked(made: Plan, view: View, revision: str, limit: DeletionLimit | None, approved: str) -> Plan:
+def braked(made: Plan, view: View, goal: Goal, limit: DeletionLimit | None, approved: str) -> Plan:
     """The plan; with one problem more if it deletes too much and ``approved`` is not its hash."""
-    if limit is None or made.problems or is_accepted(view, revision):
+    if limit is None or made.problems or is_accepted(view, goal):
         return made
     objects = sum(not key.startswith(keys.TASK_DEFINITIONS) for key in view.mine())
     deletes = made.deletes
     if len(deletes) <= limit.most(objects):
         return made
-    found = plan_hash(view, revision, made.changes)
+    found = plan_hash(view, goal.revision, made.changes)
     if found == approved:
         return made
     some = ", ".join(label(each.key) for each in deletes[:_SHOWN]) + (", …" if len(deletes) > _SHOWN else "")

@@ -61,9 +61,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """The index of the own mark, 0 if there is none."""
         return self.marks.get(keys.source(self.source), 0)
 
-    def is_at(self, revision: str) -> bool:
-        """Whether all of a revision of the source is applied: then what differs was changed by somebody else."""
-        return self.own is not None and self.own.mark.settled and self.own.mark.revision == revision
+    def is_from(self, location: str | None) -> bool:
+        """Whether what is applied, or begun, was read at a location (None: it does not matter where)."""
+        return self.own is not None and location in {None, self.own.location}
+
+    def is_at(self, revision: str, location: str | None = None) -> bool:
+        """Whether all of a revision, read at a location, is applied: then what differs was changed by somebody else."""
+        own = self.own
+        return own is not None and own.mark.settled and own.mark.revision == revision and self.is_from(location)
 
     def mine(self) -> set[str]:
         """The keys of the objects that the source itself manages."""

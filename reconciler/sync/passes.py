@@ -71,6 +71,7 @@ class SourceSync:
             )
         self._store = store
         self._source = source
+        self._identity = Identity(source.name, source.kind, source.location)
         self._clock = clock
         self._emit = emit
         self._mutable_versions = mutable_versions
@@ -109,10 +110,8 @@ class SourceSync:
         """Bring the store to ``revision``; when that may not be, to what was applied last.
 
         ``failure``: the source can't be read now. ``is_confirmed``: the revision is believed even if it does not follow
-        from what is applied; otherwise nothing happens then, and ``Outcome.is_in_doubt``. ``intent`` is what
-        operators said.
+        from what is applied; otherwise nothing happens then, and ``Outcome.is_in_doubt``. ``intent``: what was ordered.
         """
-        identity = Identity(self._source.name, self._source.kind, self._source.location)
         self._approved = intent.approved if intent else ""
         last = Decision()
 
@@ -122,7 +121,7 @@ class SourceSync:
             last = self._decide(view, revision, failure, intent, is_confirmed=is_confirmed)
             return last
 
-        outcome = reconcile(self._store, fence, identity, decide, store_id=self._store_id, clock=self._clock)
+        outcome = reconcile(self._store, fence, self._identity, decide, store_id=self._store_id, clock=self._clock)
         self._tell(revision, outcome)
         if last.report is not None:
             self._tell_trial(last)
@@ -134,13 +133,12 @@ class SourceSync:
 
     def stand_still(self, fence: Held, why: str) -> None:
         """Write nothing but the reason for that: what is applied stays."""
-        identity = Identity(self._source.name, self._source.kind, self._source.location)
 
         def decide(view: View) -> Decision:
             self._store_id = view.store_id
             return self._stuck(view, Report(None, [why]))
 
-        reconcile(self._store, fence, identity, decide, store_id=self._store_id, clock=self._clock)
+        reconcile(self._store, fence, self._identity, decide, store_id=self._store_id, clock=self._clock)
 
     def _decide(
         self,
@@ -198,7 +196,7 @@ class SourceSync:
         if back is not None:
             return self._quarantine(view, back, report, back.skips[-1])
         applied = _applied_id(view.own)
-        earlier = self._revisions.at(applied) if applied else None
+        earlier = self._revisions.at(applied) if applied and view.is_from(self._identity.location) else None
         if earlier is not None:
             made = self._plan(view, earlier.target.revision, earlier.wanted)
             if not made.problems:
@@ -237,7 +235,7 @@ class SourceSync:
         is_adoption = made.handover is not None and bool(made.handover.taken)
         if is_adoption and target.result == "applied":
             target = msgspec.structs.replace(target, result="adopted", detail=str(made.handover))
-        is_repair = view.is_at(target.revision) and not is_adoption
+        is_repair = view.is_at(target.revision, self._identity.location) and not is_adoption
         if target.result != "rolled back":
             begun = gate.on_trial(own, target.revision, self.trials.limit_s, is_change=bool(made.changes))
             # to go back to before an adoption would delete what was adopted: so there is no trial
@@ -272,9 +270,11 @@ class SourceSync:
             is_related=is_related,
             mutable_versions=self._mutable_versions,
             adoption=adoption,
+            location=self._identity.location,
+            environment=self._source.environment,
         )
         limit = self._limit if is_limited else None
-        return braked(plan(view, goal, self._clock.wall()), view, revision, limit, self._approved)
+        return braked(plan(view, goal, self._clock.wall()), view, goal, limit, self._approved)
 
     def _relation(self, own: SourceState | None, revision: Revision) -> bool | None:
         """Whether the revision comes after the one that is applied, or on its way; None: nobody knows."""

@@ -13,6 +13,7 @@ import msgspec
 from reconciler.model import keys
 from reconciler.model.codec import digest, encode
 from reconciler.model.intents import UNMANAGED, Adoption
+from reconciler.model.locations import environment_of
 from reconciler.model.manifests import Cluster, ConfigObject, TaskDefinition
 from reconciler.model.names import discovery_name
 from reconciler.model.task import Contested, SourceCounts
@@ -39,6 +40,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     ``prunes``: what it manages and no longer declares is deleted. ``is_related`` False: nobody knows what the revision
     has to do with the one that is applied, so it must not delete anything. ``mutable_versions``: a definition may
     change without a new version (during development). ``adoption``: what may be taken over from other sources.
+    ``location`` and ``environment``: where the revision was read. The same revision of another folder or environment
+    declares other things, so it is a new one; ``location`` None: nobody knows where.
     """
 
     revision: str
@@ -47,6 +50,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     is_related: bool = True
     mutable_versions: bool = False
     adoption: Adoption | None = None
+    location: str | None = None
+    environment: str | None = None
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -226,7 +231,7 @@ def _claim(view: View, goal: Goal, claim: Contested) -> str | None:
 def _refusal(view: View, goal: Goal, key: str, stored: Stored) -> str | None:
     """Why a key must not have what is wanted as its next value; None if it may."""
     wanted = goal.wanted[key]
-    if goal.mutable_versions or not isinstance(wanted.declared, TaskDefinition) or is_accepted(view, goal.revision):
+    if goal.mutable_versions or not isinstance(wanted.declared, TaskDefinition) or is_accepted(view, goal):
         return None
     there = object_at(key, stored.value)
     if isinstance(there, TaskDefinition) and digest(there) != digest(wanted.declared):
@@ -238,12 +243,12 @@ def _refusal(view: View, goal: Goal, key: str, stored: Stored) -> str | None:
     return None
 
 
-def is_accepted(view: View, revision: str) -> bool:
+def is_accepted(view: View, goal: Goal) -> bool:
     """Whether the revision was found good before: what differs from it now was changed by somebody else."""
-    if view.own is None:
+    if view.own is None or not view.is_from(goal.location):
         return False
     mark = view.own.mark
-    return revision == (mark.revision if mark.settled else mark.to)
+    return goal.revision == (mark.revision if mark.settled else mark.to)
 
 
 def _next_version(view: View, definition: TaskDefinition) -> int:
@@ -253,11 +258,17 @@ def _next_version(view: View, definition: TaskDefinition) -> int:
 
 
 def _brakes(view: View, goal: Goal, mine: set[str], deletes: list[str]) -> Iterator[str]:
+    known = environment_of(view.own.location) if view.own else None
+    if known is not None and goal.environment not in {None, known}:
+        yield (
+            f"source {view.source} is for environment {known}, and must not become {goal.environment}: "
+            "its objects would be overwritten; give the other environment another source name with --name"
+        )
     if goal.prunes and not goal.wanted:
         held = f"and {len(mine)} objects are applied; an empty revision never deletes them"
         what = held if mine else "so there is no use"
         yield f"the revision declares nothing, {what}; if that is meant, leave one object in it"
-    if not is_accepted(view, goal.revision) and (problem := adoption.promised(view, deletes)):
+    if not is_accepted(view, goal) and (problem := adoption.promised(view, deletes)):
         yield problem
     if goal.adoption is not None and (problem := adoption.unready(view, goal.adoption)):
         yield problem

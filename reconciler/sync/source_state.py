@@ -77,7 +77,9 @@ def settled(
     ``inherited`` is the history of sources whose place this one takes.
     """
     mark = old.mark if old else SyncMark(settled=True, revision="")
-    is_new = old is None or bool(plan.changes) or not mark.settled or mark.revision != target.revision
+    is_same = mark.settled and mark.revision == target.revision
+    is_new = old is None or bool(plan.changes) or not is_same
+    is_repair = old is not None and is_same and old.location == identity.location and target.result != "adopted"
     return _reported(
         SourceState(
             source=identity.source,
@@ -89,7 +91,7 @@ def settled(
             subject=_cut(target.subject),
             retired=dict(plan.retired),
             applied_at=now if is_new or old is None else old.applied_at,
-            history=_past(old, target, plan, report, now, inherited, is_new=is_new),
+            history=_past(old, target, plan, report, now, inherited, is_new=is_new, is_repair=is_repair),
             asked=old.asked if old else 0.0,
             adopted=plan.handover.adoption.since if plan.handover else old.adopted if old else report.adopted,
         ),
@@ -118,12 +120,13 @@ def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: Sou
 
 
 def refused(old: SourceState | None, identity: Identity, report: Report, now: float) -> SourceState:
-    """The record when nothing can be applied: what was applied stays, and why."""
+    """The record when nothing can be applied: what was applied stays, with the place that it came from, and why."""
     if old is None:
         mark = SyncMark(settled=True, revision="")
         old = SourceState(source="", kind="", location="", mark=mark, adopted=report.adopted)
-    named = msgspec.structs.replace(old, source=identity.source, kind=identity.kind, location=identity.location)
-    return _reported(named, report, now)
+    if not old.mark.revision and not old.mark.to:
+        old = msgspec.structs.replace(old, source=identity.source, kind=identity.kind, location=identity.location)
+    return _reported(old, report, now)
 
 
 def _past(
@@ -135,6 +138,7 @@ def _past(
     inherited: tuple[PastRevision, ...],
     *,
     is_new: bool,
+    is_repair: bool,
 ) -> tuple[PastRevision, ...]:
     past = old.history if old else ()
     if inherited:
@@ -143,15 +147,13 @@ def _past(
         past = history.with_detail(past, target.revision, "became healthy")
     if target.instead_of:
         past = history.with_verdict(past, target.instead_of, "quarantined", target.detail, now)
-    return history.with_entry(past, _applied(old, target, plan, now)) if is_new else past
+    return history.with_entry(past, _applied(target, plan, now, is_repair=is_repair)) if is_new else past
 
 
-def _applied(old: SourceState | None, target: Target, plan: Plan, now: float) -> PastRevision:
-    is_same = old is not None and old.mark.settled and old.mark.revision == target.revision
-    is_repair = is_same and bool(plan.changes) and target.result != "adopted"
+def _applied(target: Target, plan: Plan, now: float, *, is_repair: bool) -> PastRevision:
     return PastRevision(
         revision=target.revision,
-        result="repaired" if is_repair else target.result,
+        result="repaired" if is_repair and plan.changes else target.result,
         at=now,
         author=target.author,
         subject=target.subject,

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from reconciler.errors import RevisionRefused
+from reconciler.model.locations import in_environment
 from reconciler.operations import source_intents
 from reconciler.store.interface import Store
 from reconciler.store.memory import MemoryStore
@@ -101,3 +102,44 @@ def test_limits_are_numbers_or_shares() -> None:
     for wrong in ("", "x", "-1", "101%", "5%%", "1.5"):
         with pytest.raises(ValueError, match="neither"):
             parse(wrong)
+
+
+def elsewhere(count: int, where: str, environment: str | None = None, command: str = "sleep 9") -> ListedSource:
+    """One and the same commit, of which another folder or environment declares so many services."""
+    files = {"all.json": manifest(ALL[:count], command=command)}
+    if environment is not None:
+        files["reconciler.yaml"] = "environments: {staging: {}, prod: {}}"
+    place = ListedSource("fleet", revision("r1", files))
+    place.location, place.environment = in_environment(where, environment), environment
+    return place
+
+
+def test_another_folder_of_the_same_commit_is_a_new_revision_and_no_repair(store: Store) -> None:
+    run(store, elsewhere(20, "git a/"))
+    before = config(store)
+    for _ in range(2):  # what is refused does not become what is applied
+        assert refused(store, elsewhere(2, "git b/"))
+    with pytest.raises(RevisionRefused, match="a version never changes"):
+        run(store, elsewhere(20, "git b/", command="sleep 8"))
+    assert config(store) == before
+    assert state(store, "fleet").location == "git a/"
+    run(store, elsewhere(19, "git b/"))
+    assert (state(store, "fleet").location, state(store, "fleet").history[-1].result) == ("git b/", "applied")
+
+
+def test_a_source_never_becomes_another_environment(store: Store) -> None:
+    """A second daemon with the same name, for another environment, takes over when the first one stops."""
+    run(store, elsewhere(2, "git", "staging"))
+    before = config(store)
+    for where in ("git", "git-moved"):
+        with pytest.raises(RevisionRefused, match=r"for environment staging, and must not become prod: .* --name"):
+            run(store, elsewhere(3, where, "prod"))
+    assert config(store) == before
+    run(store, elsewhere(3, "git-moved", "staging"))
+    assert "config/services/s02" in config(store)
+
+
+def test_a_repository_may_begin_to_have_environments(store: Store) -> None:
+    run(store, elsewhere(2, "git"))
+    run(store, elsewhere(3, "git", "prod"))
+    assert state(store, "fleet").location == "git environment prod"
