@@ -45,12 +45,23 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class TakeDown(msgspec.Struct, frozen=True):
-    """Stop these containers in this order; ``remove``: and remove what is left of them."""
+    """Stop these containers in this order; ``remove``: and remove what is left of them.
+
+    Each has ``timeout_s`` to end. ``ends_by`` (monotonic): all have ended by then, whatever they say themselves.
+    """
 
     key: TaskKey
     targets: tuple[Target, ...]
     timeout_s: float
     remove: bool
+    ends_by: float | None = None
+
+    def patience_s(self, position: int, now: float) -> float:
+        """How long the target at ``position`` has to end now: at most its share of what is left for all of them."""
+        if self.ends_by is None:
+            return self.timeout_s
+        share_s = (self.ends_by - now) / (len(self.targets) - position)
+        return max(0.0, min(self.timeout_s, share_s))
 
     def describe(self) -> str:
         """For people."""
@@ -58,7 +69,7 @@ class TakeDown(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Start nothing more of a start that is under way; what is being started just now is let be."""
+    """Start nothing more of a start that is under way, and end the setup that runs for it."""
 
     key: TaskKey
 

@@ -19,7 +19,7 @@ from reconciler.agent.lifecycle import TaskKey, Work
 from reconciler.agent.secrets import Secrets, SecretsAway, hidden
 from reconciler.errors import ExecutorError
 from reconciler.executors import host_ports
-from reconciler.executors.interface import Executor, Spec
+from reconciler.executors.interface import Executor, Spec, StartCancelled
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock
@@ -31,6 +31,7 @@ STARTS_PER_CORE: Final = 2
 FETCHES_PER_CORE: Final = 2
 STOPS_PER_CORE: Final = 16
 """Stops mostly wait for a process to end; starts keep the engine busy."""
+MOST_TIMELY_STOPS: Final = 1024
 
 
 class Hands:
@@ -56,6 +57,8 @@ class Hands:
         self._fetches = Workers("fetch", FETCHES_PER_CORE * cores)
         self._starts = Workers("start", parallel_starts or STARTS_PER_CORE * cores)
         self._stops = Workers("stop", STOPS_PER_CORE * cores)
+        # a thread for each: they are over in time, however many there are and whatever else is stopped
+        self._timely_stops = Workers("timely stop", MOST_TIMELY_STOPS)
         # of their own, so that no start waits for what is needed later
         self._preparations = Workers("prepare", FETCHES_PER_CORE * cores)
         self._lock = threading.Lock()
@@ -72,7 +75,8 @@ class Hands:
                 case Fetch():
                     self._preparations.submit(partial(self._prepare, action))
                 case TakeDown():
-                    self._stops.submit(partial(self._take_down, action))
+                    stops = self._stops if action.ends_by is None else self._timely_stops
+                    stops.submit(partial(self._take_down, action))
                 case Cancel():
                     with self._lock:
                         self._cancelled.add(action.key)
@@ -80,7 +84,7 @@ class Hands:
     def close(self, timeout_s: float) -> None:
         """Begin nothing more, and wait a little for what is under way. What is cut is found again by the next agent."""
         deadline = self._clock.monotonic() + timeout_s
-        for workers in (self._fetches, self._starts, self._stops, self._preparations):
+        for workers in (self._fetches, self._starts, self._stops, self._timely_stops, self._preparations):
             if not workers.close(max(0.0, deadline - self._clock.monotonic())):
                 log.warning("some starts or stops were still under way; the next agent goes on from what it finds")
 
@@ -112,7 +116,10 @@ class Hands:
                 if self._is_cancelled(action.key):
                     return False
                 self._permit(spec.container)
-                self._start_one(spec)
+                try:
+                    self._start_one(spec, lambda: self._is_cancelled(action.key))
+                except StartCancelled:
+                    return False
             return True
 
         self._ended(action.key, Work.START, start, last=True)
@@ -122,19 +129,22 @@ class Hands:
         found = (executor.publisher(port) for executor in self._executors.values())
         return next((name for name in found if name), None)
 
-    def _start_one(self, spec: Spec) -> None:
+    def _start_one(self, spec: Spec, is_cancelled: Callable[[], bool]) -> None:
         """Errors are shown to people, and may repeat what an engine or a script was given."""
         try:
-            self._executors[spec.container.type].start(spec)
+            self._executors[spec.container.type].start(spec, is_cancelled)
+        except StartCancelled:
+            raise
         except ExecutorError as error:
             hint = hidden(error.hint, spec.values) if error.hint else None
             raise ExecutorError(hidden(error.message, spec.values), hint=hint, permanent=error.permanent) from None
 
     def _take_down(self, action: TakeDown) -> None:
         def take_down() -> bool:
-            for target in action.targets:
+            for position, target in enumerate(action.targets):
                 executor = self._executors[target.kind]
-                executor.stop(target.ref, target.container, action.timeout_s)
+                patience_s = action.patience_s(position, self._clock.monotonic())
+                executor.stop(target.ref, target.container, patience_s, strict=action.ends_by is not None)
                 if action.remove:
                     executor.remove(target.ref)
             return True

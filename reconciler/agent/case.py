@@ -60,6 +60,15 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         after_s = self.record.stop_isolated_after_s if self.record is not None else None
         return max(after_s, self.view.settings.session_ttl_s) if after_s else None
 
+    @property
+    def ends_by(self) -> float | None:
+        """By when (monotonic) what was stopped for want of contact has ended; None: it stops for another reason."""
+        after_s, paused_at = self.stop_isolated_after_s, self.life.paused_at
+        if after_s is None or paused_at is None:
+            return None
+        # a pass that came late gives it no more time
+        return min(self.view.contact_at + after_s, paused_at) + after_s / 2
+
     def with_life(self, life: Life) -> "Case":
         """The same with another life."""
         return msgspec.structs.replace(self, life=life)
@@ -74,10 +83,8 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         targets = [Target(each.kind, each.container.ref, known.get(each.container.ref.container)) for each in seen]
         targets.sort(key=lambda target: (-order.get(target.ref.container, len(order)), target.ref))
         life = msgspec.structs.replace(self.life, busy=Work.TAKE_DOWN)
-        timeout_s = self.tempo.stop_timeout_s
-        if self.life.paused_at is not None and self.stop_isolated_after_s is not None:
-            timeout_s = min(timeout_s, self.stop_isolated_after_s / 2)  # so it has ended before it is replaced
-        return Decision(life, TakeDown(self.key, tuple(targets), timeout_s, remove))
+        action = TakeDown(self.key, tuple(targets), self.tempo.stop_timeout_s, remove, self.ends_by)
+        return Decision(life, action)
 
 
 def definition_of(view: HostView, record: Task | Preparation | None) -> TaskDefinition | Unusable | None:

@@ -37,6 +37,8 @@ def why_waits(case: Case) -> str | None:
     paused_at = case.life.paused_at
     if (why := why_isolated(case)) is not None:
         return why
+    if case.view.issued.remembered and case.stop_isolated_after_s is not None:
+        return "the store has not said since this agent started that it is still issued here"
     if paused_at is not None and (case.view.issued.problem is not None or case.view.issued.began <= paused_at):
         return "it was stopped because this host was isolated, and may be another host's by now"
     return None

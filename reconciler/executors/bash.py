@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,17 @@ from reconciler.executors.artifacts import Artifacts
 from reconciler.executors.commands import base_environment, run
 from reconciler.executors.control_groups import ControlGroups
 from reconciler.executors.deaths import Deaths
-from reconciler.executors.interface import Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept
+from reconciler.executors.interface import (
+    Keep,
+    Observed,
+    Owner,
+    Ref,
+    ScriptResult,
+    Spec,
+    Swept,
+    never,
+    unless_cancelled,
+)
 from reconciler.executors.leftovers import delete_old
 from reconciler.executors.naming import Marks
 from reconciler.executors.processes import (
@@ -37,7 +47,6 @@ from reconciler.executors.processes import (
     folder_of,
     kill_until_gone,
     send,
-    started_at,
     wait_for_end,
 )
 from reconciler.executors.secret_files import SecretFiles, environment
@@ -108,7 +117,7 @@ class Bash:
             living = self._living()
             boot = boot_id()
             noted = {attempt.marks: attempt.started_at for _, attempt in kept}
-            seen = [_running(task, noted.get(task.marks)) for task in living.values()]
+            seen = [task.observed(noted.get(task.marks)) for task in living.values()]
             seen += [self._ended(folder, attempt, boot) for folder, attempt in kept if _key(attempt) not in living]
         ours = {task.marks.ref: task.first for task in living.values() if task.marks.owner == self._owner}
         with self._lock:
@@ -135,12 +144,12 @@ class Bash:
         if executor.artifact:
             self._artifacts.fetch(executor.artifact, executor.sha256)
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         user, folder = user_of(_bash(spec).executor.user), self._task(spec.ref)
         marks = naming.marks_of(spec, self._owner)
         if folder.path.exists() and (task := self._find(spec.ref)):
             if task.own and (task.marks.digest, task.marks.attempt) == (spec.digest, spec.attempt):
-                self._await_setup(task.first, folder, spec)
+                self._await_setup(task.first, folder, spec, is_cancelled)
                 return
             self._kill(spec.ref)
         with _disk("write", folder.path):
@@ -156,7 +165,7 @@ class Bash:
             self._running[spec.ref] = process
             self._gone.pop(spec.ref, None)
         self._deaths.add(process)
-        self._await_setup(process, folder, spec)
+        self._await_setup(process, folder, spec, is_cancelled)
 
     def _spawn(self, spec: Spec, folder: TaskFolder, user: User | None, variables: Mapping[str, str]) -> Process:
         container = _bash(spec)
@@ -174,12 +183,13 @@ class Bash:
         argv = [*map(str, groups), "--", *command]
         return spawn(self._shim(), folder.path, cwd, folder.output, argv, {**base_environment(), **variables})
 
-    def _await_setup(self, process: Process, folder: TaskFolder, spec: Spec) -> None:
+    def _await_setup(self, process: Process, folder: TaskFolder, spec: Spec, is_cancelled: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self._setup_timeout_s
         pause_s = 0.001
         while not folder.set_up:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or is_cancelled():
                 self._kill(spec.ref)
+                unless_cancelled(is_cancelled)
                 raise ExecutorError(f"setup of {spec.ref.container} took more than {self._setup_timeout_s:g} s")
             if not alive(process) and not folder.set_up:
                 reap()
@@ -190,7 +200,7 @@ class Bash:
             wait_for_end([process], pause_s)
             pause_s = min(pause_s * 2, 0.05)
 
-    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:  # noqa: ARG002 - all is on disk
+    def stop(self, ref: Ref, container: Container | None, timeout_s: float, *, strict: bool = False) -> None:  # noqa: ARG002 - all is on disk
         deadline = time.monotonic() + timeout_s
         task, folder = self._find(ref), self._task(ref)
         if task is not None and task.own:
@@ -327,19 +337,6 @@ def _bash(spec: Spec) -> BashContainer:
 
 def _key(attempt: Attempt) -> tuple[Owner, Ref]:
     return attempt.marks.owner, attempt.marks.ref
-
-
-def _running(task: TaskProcesses, noted: float | None) -> Observed:
-    marks, since = task.marks, noted or started_at(task.first)
-    return Observed(
-        ref=marks.ref,
-        owner=marks.owner,
-        digest=marks.digest,
-        attempt=marks.attempt,
-        running=True,
-        started_at=since,
-        fingerprint=marks.values,
-    )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -57,10 +57,11 @@ def run(
     cwd: Path | None = None,
     output_bytes: int = OUTPUT_BYTES,
     user: User | None = None,
+    is_cut: Callable[[], bool] = lambda: False,
 ) -> Ended:
     """Run ``argv`` to its end, or kill it and everything in its session's group after ``timeout_s``.
 
-    ``user``: as whom; None: as this process.
+    ``user``: as whom; None: as this process. ``is_cut``: whether to behave as at the deadline already.
 
     Children that it leaves behind in the background are let be, unless the deadline struck.
 
@@ -90,7 +91,7 @@ def run(
         pause_s = 0.001
         while process.poll() is None:
             left_s = deadline - time.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or is_cut():
                 _kill_group(process.pid)
                 process.wait()
                 output.read(0)
@@ -103,13 +104,19 @@ def run(
 
 
 def run_script(
-    script: str, *, environment: Mapping[str, str], timeout_s: float, cwd: Path, file: Path | None = None
+    script: str,
+    *,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    cwd: Path,
+    file: Path | None = None,
+    is_cut: Callable[[], bool] = lambda: False,
 ) -> Ended:
     """Run ``script`` with ``bash -e``; from ``file`` if given, so that no argument list bounds its length."""
     if file is None:
-        return run(["bash", "-e", "-c", script], environment=environment, timeout_s=timeout_s, cwd=cwd)
+        return run(["bash", "-e", "-c", script], environment=environment, timeout_s=timeout_s, cwd=cwd, is_cut=is_cut)
     file.write_text(script, encoding="utf-8")
-    return run(["bash", "-e", str(file)], environment=environment, timeout_s=timeout_s, cwd=cwd)
+    return run(["bash", "-e", str(file)], environment=environment, timeout_s=timeout_s, cwd=cwd, is_cut=is_cut)
 
 
 def _kill_group(leader: int) -> None:

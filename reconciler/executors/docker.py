@@ -10,7 +10,7 @@ import math
 import socket
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,18 @@ from reconciler.executors.docker_engine import Engine, NameTaken, NoImage
 from reconciler.executors.docker_events import News
 from reconciler.executors.docker_follow import follow
 from reconciler.executors.docker_streams import end_of
-from reconciler.executors.interface import MOST_LOG_BYTES, Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept
+from reconciler.executors.interface import (
+    MOST_LOG_BYTES,
+    Keep,
+    Observed,
+    Owner,
+    Ref,
+    ScriptResult,
+    Spec,
+    Swept,
+    never,
+    unless_cancelled,
+)
 from reconciler.executors.leftovers import delete_old
 from reconciler.executors.naming import instance_name
 from reconciler.executors.secret_files import IN_MEMORY, SecretFiles, environment
@@ -108,7 +119,7 @@ class Docker:
         if not self._engine.has_image(image):
             self._engine.pull(image, wanted.platform)
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         name = instance_name(self._owner, spec.ref)
         found = self._named(spec.ref)
         if found is not None:
@@ -118,18 +129,19 @@ class Docker:
             self._engine.remove(name, force=True)
         secrets = self._secrets.write(name, spec.values.files)
         try:
-            self._start(spec, name, secrets)
+            self._start(spec, name, secrets, is_cancelled)
         except ExecutorError:
             self._secrets.remove(name)
             raise
 
-    def _start(self, spec: Spec, name: str, secrets: Path | None) -> None:
+    def _start(self, spec: Spec, name: str, secrets: Path | None, is_cancelled: Callable[[], bool]) -> None:
         container = docker_config.of(spec)
         wanted = docker_config.request(spec, self._owner, _addresses(spec.address), secrets)
         body = _with_profile(wanted.body())
-        self._run_setup(spec, container.setup, secrets)
+        self._run_setup(spec, container.setup, secrets, is_cancelled)
         self._create(spec.ref, body, container.executor.image, wanted.platform)
         try:
+            unless_cancelled(is_cancelled)
             self._engine.start(name)
         except ExecutorError as error:
             # If this fails too, it is seen as one whose start was cut off.
@@ -158,7 +170,9 @@ class Docker:
                 return
         self._engine.create(name, body, platform)
 
-    def _run_setup(self, spec: Spec, setup: Sequence[str], secrets: Path | None) -> None:
+    def _run_setup(
+        self, spec: Spec, setup: Sequence[str], secrets: Path | None, is_cancelled: Callable[[], bool]
+    ) -> None:
         if not setup:
             return
         with tempfile.TemporaryDirectory(prefix=_SETUP) as folder:
@@ -168,7 +182,9 @@ class Docker:
                 timeout_s=self._setup_timeout_s,
                 cwd=Path(folder),
                 file=Path(folder) / "setup",
+                is_cut=is_cancelled,
             )
+        unless_cancelled(is_cancelled)
         if ended.exit_code is None:
             raise ExecutorError(f"setup of {spec.ref.container} took more than {self._setup_timeout_s:g} s")
         if ended.exit_code != 0:
@@ -176,18 +192,26 @@ class Docker:
                 f"setup of {spec.ref.container} ended with exit code {ended.exit_code}", hint=ended.text or None
             )
 
-    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:  # noqa: ARG002 - it knows itself
+    def stop(
+        self,
+        ref: Ref,
+        container: Container | None,  # noqa: ARG002 - it knows itself
+        timeout_s: float,
+        *,
+        strict: bool = False,
+    ) -> None:
         found = self._find(ref)
         if found is not None and found["State"]["Running"]:
-            self._stop(found, timeout_s)
+            self._stop(found, timeout_s, strict=strict)
         self._secrets.remove(instance_name(self._owner, ref))
 
-    def _stop(self, found: Mapping[str, Any], timeout_s: float) -> None:
+    def _stop(self, found: Mapping[str, Any], timeout_s: float, *, strict: bool) -> None:
         if found["State"]["Paused"]:
             self._engine.unpause(found["Id"])
         of_its_own = found["Config"].get("StopTimeout")  # only ever set by a flag in the definition
         wait_s = math.ceil(timeout_s) if of_its_own is None else of_its_own
-        self._engine.stop(found["Id"], min(wait_s, _LONGEST_STOP_S) if wait_s >= 0 else _LONGEST_STOP_S)
+        most_s = min(math.ceil(timeout_s), _LONGEST_STOP_S) if strict else _LONGEST_STOP_S
+        self._engine.stop(found["Id"], min(wait_s, most_s) if wait_s >= 0 else most_s)
 
     def remove(self, ref: Ref) -> None:
         found = self._find(ref)

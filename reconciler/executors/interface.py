@@ -4,11 +4,12 @@ An executor keeps nothing that must survive it: whatever it made carries labels 
 (bash), and ``observe`` finds it again after any crash. It never touches what does not carry its owner's mark.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
+from reconciler.errors import ExecutorError
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort, Publication
 
@@ -112,6 +113,21 @@ class ScriptResult(msgspec.Struct, frozen=True):
     output: str
 
 
+class StartCancelled(ExecutorError):
+    """It was not started: nobody wants it any more."""
+
+
+def never() -> bool:
+    """Of a start that nobody cancels."""
+    return False
+
+
+def unless_cancelled(is_cancelled: Callable[[], bool]) -> None:
+    """Raises StartCancelled if the start that is under way is not wanted any more."""
+    if is_cancelled():
+        raise StartCancelled("the start was cancelled")
+
+
 class Executor(Protocol):
     """Starts and stops one container at a time; called from several threads, never twice at once for one ``Ref``."""
 
@@ -141,17 +157,19 @@ class Executor(Protocol):
     def prepare(self, spec: Spec) -> None:
         """Fetch what a start needs (image, artifact); does nothing if it is here. Raises ExecutorError."""
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         """Run ``setup``, then start it, and return once it has started; remains of an earlier attempt are removed.
 
         Files of ``spec.values`` are in the folder that ``RECONCILER_SECRETS_DIR`` names in its environment; ``stop``
-        and ``remove`` delete them. Raises ExecutorError; ``permanent`` when the same spec can never start.
+        and ``remove`` delete them. Raises ExecutorError; ``permanent`` when the same spec can never start. Raises
+        StartCancelled soon after ``is_cancelled`` says so, also while ``setup`` runs, which is ended.
         """
 
-    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:
+    def stop(self, ref: Ref, container: Container | None, timeout_s: float, *, strict: bool = False) -> None:
         """Ask it to end, wait up to ``timeout_s`` seconds, then kill it; returns when nothing of it runs.
 
-        ``container`` is None when the definition is not known any more. Does nothing if it does not run.
+        ``strict``: it gets no more time than that, even if it was started with a longer one. ``container`` is None
+        when the definition is not known any more. Does nothing if it does not run.
         """
 
     def remove(self, ref: Ref) -> None:

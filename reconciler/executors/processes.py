@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from reconciler.errors import ExecutorError
-from reconciler.executors.interface import Owner, Ref
+from reconciler.executors.interface import Observed, Owner, Ref
 from reconciler.executors.naming import STORE, Marks, from_environment
 
 PROC: Final = Path("/proc")
@@ -65,6 +65,19 @@ class TaskProcesses(msgspec.Struct, frozen=True):
     def first(self) -> Process:
         """The one to watch: the leader of a session if there is one, else the oldest."""
         return next((process for process in self.own if process.leads), self.own[0])
+
+    def observed(self, since: float | None) -> Observed:
+        """What is seen of it; ``since`` (wall time): when its start was noted, if it was."""
+        marks = self.marks
+        return Observed(
+            ref=marks.ref,
+            owner=marks.owner,
+            digest=marks.digest,
+            attempt=marks.attempt,
+            running=True,
+            started_at=since or started_at(self.first),
+            fingerprint=marks.values,
+        )
 
 
 class ProcessTable:

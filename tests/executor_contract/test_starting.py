@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ExecutorError
+from reconciler.executors.interface import StartCancelled
 from tests.executor_contract.conftest import Stage
 from tests.executor_contract.kits import POLITE
 from tests.support.wait import wait_until
@@ -107,6 +108,15 @@ def test_a_failing_setup_is_an_error_with_its_output_and_nothing_runs(stage: Sta
     assert "exit code 1" in caught.value.message
     assert "the disk is missing" in str(caught.value)
     assert "never" not in str(caught.value)
+    observed = stage.seen(spec)
+    assert observed is None or not observed.running
+
+
+def test_a_start_that_is_cancelled_ends_its_setup_and_nothing_runs(stage: Stage, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    spec = stage.spec(stage.kit.shell(POLITE, setup=(f"touch '{note}'", "sleep 30")))
+    with pytest.raises(StartCancelled):
+        stage.executor.start(spec, note.exists)
     observed = stage.seen(spec)
     assert observed is None or not observed.running
 

@@ -1,7 +1,10 @@
 """A host that is cut off stops the tasks of services that want it, by its own clock, and no others."""
 
+import pytest
+
 from reconciler.agent.actions import Cancel, TakeDown
 from reconciler.agent.lifecycle import TaskKey
+from reconciler.agent.memory import Remembered
 from reconciler.model.task import Phase
 from tests.support.planned_host import PlannedHost, definition
 
@@ -31,7 +34,7 @@ def test_it_is_stopped_in_time_and_starts_again_once_it_is_certain_that_it_is_st
     host.look()
     (stop,) = host.work
     assert isinstance(stop, TakeDown)
-    assert stop.timeout_s == 10.0, "it has ended before anybody may replace it"
+    assert 9.8 < stop.patience_s(0, host.time) < 10.0, "it has ended before anybody may replace it"
     host.finish(stop)
     assert host.look().look_again_s == 1.0
     host.wait(3600.0)
@@ -99,3 +102,41 @@ def test_an_agent_that_begins_without_contact_counts_from_its_own_start() -> Non
     assert len(host.running()) == 1
     host.wait(1.1)
     assert host.running() == []
+
+
+def test_all_its_containers_share_the_time_that_is_left() -> None:
+    host = PlannedHost(stop_timeout_s=60.0)
+    host.issue(7, definition("db", "app", "web", kind="docker"), stop_isolated_after_s=20.0)
+    host.settle()
+    cut_off(host)
+    last_contact = host.time
+    host.time += 22.0
+    host.look()
+    host.look()
+    (stop,) = host.work
+    assert isinstance(stop, TakeDown)
+    now = host.time
+    for position in range(3):
+        now += stop.patience_s(position, now)
+    assert now == pytest.approx(last_contact + 30.0), "each took all of its time, and the pass came late"
+    assert stop.patience_s(2, last_contact + 40.0) == 0.0
+
+
+def test_an_agent_that_begins_without_the_store_starts_none_of_them_before_it_answers() -> None:
+    host = PlannedHost()
+    task = host.issue(7, stop_isolated_after_s=20.0)
+    other = host.issue(8, instance=2)
+    host.settle()
+    cut_off(host)
+    host.wait(21.0)
+    assert [ref.task_id for ref in host.running()] == [other.id]
+    host.restart_agent()
+    host.last_issued = Remembered(store_id="s", boot="b", tasks=(task, other), definitions=host.definitions).view()
+    host.contact_at = host.time
+    for seconds in (1.0, 10.0):
+        host.wait(seconds)
+        assert [ref.task_id for ref in host.running()] == [other.id]
+    assert "the store has not said" in host.status(task).reason
+    host.problem = host.contact_at = None
+    host.wait(10.0)
+    assert len(host.running()) == 2

@@ -321,6 +321,15 @@ def test_the_images_stop_signal_and_a_flags_stop_timeout_hold(host: Host) -> Non
     assert host.ended().exit_code == 5
 
 
+def test_what_must_be_gone_in_time_gets_no_more_of_it_by_a_flag(host: Host) -> None:
+    script = "trap 'sleep 3; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
+    host.start(cmd=("sh", "-c", script), flags=("--stop-timeout=20",))
+    ref = Ref("c-web-1-0", 1, "main")
+    wait_until(lambda: host.executor.logs(ref, 1) == b"ready\n", what="it is ready")
+    host.executor.stop(ref, None, 1, strict=True)
+    assert host.ended().exit_code == 137
+
+
 def test_a_seccomp_profile_is_read_from_its_file(host: Host, tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"
     profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW"}))
