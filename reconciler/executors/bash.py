@@ -5,7 +5,6 @@ Built by wiring, called by the agent. What runs needs no agent: see ``shim``. Wh
 """
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import signal
@@ -50,7 +49,7 @@ from reconciler.executors.processes import (
     wait_for_end,
 )
 from reconciler.executors.secret_files import SecretFiles, environment
-from reconciler.executors.shim import SHIM, reap, spawn
+from reconciler.executors.shim import reap, spawn, written
 from reconciler.executors.task_folder import Attempt, TaskFolder, boot_id, folders_in
 from reconciler.executors.task_log import MOST_BYTES, Logs, tail
 from reconciler.executors.users import User, user_of
@@ -174,14 +173,14 @@ class Bash:
         cwd.mkdir(parents=True, exist_ok=True)
         if container.executor.artifact:
             self._artifacts.place(container.executor.artifact, cwd, container.executor.sha256)
-        command = ["bash", "-e", str(folder.script)]
         if user is not None:
             folder.hand_over(user)
-            command, variables = user.command(command), {**user.variables, **variables}
+            variables = {**user.variables, **variables}
         self._groups.remove(folder.path.name)
         groups = self._groups.make(folder.path.name, spec.memory, spec.cpu_units)
-        argv = [*map(str, groups), "--", *command]
-        return spawn(self._shim(), folder.path, cwd, folder.output, argv, {**base_environment(), **variables})
+        argv = [*map(str, (written(self._folder), folder.own, cwd)), "bash", "-e", str(folder.script)]
+        variables = {**base_environment(), **variables}
+        return spawn(argv, variables, folder.output, user=user, admit=lambda pid: self._groups.join(groups, pid))
 
     def _await_setup(self, process: Process, folder: TaskFolder, spec: Spec, is_cancelled: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self._setup_timeout_s
@@ -309,15 +308,6 @@ class Bash:
         for name, pids in self._groups.members().items():
             if (attempt := TaskFolder(self._tasks / name).attempt()) is not None:
                 yield attempt.marks, pids
-
-    def _shim(self) -> Path:
-        """The shim as a file; never changed once written, because shells read their scripts as they go."""
-        shim = self._folder / f"shim-{hashlib.sha256(SHIM.encode()).hexdigest()[:8]}"
-        if not shim.exists():
-            part = shim.with_name(f"{shim.name}.{threading.get_ident()}")
-            part.write_text(SHIM, encoding="utf-8")
-            part.replace(shim)
-        return shim
 
     def _cut_logs(self) -> None:
         with self._lock:

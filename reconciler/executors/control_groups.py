@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from reconciler.errors import ExecutorError
+
 log = logging.getLogger(__name__)
 
 OWN_NAME: Final = "agent"
@@ -80,6 +82,21 @@ class ControlGroups:
                 if (group / file).exists():
                     (group / file).write_text(value, encoding="ascii")
         return groups
+
+    def join(self, groups: Sequence[Path], pid: int) -> None:
+        """Let a process into ``groups``, with all that it will start.
+
+        Raises:
+            ExecutorError: the kernel refused.
+        """
+        for group in groups:
+            try:
+                (group / "cgroup.procs").write_text(str(pid), encoding="ascii")
+            except OSError as error:
+                raise ExecutorError(
+                    f"cannot start a process in the control group {group}: {error.strerror or error}",
+                    hint="whoever gave this agent its part of the tree must let it use all of that part",
+                ) from error
 
     def members(self) -> Mapping[str, frozenset[int]]:
         """The processes of each group that has some."""

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,26 +42,30 @@ class TaskFolder:
         self.output = path / "output.log"
         self.work = path / "work"
         self._attempt = path / "attempt.json"
-        self._exit = path / "exit"
         self._failure = path / "failure"
 
     @property
     def script(self) -> Path:
         """Setup and start."""
-        return self._scripts / "script"
+        return self.own / "script"
 
     @property
     def stop_script(self) -> Path:
         """The stop commands; there is none without any."""
-        return self._scripts / "stop"
+        return self.own / "stop"
 
     @property
     def _set_up(self) -> Path:
-        return self._scripts / "set-up"
+        return self.own / "set-up"
 
     @property
-    def _scripts(self) -> Path:
+    def own(self) -> Path:
+        """Where its scripts are, and where its own processes leave word; those are not to be believed all."""
         return self._own if self._own.is_dir() else self.path
+
+    @property
+    def _exit(self) -> Path:
+        return self.own / "exit"
 
     def begin(self, marks: Marks, now: float, *, has_user: bool = False) -> None:
         """Clear away the attempt before (its output stays) and note this one.
@@ -120,9 +125,13 @@ class TaskFolder:
     def exit_code(self) -> int | None:
         """What the script ended with; None if it has not, or nobody was left to write it down."""
         try:
-            return int(self._exit.read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            # whoever runs as the task's user may have put anything there: a link, a pipe that nobody writes to
+            fd = os.open(self._exit, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(fd, "rb") as file:  # noqa: PTH123 - opened above, so that no link is followed
+                code = int(file.read(8)) if stat.S_ISREG(os.fstat(fd).st_mode) else -1
+        except (OSError, ValueError):
             return None
+        return code if 0 <= code <= 255 else None
 
     def note_failure(self, why: str) -> None:
         """Say why nothing was started."""
@@ -148,7 +157,7 @@ class TaskFolder:
         """When the script ended, or when it last wrote something if nobody was left to note that."""
         for path in (self._exit, self.output):
             with contextlib.suppress(FileNotFoundError):
-                return path.stat().st_mtime
+                return path.lstat().st_mtime
         return attempt.started_at
 
     @property

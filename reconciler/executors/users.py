@@ -5,7 +5,6 @@
 
 import os
 import pwd
-from shutil import which
 
 import msgspec
 
@@ -25,11 +24,6 @@ class User(msgspec.Struct, frozen=True):
     def variables(self) -> dict[str, str]:
         """What a login would set."""
         return {"USER": self.name, "LOGNAME": self.name, "HOME": self.home}
-
-    def command(self, argv: list[str]) -> list[str]:
-        """``argv``, run as this user by whoever is root."""
-        groups = ",".join(map(str, self.groups))
-        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", f"--groups={groups}", "--inh-caps=-all", *argv]
 
 
 def user_of(name: str) -> User | None:
@@ -54,10 +48,6 @@ def user_of(name: str) -> User | None:
             f"cannot run as user {name}: this agent does not run as root, so all that it starts runs as its own user",
             hint="run the agent as root, or name no user",
             permanent=True,
-        )
-    if which("setpriv") is None:
-        raise ExecutorError(
-            f"cannot run as user {name}: there is no setpriv on this host", hint="install util-linux", permanent=True
         )
     return _user(entry)
 

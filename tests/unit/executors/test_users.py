@@ -39,6 +39,7 @@ class Host:
         user: str = "nobody",
         attempt: int = 1,
         files: dict[str, bytes] | None = None,
+        environment: dict[str, str] | None = None,
         **fields: tuple[str, ...],
     ) -> BashContainer:
         executor = BashExecutor(start=start, user=user, stop=fields.get("stop", ()))
@@ -49,7 +50,7 @@ class Host:
                 container=container,
                 digest="d",
                 attempt=attempt,
-                environment={},
+                environment=environment or {},
                 address="127.0.0.1",
                 values=Values(files=files or {}),
             )
@@ -93,7 +94,7 @@ def test_everything_of_a_task_runs_as_its_user(host: Host) -> None:
     host.executor.stop(REF, container, 20)
     lines = host.output().splitlines()[:4]
     assert lines == ["setup nobody", f"start {host.user.pw_uid} nobody {host.user.pw_dir}", "stop nobody", "x"]
-    assert host.ended().exit_code is not None, "its end is written down by the agent's own user"
+    assert host.ended().exit_code is not None, "how it ended is written down"
 
 
 def test_a_task_with_a_user_can_write_to_its_own_folder_only(host: Host) -> None:
@@ -130,3 +131,45 @@ def test_an_agent_that_is_not_root_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ExecutorError, match="does not run as root") as caught:
         user_of("root")
     assert caught.value.permanent
+
+
+def test_no_environment_of_a_task_makes_a_program_run_as_root(host: Host) -> None:
+    tools = host.folder / "tools"
+    tools.mkdir()
+    for name in ("bash", "env", "mv", "setpriv", "sh"):
+        (tools / name).write_text(f'#!/bin/sh\nid -u >>{tools}/ran-as\nPATH=/usr/bin:/bin exec {name} "$@"\n')
+        (tools / name).chmod(0o755)
+    (tools / "spy").write_text(f"/usr/bin/id -u >>{tools}/ran-as\n")
+    os.chown(tools, host.user.pw_uid, host.user.pw_gid)
+    variables = {
+        "PATH": f"{tools}:/usr/bin:/bin",
+        "ENV": str(tools / "spy"),
+        "BASH_ENV": str(tools / "spy"),
+        "BASH_FUNC_echo%%": f'() {{ id -u >>{tools}/ran-as; builtin echo "$@"; }}',
+        "IFS": "o",
+    }
+    host.start("exit 3", setup=("true",), stop=("true",), environment=variables)
+    assert host.ended().exit_code == 3
+    host.start("echo ready; exec sleep 600", stop=("true",), attempt=2, environment=variables)
+    wait_until(lambda: "ready" in host.output(), what="its output")
+    assert host.executor.run_script(REF, "exit 0", {}, 20).exit_code == 0
+    host.executor.stop(REF, None, 20)
+    host.ended()
+    ran_as = set((tools / "ran-as").read_text().split())
+    assert ran_as == {str(host.user.pw_uid)}
+
+
+def test_how_it_ended_is_known_to_the_agent_after_this_one(host: Host) -> None:
+    host.start("echo ready; read -r _ <pipe; exit 9", setup=("mkfifo pipe",))
+    wait_until(lambda: "ready" in host.output(), what="its output")
+    host.executor.close()
+    host.executor = Bash(host.owner, host.folder)
+    (pipe,) = host.folder.rglob("pipe")
+    pipe.write_text("go\n")
+    assert host.ended().exit_code == 9
+
+
+@pytest.mark.parametrize("trick", ["ln -s /etc/hostname", "mkfifo", "mkdir", "ln -s exit", "echo 9999 >"])
+def test_what_a_task_puts_in_place_of_its_exit_status_leads_nobody_astray(host: Host, trick: str) -> None:
+    host.start(f"cd ../own; {trick} exit; kill -9 $PPID; exit 0")
+    assert host.ended().exit_code is None
