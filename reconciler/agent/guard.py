@@ -3,6 +3,7 @@
 The file is looked at before each plan, so that a change counts for whatever starts next. What runs is left alone.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from reconciler.model.events import Event, Level
 from reconciler.model.host_policy import HostPolicy, Violation
 from reconciler.model.manifests import Container, TaskDefinition
 
+log = logging.getLogger(__name__)
+
 POLICY_FILE: Final = Path("/etc/reconciler/policy.yml")
 
 
@@ -26,7 +29,8 @@ class Guard:
         """Raises UsageError when the file is no policy, with the line."""
         self._path = path
         self._required = required
-        self._fine: set[str] = set()
+        self._judged: tuple[HostPolicy, dict[str, str | None]] = (HostPolicy(), {})
+        """What the policy that it is of says of definitions, by digest. Replaced as a whole: several threads ask."""
         self._stamp: tuple[int, int, int] | None = None
         self.policy = HostPolicy()
         self.problem: str | None = None
@@ -50,24 +54,35 @@ class Guard:
         return Event(loop="agent", subject=str(self._path), message=message, level=level)
 
     def refusals(self, definitions: Mapping[str, TaskDefinition | Unusable]) -> dict[str, str]:
-        """Why definitions may not start here, by digest; those that may are not in it."""
-        found: dict[str, str] = {}
-        for digest, definition in definitions.items():
-            if digest in self._fine or isinstance(definition, Unusable):
-                continue
-            broken = host_policy.violations(definition, self.policy, os.path.realpath)
-            if broken:
-                found[digest] = self._told(broken)
-            else:
-                self._fine.add(digest)
-        self._fine &= definitions.keys()
-        return found
+        """Why definitions may not start here, by digest; those that may are not in it. Links are for ``require``."""
+        policy = self.policy
+        judged_by, known = self._judged
+        if judged_by is not policy:
+            known = {}
+        judged = {
+            digest: known[digest] if digest in known else self._refusal(definition, policy)
+            for digest, definition in definitions.items()
+            if not isinstance(definition, Unusable)
+        }
+        self._judged = policy, judged
+        return {digest: refusal for digest, refusal in judged.items() if refusal is not None}
 
     def require(self, container: Container) -> None:
-        """Raises ExecutorError unless the container may start now: links in its paths may have changed."""
-        broken = host_policy.container_violations(container, self.policy, os.path.realpath)
+        """Raises ExecutorError unless the container may start now, wherever links in its paths lead.
+
+        A path on a file system that does not answer blocks: never called by the planner.
+        """
+        broken = host_policy.container_violations(container, self.policy, _real)
         if broken:
             raise ExecutorError(self._told(broken), permanent=True)
+
+    def _refusal(self, definition: TaskDefinition, policy: HostPolicy) -> str | None:
+        try:
+            broken = host_policy.violations(definition, policy)
+        except Exception as error:  # a defect in here must not keep everything else on this host from starting
+            log.exception("task definition %s can't be judged", definition.name)
+            return f"it can't be judged by this host's execution policy: {type(error).__name__}: {error}"
+        return self._told(broken) if broken else None
 
     def _told(self, broken: list[Violation]) -> str:
         first = broken[0]
@@ -87,9 +102,18 @@ class Guard:
                 raise UsageError(f"there is no file {self._path}", hint="for the defaults, write {} into it") from None
             return
         except OSError as error:
+            self._stamp = None  # the same file counts again as soon as it can be read
             raise UsageError(f"{self._path} can't be read: {error.strerror}", hint="check its rights") from error
         self._stamp = stamp
         self._required = True  # a file that vanishes must not loosen anything
         self.policy = read_host_policy(str(self._path), content, host_policy.faults)
         self.problem = None
-        self._fine = set()
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError) as error:
+        raise ExecutorError(
+            f"where {path!r} leads on this host can't be told: {error}", permanent=isinstance(error, ValueError)
+        ) from None

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from reconciler.model.durations import parse_duration
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgtp])(?:i?b)?|b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*(?:([kmgtp])(?:i?b)?|b)?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
@@ -48,7 +48,7 @@ def size_or_unlimited(text: str) -> int:
 
 def nano_cpus(text: str) -> int:
     """Cores, with decimals: ``1.5``."""
-    if not re.fullmatch(r"[0-9]+(\.[0-9]{1,9})?|\.[0-9]{1,9}", text):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text):
         raise ValueError(f"{text!r} is not a number of CPUs such as 1.5")
     return round(float(text) * 1e9)
 
@@ -250,7 +250,10 @@ def _mount_field(result: dict[str, Any], name: str, value: str) -> None:
 
 
 def _fields(text: str) -> list[str]:
-    return next(csv.reader([text], strict=True), [])
+    try:
+        return next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise ValueError(f"{text!r} is no list with commas: {error}") from None
 
 
 def _protocol(text: str) -> tuple[str, str]:

@@ -4,8 +4,10 @@ The agent asks before it fetches or starts anything, ``validate --policy`` befor
 known to be harmless, not by a list of what is dangerous: another way of writing it gains nothing.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -15,12 +17,13 @@ from reconciler.executors.policy_patterns import (
     RealPath,
     image_matches,
     is_below,
+    is_origin,
     is_socket,
     normalised,
     origin_matches,
     reaches_engine,
 )
-from reconciler.model.host_policy import ANY, OWN_USER, HostPolicy, PolicyFault, Violation
+from reconciler.model.host_policy import ANY, OWN_USER, HostPolicy, MountRule, PolicyFault, Violation
 from reconciler.model.manifests import BashContainer, Container, DockerContainer, DockerExecutor, TaskDefinition
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -40,7 +43,9 @@ _HARMLESS: Final[dict[str, Callable[[str], bool]]] = {
     "--cgroupns": lambda text: text in ("", "private"),
     "--device": lambda _: False,
     "--device-cgroup-rule": lambda _: False,
+    "--gpus": lambda _: False,
     "--ipc": lambda text: text in ("", "none", "private", "shareable"),
+    "--log-opt": lambda text: _log_option_is_harmless(*docker_values.pair(text)),
     "--network": lambda text: not text.startswith("container:"),
     "--oom-kill-disable": lambda text: not docker_values.boolean(text),
     "--oom-score-adj": lambda text: docker_values.integer(text) >= 0,
@@ -57,6 +62,9 @@ _HARMLESS: Final[dict[str, Callable[[str], bool]]] = {
 }
 """Flags that lead out of a container, and the values with which they don't. All others concern the container alone."""
 _CAPABILITIES: Final = ("--cap-add", "--cap-drop")
+_LOG_TEXTS: Final = ("awslogs-group", "awslogs-stream", "env", "env-regex", "labels", "labels-regex", "tag")
+"""Options of log drivers whose values are no places, whatever is in them."""
+_LOG_SERVERS: Final = ("tcp://", "udp://", "tcp+tls://", "http://", "https://")
 _ELSEWHERE: Final = {
     "--mount": "mounts",
     "--privileged": "privileged",
@@ -76,6 +84,12 @@ def faults(policy: HostPolicy) -> list[PolicyFault]:
                 found.append(PolicyFault((field, position), f"{name} is not a flag that a manifest can use"))
             elif field == "flags" and name in _ELSEWHERE:
                 found.append(PolicyFault((field, position), f"{name} is allowed by {_ELSEWHERE[name]}, not by flags"))
+    for position, rule in enumerate(policy.mounts):
+        if "\0" in rule.path:
+            found.append(PolicyFault(("mounts", position, "path"), "no path has a NUL in it"))
+    for position, origin in enumerate(policy.artifacts):
+        if not is_origin(origin):
+            found.append(PolicyFault(("artifacts", position), f"{origin!r} is neither a URL nor {ANY}"))
     return found
 
 
@@ -84,10 +98,15 @@ def violations(definition: TaskDefinition, policy: HostPolicy, real: RealPath = 
     found: list[Violation] = []
     for position, container in enumerate(definition.containers):
         found += container_violations(container, policy, real, ("containers", position))
+    has_process = any(isinstance(container, BashContainer) for container in definition.containers)
     for position, check in enumerate(definition.checks):
-        if check.script is not None and check.container is None and "bash" not in policy.executors:
-            text = f"check {check.name or position} runs a script on the host"
+        if check.script is None or check.container is not None:
+            continue
+        text = f"check {check.name or position} runs a script on the host"
+        if "bash" not in policy.executors:
             found.append(_shell(("checks", position, "script"), text))
+        elif not has_process and not _allows_user(policy, OWN_USER):  # it runs beside a process as that one's user
+            found.append(_no_own_user(policy, ("checks", position, "script"), text))
     return found
 
 
@@ -110,27 +129,59 @@ def _violation(what: str, path: Path, text: str, remedy: str) -> Violation:
     return Violation(rule=f"{what}-not-allowed", path=path, text=text, remedy=remedy)
 
 
+def _no_own_user(policy: HostPolicy, path: Path, text: str) -> Violation:
+    return _violation("user", path, f"{text} as the agent's user", f"users allows {_listing(policy.users)}")
+
+
+def _allows_user(policy: HostPolicy, user: str) -> bool:
+    return any(fnmatchcase(user, pattern) for pattern in policy.users)
+
+
+def _listing(users: Sequence[str]) -> str:
+    return ", ".join(users) or "nobody"
+
+
 class _Judge:
     """One policy, and one host's idea of where paths lead."""
 
     def __init__(self, policy: HostPolicy, real: RealPath) -> None:
         self._policy = policy
         self._real = real
-        self._mounts = [(real(rule.path), rule) for rule in policy.mounts]
+
+    @cached_property
+    def _mounts(self) -> list[tuple[str, MountRule]]:
+        return [(self._real(rule.path), rule) for rule in self._policy.mounts]
 
     def bash(self, container: BashContainer, path: Path) -> Iterator[Violation]:
         if "bash" not in self._policy.executors:
             yield _shell((*path, "type"), "runs as a process of the host")
         inside = (*path, "executor")
         yield from self._user(container.executor.user, (*inside, "user"))
-        url = container.executor.artifact
-        if url and not any(origin_matches(url, origin, self._real) for origin in self._policy.artifacts):
-            yield _violation(
-                "artifact-origin",
-                (*inside, "artifact"),
-                "fetches its artifact from elsewhere",
-                "artifacts lists origins",
-            )
+        yield from self._artifact(container.executor.artifact, (*inside, "artifact"))
+        if container.executor.user:
+            yield from self._folder(container.executor.download_dir, (*inside, "download_dir"))
+
+    def _artifact(self, url: str, path: Path) -> Iterator[Violation]:
+        """The agent reads a file of its host with its own rights, so that ``*`` gives it only to who may have those."""
+        is_file = url.lower().startswith("file:")
+        origins = self._policy.artifacts
+        if is_file and not _allows_user(self._policy, OWN_USER):
+            origins = tuple(origin for origin in origins if origin != ANY)
+        if url and not any(origin_matches(url, origin, self._real) for origin in origins):
+            text = "takes its artifact from this host's files" if is_file else "fetches its artifact from elsewhere"
+            remedy = "artifacts lists origins, file:///… ones too" if is_file else "artifacts lists origins"
+            yield _violation("artifact-origin", path, text, remedy)
+
+    def _folder(self, folder: str, path: Path) -> Iterator[Violation]:
+        """The agent makes a folder of the host with its own rights, whoever runs in it then."""
+        if not folder.startswith("/") or _allows_user(self._policy, OWN_USER):
+            return
+        if _is_clear(folder):
+            target = self._real(folder)
+            if any(is_below(target, listed) and not rule.read_only for listed, rule in self._mounts):
+                return
+        remedy = "mounts lists folders that tasks may write to; or users allows default"
+        yield _violation("host-path", path, f"is put into {folder} of the host by the agent's user", remedy)
 
     def docker(self, container: DockerContainer, path: Path) -> Iterator[Violation]:
         executor, inside = container.executor, (*path, "executor")
@@ -138,6 +189,8 @@ class _Judge:
             yield _violation("executor", (*path, "type"), "runs in docker", "executors: [docker, bash] allows it")
         if container.setup and "bash" not in self._policy.executors:
             yield _shell((*path, "setup"), "has a setup, which is a shell on the host")
+        elif container.setup and not _allows_user(self._policy, OWN_USER):
+            yield _no_own_user(self._policy, (*path, "setup"), "has a setup, which is a shell on the host")
         yield from self._image(executor.image, (*inside, "image"))
         for position, volume in enumerate(executor.volumes):
             yield from self._volume(volume, (*inside, "volumes", position))
@@ -156,7 +209,9 @@ class _Judge:
         yield from self._user(user, at)
 
     def _flag(self, name: str, value: str, path: Path) -> Iterator[Violation]:
-        if _listed(self._policy.refused_flags, name, value):
+        if "\0" in value:
+            yield _violation("flag", path, f"uses {name} with a NUL in its value", "nothing allows it")
+        elif self._is_listed(self._policy.refused_flags, name, value):
             yield _violation("flag", path, f"uses {name}={value}", "refused_flags refuses it")
         elif name == "--privileged":
             if docker_values.boolean(value) and not self._policy.privileged:
@@ -165,7 +220,9 @@ class _Judge:
             yield from self._volume(value, path)
         elif name == "--mount":
             yield from self._mount(docker_values.mount(value), path)
-        elif not _listed(self._policy.flags, name, value):
+        elif name in _HARMLESS and ".." in re.split("[/:=,]", value):
+            yield _violation("flag", path, f"uses {name}={value}", "paths have no .. in them")
+        elif not self._is_listed(self._policy.flags, name, value):
             harmless = _HARMLESS.get(name)
             if name == "--group-add" and ANY not in self._policy.users:
                 harmless = _never
@@ -194,8 +251,10 @@ class _Judge:
             yield _violation("image", path, f"uses the image {image}", "images lists patterns")
 
     def _host_path(self, source: str, path: Path, *, read_only: bool) -> Iterator[Violation]:
-        if ".." in source.split("/"):  # with links it is not the same to everybody
-            yield _violation("host-path", path, f"mounts {source} of the host", "paths have no .. in them")
+        if not _is_clear(source):
+            yield _violation(
+                "host-path", path, f"mounts {source!r} of the host", "paths have no .. in them, and no NUL"
+            )
             return
         target = self._real(source)
         leads = "" if target == normalised(source) else f" (it leads to {target})"
@@ -212,10 +271,31 @@ class _Judge:
             yield _violation("host-path", path, text, "it may be mounted read-only (:ro)")
 
     def _user(self, user: str, path: Path) -> Iterator[Violation]:
-        if any(fnmatchcase(user or OWN_USER, pattern) for pattern in self._policy.users):
+        if _allows_user(self._policy, user or OWN_USER):
             return
         text = f"runs as user {user}" if user else "names no user"
-        yield _violation("user", path, text, f"users allows {', '.join(self._policy.users) or 'nobody'}")
+        yield _violation("user", path, text, f"users allows {_listing(self._policy.users)}")
+
+    def _is_listed(self, patterns: Sequence[str], name: str, value: str) -> bool:
+        """Whether one of ``patterns`` stands for a flag with this value; a pattern without a value stands for all."""
+        plain = self._plain(name, value)
+        for pattern in patterns:
+            _, equals, wanted = pattern.partition("=")
+            forms = [self._plain(name, wanted)]
+            if name == "--device":  # a link that is listed itself is the operator's word for where it leads
+                forms.append(wanted)
+            if _long_name(pattern) == name and (not equals or any(fnmatchcase(plain, form) for form in forms)):
+                return True
+        return False
+
+    def _plain(self, name: str, value: str) -> str:
+        """A value, or a pattern of it, in the one way of writing it, where there are several."""
+        if name in _CAPABILITIES:
+            return docker_values.capability(value)
+        if name == "--device" and value.startswith("/"):
+            source, colon, rest = value.partition(":")
+            return f"{self._real(source)}{colon}{rest}"
+        return _switched(value) if docker_flags.FLAGS[name].switch else value
 
 
 def _never(_: str) -> bool:
@@ -227,21 +307,19 @@ def _long_name(pattern: str) -> str:
     return docker_flags.ALIASES.get(name, name)
 
 
-def _listed(patterns: Sequence[str], name: str, value: str) -> bool:
-    """Whether one of ``patterns`` stands for a flag with this value; a pattern without a value stands for all."""
-    return any(
-        _long_name(pattern) == name
-        and ("=" not in pattern or fnmatchcase(_plain(name, value), _wanted(name, pattern.partition("=")[2])))
-        for pattern in patterns
-    )
+def _is_clear(path: str) -> bool:
+    """Whether a path says the same to everybody: with links, ``..`` does not."""
+    return ".." not in path.split("/") and "\0" not in path
 
 
-def _plain(name: str, value: str) -> str:
-    """A value in the one way of writing it, where there are several."""
-    if name in _CAPABILITIES:
-        return docker_values.capability(value)
-    return str(docker_values.boolean(value)).lower() if docker_flags.FLAGS[name].switch else value
+def _log_option_is_harmless(name: str, value: str) -> bool:
+    """The engine follows paths in them as root: a socket that it writes to, a file that it reads."""
+    return name in _LOG_TEXTS or "/" not in value or value.startswith(_LOG_SERVERS)
 
 
-def _wanted(name: str, pattern: str) -> str:
-    return docker_values.capability(pattern) if name in _CAPABILITIES else pattern
+def _switched(value: str) -> str:
+    """A switch's value; a pattern stays one."""
+    try:
+        return str(docker_values.boolean(value)).lower()
+    except ValueError:
+        return value

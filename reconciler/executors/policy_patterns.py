@@ -45,8 +45,8 @@ def _image_parts(text: str) -> tuple[str, str, str]:
     registry, slash, path = name.partition("/")
     if not slash:
         name = name if name == "**" else f"docker.io/library/{name}"
-    elif registry == "index.docker.io":
-        name = f"docker.io/{path}"
+    elif registry in ("docker.io", "index.docker.io"):
+        name = f"docker.io/{path}" if "/" in path or path == "**" else f"docker.io/library/{path}"
     elif not (set(registry) & set(".:*") or registry == "localhost"):
         name = f"docker.io/{name}"
     return name, tag, digest
@@ -61,17 +61,31 @@ def origin_matches(url: str, origin: str, real: RealPath) -> bool:
     """Whether a URL is at ``origin``: the same scheme, host and port, and a path at or below it."""
     if origin == ANY:
         return True
-    asked, allowed = urlsplit(url), urlsplit(origin)
     try:
+        asked, allowed = urlsplit(url), urlsplit(origin)
         same = _place(asked.scheme, asked.hostname, asked.port) == _place(
             allowed.scheme, allowed.hostname, allowed.port
         )
-    except ValueError:  # no port at all
+    except ValueError:  # no URL
         return False
     path, folder = unquote(asked.path), unquote(allowed.path)
+    if "\0" in path:
+        return False
     if asked.scheme == "file":
         path, folder = real(path), real(folder)
     return same and ".." not in path.split("/") and "\\" not in path and is_below(path or "/", folder or "/")
+
+
+def is_origin(text: str) -> bool:
+    """Whether ``text`` can be an origin."""
+    if text == ANY:
+        return True
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # only looked at when asked for
+    except ValueError:
+        return False
+    return bool(parts.scheme) and "\0" not in unquote(parts.path)
 
 
 def _place(scheme: str, host: str | None, port: int | None) -> tuple[str, str, int]:

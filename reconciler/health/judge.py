@@ -111,7 +111,10 @@ def with_port(check: Check, task: Task) -> Check:
 
 
 def _url_with_port(url: str, port: int) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL: this check fails by itself, and keeps no other from running
+        return url
     user, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}{at}{_bracketed(parts.hostname or '')}:{port}"))
 

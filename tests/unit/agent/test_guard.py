@@ -1,19 +1,30 @@
 """The execution policy of a host: read again when it changes, and never loosened by a mistake."""
 
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from reconciler.agent.guard import Guard
 from reconciler.errors import ExecutorError, UsageError
-from reconciler.model.manifests import DockerContainer, DockerExecutor, TaskDefinition
+from reconciler.executors import host_policy
+from reconciler.model.host_policy import HostPolicy, Violation
+from reconciler.model.manifests import (
+    BashContainer,
+    BashExecutor,
+    Container,
+    DockerContainer,
+    DockerExecutor,
+    TaskDefinition,
+)
 
 
 def mounting(path: Path | str) -> DockerContainer:
     return DockerContainer(name="web", executor=DockerExecutor(image="nginx", volumes=(f"{path}:/data",)))
 
 
-def of(container: DockerContainer) -> TaskDefinition:
+def of(container: Container) -> TaskDefinition:
     return TaskDefinition(name="web", version=1, containers=(container,))
 
 
@@ -81,3 +92,41 @@ def test_a_link_that_changed_since_the_plan_is_seen_before_the_start(file: Path,
     with pytest.raises(ExecutorError, match="host-path-not-allowed") as raised:
         guard.require(mounting(link))
     assert raised.value.permanent
+
+
+def test_a_definition_that_can_not_be_judged_keeps_no_other_from_starting(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(definition: TaskDefinition, _: HostPolicy) -> list[Violation]:
+        if definition.name == "bad":
+            raise LookupError("a defect")
+        return []
+
+    monkeypatch.setattr(host_policy, "violations", judge)
+    good = of(mounting("/srv"))
+    refused = Guard(file).refusals({"bad": msgspec.structs.replace(good, name="bad"), "good": good})
+    assert refused == {"bad": "it can't be judged by this host's execution policy: LookupError: a defect"}
+
+
+def test_planning_looks_at_no_path_of_the_host(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(path: str) -> str:
+        raise AssertionError(f"a file system that does not answer would block the planner: {path}")
+
+    file.write_text("mounts: [{path: /mnt}]\nartifacts: [file:///mnt/]")
+    guard = Guard(file)
+    monkeypatch.setattr(os.path, "realpath", hangs)
+    fetching = BashContainer(name="job", executor=BashExecutor(start=("true",), artifact="file:///mnt/x.tgz"))
+    assert guard.refusals({"one": of(mounting("/mnt/nfs")), "two": of(fetching)}) == {}
+
+
+def test_a_file_that_can_be_read_again_counts_again_though_nobody_touched_it(file: Path) -> None:
+    file.write_text("privileged: true")
+    guard = Guard(file)
+    aside = file.rename(file.with_suffix(".old"))
+    file.mkdir()
+    assert guard.look() is not None
+    assert guard.problem is not None
+    file.rmdir()
+    aside.rename(file)
+    assert guard.look() is not None
+    assert guard.problem is None

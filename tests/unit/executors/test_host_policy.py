@@ -44,7 +44,10 @@ DANGEROUS = [
     "--cgroupns=host",
     "--device=/dev/sda",
     "--device-cgroup-rule=c 1:3 rwm",
+    "--gpus=all",
     "--ipc=host",
+    "--log-opt=syslog-address=unix:///run/x.sock",
+    "--log-opt=syslog-tls-ca-cert=/etc/x",
     "--net=container:other",
     "--oom-kill-disable",
     "--oom-score-adj=-1000",
@@ -64,9 +67,11 @@ HARMLESS = [
     "--cap-add=net_bind_service",
     "--cap-drop=ALL",
     "--cgroupns=private",
-    "--gpus=all",
     "--group-add=audio",
     "--ipc=private",
+    "--log-opt=max-size=10m",
+    "--log-opt=syslog-address=tcp+tls://logs.example.com:6514",
+    "--log-opt=tag={{.ImageName}}/{{.Name}}",
     "--memory=1g",
     "--net=host",
     "--network=backend",
@@ -112,6 +117,16 @@ RULES: list[tuple[str, Container, dict[str, object], dict[str, object]]] = [
     ("flag-not-allowed", docker("--cap-add=sys_ptrace"), DEFAULT, {"flags": ["--cap-add=SYS_PTRACE"]}),
     ("flag-not-allowed", docker("--device=/dev/fuse"), {"flags": ["--device=/dev/dri/*"]}, {"flags": ["--device"]}),
     ("flag-not-allowed", docker("-u1:1", "--group-add=0"), {"users": ["1:1"]}, DEFAULT),
+    ("flag-not-allowed", docker("--device=//dev/sda"), {"flags": ["--device"], "refused_flags": ["--device=/dev/sda"]},
+        {"flags": ["--device=/dev/sd?"]}),
+    ("user-not-allowed", docker("-u1", setup=("true",)), {"users": ["1"]}, {"users": ["1", "default"]}),
+    ("host-path-not-allowed", bash(user="app", download_dir="/etc/cron.d"),
+        {"users": ["app"], "mounts": [{"path": "/etc", "read_only": True}]},
+        {"users": ["app"], "mounts": [{"path": "/etc"}]}),
+    ("host-path-not-allowed", bash(user="app", download_dir="/srv/../etc"),
+        {"users": ["app"], "mounts": [{"path": "/srv"}]}, DEFAULT),
+    ("artifact-origin-not-allowed", bash(user="app", artifact="file:///etc/shadow"),
+        {"users": ["app"]}, {"users": ["app"], "artifacts": ["file:///etc/"]}),
     ("user-not-allowed", docker(), {"users": ["1000:*"]}, {"users": ["default"]}),
     ("user-not-allowed", docker("-u1000:1", "-u0"), {"users": ["1000:*"]}, {"users": ["0"]}),
     ("user-not-allowed", bash(), {"users": ["deploy"]}, {"users": ["deploy", "default"]}),
@@ -244,3 +259,72 @@ def test_every_rule_is_explained() -> None:
 def test_a_policy_with_flags_that_there_are_not_is_faulty() -> None:
     made = policy(flags=["--privileged", "--pid=host"], refused_flags=["--priviledged", "--net"])
     assert [fault.path for fault in faults(made)] == [("flags", 0), ("refused_flags", 0)]
+
+
+def test_a_script_check_runs_as_the_agents_user_unless_a_process_is_there_to_run_it_beside() -> None:
+    check = (Check(script="true", interval="10s"),)
+    strict = policy(users=["app"])
+
+    def rules(container: Container) -> list[str]:
+        definition = TaskDefinition(name="web", version=1, containers=(container,), checks=check)
+        return [each.rule for each in violations(definition, strict)]
+
+    assert rules(docker("--user=app")) == ["user-not-allowed"]
+    assert rules(bash(user="app")) == []
+
+
+@pytest.mark.parametrize("device", ["/dev/dri/../sda", "/dev/dri/../sda:/dev/x:rwm", "/dev/dri/x:/../sda"])
+def test_two_dots_lead_out_of_no_listed_pattern(device: str) -> None:
+    assert broken(docker(f"--device={device}"), flags=["--device=/dev/dri/*"]) == ["flag-not-allowed"]
+    assert broken(docker(f"--security-opt=seccomp={device}"), flags=["--security-opt"]) == ["flag-not-allowed"]
+
+
+def test_a_device_is_the_one_that_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "dri").mkdir()
+    (tmp_path / "dri" / "link").symlink_to(tmp_path / "sda")
+
+    def rules(pattern: str, **more: object) -> list[str]:
+        container = docker(f"--device={tmp_path}/dri/link:/dev/x")
+        asked = policy(flags=[f"--device={tmp_path}/{pattern}"], **more)
+        return [each.rule for each in container_violations(container, asked, lambda path: str(Path(path).resolve()))]
+
+    assert rules("dri/*") == ["flag-not-allowed"]
+    assert rules("sda:*") == rules("dri/link:*") == []
+    assert rules("sda:*", refused_flags=[f"--device={tmp_path}/sda:*"]) == ["flag-not-allowed"]
+
+
+@pytest.mark.parametrize(
+    ("image", "pattern", "matches"),
+    [
+        ("docker.io/nginx", "nginx", True),
+        ("nginx", "docker.io/nginx", True),
+        ("nginx", "docker.io/*", True),
+        ("docker.io/other/nginx", "docker.io/*", False),
+        ("docker.io/other/nginx", "docker.io/**", True),
+    ],
+)
+def test_an_image_without_a_folder_is_one_of_library_with_and_without_its_registry(
+    image: str, pattern: str, *, matches: bool
+) -> None:
+    assert broken(docker(image=image), images=[pattern]) == ([] if matches else ["image-not-allowed"])
+
+
+@pytest.mark.parametrize(
+    ("container", "rule"),
+    [
+        (docker(volumes=["/a\0b:/x"]), "host-path-not-allowed"),
+        (docker("--mount=type=bind,src=/a\0,dst=/x"), "flag-not-allowed"),
+        (bash(artifact="file:///a%00b"), "artifact-origin-not-allowed"),
+        (bash(artifact="http://[x/y"), "artifact-origin-not-allowed"),
+    ],
+)
+def test_what_is_no_path_and_no_url_is_refused_and_raises_nothing(container: Container, rule: str) -> None:
+    listed = policy(mounts=[{"path": "/"}], artifacts=["file:///", "http://a.example.com/"])
+    assert [each.rule for each in container_violations(container, listed, lambda p: str(Path(p).resolve()))] == [rule]
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"mounts": [{"path": "/a\0b"}]}, {"artifacts": ["http://[x/y"]}, {"artifacts": ["a.example.com"]}]
+)
+def test_a_policy_with_what_is_no_path_and_no_url_is_none(mistake: dict[str, object]) -> None:
+    assert len(faults(policy(**mistake))) == 1

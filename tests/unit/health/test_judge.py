@@ -57,6 +57,7 @@ def test_an_http_status_is_judged_as_consul_judges_it(status: int, health: Healt
         ("https://user:pw@host.example/a?b=c#d", "https://user:pw@host.example:20001/a?b=c#d"),
         ("http://[::1]/health", "http://[::1]:20001/health"),
         ("http://127.0.0.1:80/health", "http://127.0.0.1:20001/health"),
+        ("http://[no-url/health", "http://[no-url/health"),  # it fails when it runs, and keeps no other from running
     ],
 )
 def test_the_tasks_port_goes_into_the_host_part_of_a_url(url: str, with_port: str) -> None:
