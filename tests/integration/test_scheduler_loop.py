@@ -182,7 +182,7 @@ def test_rule_06_a_host_whose_session_ends_is_replaced_after_the_time_given(
     wait_until(
         lambda: agents.healthy("web", 1, 3) and all(task.host != "h2" for task in tasks(store)), what="a replacement"
     )
-    assert schedulers.said("host h2 is lost")
+    wait_until(lambda: schedulers.said("host h2 is lost"), what="why")
 
 
 def test_a_failed_task_is_replaced_elsewhere(store: Store, schedulers: Schedulers) -> None:
@@ -193,7 +193,7 @@ def test_a_failed_task_is_replaced_elsewhere(store: Store, schedulers: Scheduler
     (old,) = tasks(store)
     agents.sick[old.id] = TaskStatus(phase=Phase.FAILED, issue=0, health=Health.UNKNOWN, reason="exit code 7")
     wait_until(lambda: agents.healthy("web", 1, 1) and tasks(store)[0].host != old.host, what="its replacement")
-    assert schedulers.said(f"failed on {old.host}: exit code 7")
+    wait_until(lambda: schedulers.said(f"failed on {old.host}: exit code 7"), what="why")
     assert tasks(store)[0].retries == 1
 
 

@@ -362,6 +362,11 @@ def of_type(type_: inspect.Type) -> st.SearchStrategy[Any]:
     raise AssertionError(f"no values for {type_}")
 
 
+@functools.cache
+def made_from_model(model: Any) -> st.SearchStrategy[Any]:
+    return of_type(inspect.type_info(model))
+
+
 def try_to_make(cls: Any, chosen: dict[str, Any]) -> Any:
     try:
         one_of = CHECK_KINDS if cls is Check else SOURCE_KINDS if issubclass(cls, FromHost) else ()
@@ -387,7 +392,7 @@ def test_the_model_takes_what_the_schema_takes(name: str, model: Any, data: st.D
 @given(data=st.data())
 @PROPERTIES
 def test_the_schema_takes_what_the_model_writes(name: str, model: Any, data: st.DataObject) -> None:
-    thing = data.draw(of_type(inspect.type_info(model)))
+    thing = data.draw(made_from_model(model))
     assert schema_takes(name, json.loads(encode(thing)))
 
 
