@@ -135,6 +135,7 @@ def _store_id(store: Store, memory: "Memory") -> str:
     remembered = memory.read()
     if remembered is None:
         return ready(store)
+    memory.definitions = remembered.definitions
     try:
         return sentinel.ensure(store, new_id())
     except (StoreUnreachable, StoreNoLeader) as error:

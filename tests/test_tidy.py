@@ -24,6 +24,7 @@ IMPURE_EXCEPTIONS = {
     "reconciler/agent/guard.py": "reads the host's execution policy, and where links in paths lead",
     "reconciler/agent/identity.py": "reads the machine's id and takes the lock file",
     "reconciler/agent/metrics.py": "counts, for Prometheus, what the loop has planned",
+    "reconciler/agent/pace.py": "reads the clock, to rest between the passes of the loop",
     "reconciler/agent/pages.py": "what the agent serves over HTTP",
     "reconciler/agent/publish.py": "the second half of the agent's apply: what it writes to the store",
     "reconciler/agent/secrets.py": "reads the values that containers are given, and remembers what they were",

@@ -45,15 +45,19 @@ class Hands:
         *,
         permit: Callable[[Container], None],
         secrets: Secrets,
+        before_stop: Callable[[], object] = lambda: None,
         parallel_starts: int = 0,
     ) -> None:
-        """``report`` is called from several threads. ``permit`` raises for what this host's policy does not allow."""
+        """``report`` is called from several threads. ``permit`` raises for what this host's policy does not allow.
+        ``before_stop`` is called first by each stop that has time.
+        """
         cores = os.cpu_count() or 1
         self._executors = executors
         self._secrets = secrets
         self._report = report
         self._clock = clock
         self._permit = permit
+        self._before_stop = before_stop
         self._fetches = Workers("fetch", FETCHES_PER_CORE * cores)
         self._starts = Workers("start", parallel_starts or STARTS_PER_CORE * cores)
         self._stops = Workers("stop", STOPS_PER_CORE * cores)
@@ -141,6 +145,8 @@ class Hands:
 
     def _take_down(self, action: TakeDown) -> None:
         def take_down() -> bool:
+            if action.ends_by is None:
+                self._before_stop()
             for position, target in enumerate(action.targets):
                 executor = self._executors[target.kind]
                 patience_s = action.patience_s(position, self._clock.monotonic())

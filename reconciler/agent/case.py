@@ -49,7 +49,14 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def tempo(self) -> Tempo:
         """How long its steps may take, and when it is restarted."""
-        return tempo_of(self.definition, self.view.settings)
+        return tempo_of(self._made_of, self.view.settings)
+
+    @cached_property
+    def _made_of(self) -> TaskDefinition | None:
+        """What its containers were made of, also when nobody has its record any more."""
+        digests = [self.record.digest] if self.record else [each.container.digest for each in self.seen]
+        found = (self.view.issued.definitions.get(digest) for digest in digests)
+        return next((each for each in found if isinstance(each, TaskDefinition)), None)
 
     @property
     def stop_isolated_after_s(self) -> float | None:
@@ -77,7 +84,7 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         """Stop containers, the last started first; not at once again if that has just failed."""
         if self.now.monotonic < self.life.stop_not_before:
             return Decision(self.life, again_at=self.life.stop_not_before)
-        containers = self.definition.containers if self.definition else ()
+        containers = self._made_of.containers if self._made_of else ()
         order = {container.name: position for position, container in enumerate(containers)}
         known = {container.name: container for container in containers}
         targets = [Target(each.kind, each.container.ref, known.get(each.container.ref.container)) for each in seen]
@@ -96,6 +103,8 @@ def usable(view: HostView, record: Task | Preparation | None) -> Unusable | Task
     """The definition that a record names, unless something is against starting it here now."""
     if view.hold is not None and not (view.issued.remembered and view.hold == NOT_ENTERED):
         return Unusable(view.hold, permanent=False)
+    if view.issued.remembered and view.issued.not_ours:
+        return Unusable(f"nothing is started: {view.issued.problem}", permanent=False)
     definition = definition_of(view, record)
     if record is None or definition is None:
         return Unusable("its definition has not been read yet", permanent=False)

@@ -49,8 +49,8 @@ class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
     """What is issued to this host: the last reading that could be trusted.
 
     ``problem`` says why the newest could not. ``remembered``: there was no reading in this process's life, and this is
-    what an earlier one knew. ``went_back_at``: when it was last noticed that the store had gone back to an older state.
-    ``preparations`` are by ``<cluster>/<service>``.
+    what an earlier one knew. ``not_ours``: the last that answered was another store. ``went_back_at``: when it was last
+    noticed that the store had gone back to an older state. ``preparations`` are by ``<cluster>/<service>``.
     """
 
     began: float = NEVER
@@ -60,6 +60,7 @@ class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
     definitions: Mapping[str, TaskDefinition | Unusable] = {}
     findings: Mapping[TaskKey, Finding] = {}
     remembered: bool = False
+    not_ours: bool = False
     preparations: Mapping[str, Preparation] = {}
 
     @property

@@ -186,7 +186,7 @@ def _unless_critical_too_long(case: Case) -> Decision:
     The next pass stops what still runs of this attempt, before it begins the next one.
     """
     life, after_s = case.life, case.tempo.restart_after_s
-    if life.critical_since is None or after_s is None:
+    if life.critical_since is None or after_s is None or (case.view.issued.remembered and case.view.issued.not_ours):
         return Decision(life)
     if case.now.monotonic < life.critical_since + after_s:
         return Decision(life, again_at=life.critical_since + after_s)
@@ -215,7 +215,15 @@ def _try_again(case: Case, reason: str, exit_code: int | None) -> Decision:
 def _adopted(case: Case, running: Sequence[Seen]) -> Life:
     started = max(each.container.started_at for each in running) or case.now.wall
     life = lifecycle.step(case.life, Phase.RUNNING, case.now)
-    return msgspec.structs.replace(life, since=started)
+    return msgspec.structs.replace(life, since=started, outdated=_published_outdated(case))
+
+
+def _published_outdated(case: Case) -> str:
+    """What an earlier agent said of this very attempt, until this one has looked at the values itself."""
+    before = case.view.published.tasks.get(case.key.id) if case.view.published else None
+    is_news = case.view.secrets.began == lifecycle.NEVER
+    same = before is not None and (before.issue, before.attempt) == (case.key.issue, case.life.attempt)
+    return before.outdated if before is not None and same and is_news else ""
 
 
 def _names(case: Case, current: Sequence[Seen]) -> set[str]:

@@ -18,6 +18,7 @@ from reconciler.agent.identity import HostLock
 from reconciler.agent.lifecycle import Now, TaskKey
 from reconciler.agent.memory import Memory
 from reconciler.agent.observe import ExecutorSource, HealthSource, IssuedSource
+from reconciler.agent.pace import Pace
 from reconciler.agent.pages import Pages
 from reconciler.agent.plan import Plan, plan
 from reconciler.agent.publish import Publisher
@@ -40,9 +41,6 @@ Emit = Callable[[Event], None]
 WATCH_S: Final = 30.0
 FINISH_S: Final = 5.0
 """How long starts and stops under way may take when the agent itself stops."""
-_RESTS: Final = 3.0
-_LEAST_REST_S: Final = 0.01
-_MOST_REST_S: Final = 0.2
 _IMPATIENT: Final = Backoff(first_s=0.2, most_s=3.0)
 """What is looked at again and again: the store, engines, health."""
 
@@ -78,19 +76,25 @@ class AgentDaemon:
         self._ending = False
         self._started = False
         self._strangers: frozenset[Owner] = frozenset()
-        self._rest_until = self._clock.monotonic()
         self._conditions: tuple[bool, Sequence[str] | None] = (False, None)
         self._changed = threading.Condition()
         self._reports: list[Report] = []
         self._last = Plan()
+        self._memory = memory = memory or Memory(settings, store.url)
         self._lock = HostLock(settings, owner.store_id)
         self._secrets = Secrets(store, settings, self._clock)
         permit, starts = self._guard.require, settings.parallel_starts
         self._hands = Hands(
-            executors, self._report, self._clock, permit=permit, secrets=self._secrets, parallel_starts=starts
+            executors,
+            self._report,
+            self._clock,
+            permit=permit,
+            secrets=self._secrets,
+            before_stop=memory.write,
+            parallel_starts=starts,
         )
-        self._memory = memory
-        self._issued = IssuedSource(store, owner, settings, self._clock, memory.recalled if memory else None)
+        recalled, definitions = memory.recalled, memory.definitions
+        self._issued = IssuedSource(store, owner, settings, self._clock, recalled=recalled, definitions=definitions)
         self._sources = {name: ExecutorSource(each, self._clock, self._lock.held) for name, each in executors.items()}
         self._checks = HealthSource(health, self._clock)
         self._publisher = Publisher(
@@ -121,7 +125,9 @@ class AgentDaemon:
     def _make_loops(self) -> None:
         settings = self._settings
         self._sweep_loop = Loop("agent sweep", self.sweeper.sweep, clock=self._clock, resync_s=settings.sweep_s)
-        self._plan_loop = Loop("agent", self._step, clock=self._clock, resync_s=settings.poll_s)
+        step = partial(Pace(self._clock).step, self._pass)
+        self._plan_loop = Loop("agent", step, clock=self._clock, resync_s=settings.poll_s)
+        self._memory_loop = Loop("agent memory", self._memory.write, clock=self._clock, resync_s=settings.poll_s)
         self._issued_loop = self._loop("agent issued", self._issued.look)
         self._health_loop = self._loop("agent health", self._checks.look, lambda: self._checks.view)
         self._secrets_loop = self._loop("agent secrets", self._secrets.look, lambda: self._secrets.view)
@@ -141,8 +147,8 @@ class AgentDaemon:
     @property
     def loops(self) -> Sequence[Loop]:
         """The loops inside, for ``/healthz``."""
-        others = (self._issued_loop, self._health_loop, self._secrets_loop, self._publish_loop, self._sweep_loop)
-        return [self._plan_loop, *others, *self._executor_loops.values()]
+        sources = (self._issued_loop, self._health_loop, self._secrets_loop, *self._executor_loops.values())
+        return [self._plan_loop, *sources, self._publish_loop, self._memory_loop, self._sweep_loop]
 
     @property
     def status(self) -> HostStatus:
@@ -227,18 +233,6 @@ class AgentDaemon:
 
         return Loop(name, step, clock=self._clock, resync_s=self._settings.poll_s, backoff=_IMPATIENT)
 
-    def _step(self) -> float | None:
-        """One pass. While much happens each of it is a reason to plan, so it rests for some times its last duration:
-        not felt with a few tasks, and with hundreds a plan then answers many reports.
-        """
-        began = self._clock.monotonic()
-        if began < self._rest_until:
-            return self._rest_until - began
-        again_s = self._pass()
-        ended = self._clock.monotonic()
-        self._rest_until = ended + max(_LEAST_REST_S, min(_RESTS * (ended - began), _MOST_REST_S))
-        return again_s
-
     def _pass(self) -> float | None:
         if (news := self._guard.look()) is not None:
             self._emit(news)
@@ -262,9 +256,11 @@ class AgentDaemon:
             text = f"leaves alone what another agent made here ({stranger.machine}, store {stranger.store_id})"
             self._emit(Event(loop="agent", subject=self._settings.host, message=text))
         self._strangers |= made.strangers
+        # before anything is stopped: what is taken back must not be begun again by an agent without the store
+        keeps = view.issued.known and not view.ending
+        if keeps and self._memory.note(self._owner.store_id, made.lives, view.issued.definitions):
+            self._memory_loop.wake()
         self._hands.carry_out(made.actions)
-        if self._memory is not None and view.issued.known and not view.ending:
-            self._memory.note(self._owner.store_id, made.lives, view.issued.definitions)
         self._tell_sources(before, made, reports)
         return made.look_again_s
 
@@ -310,13 +306,13 @@ class AgentDaemon:
             jitter=self._rng.random(),
         )
 
+    def _session_changed(self) -> None:
+        self._publish_loop.wake()
+
     def _report(self, report: Report) -> None:
         with self._changed:
             self._reports.append(report)
         self._plan_loop.wake()
-
-    def _session_changed(self) -> None:
-        self._publish_loop.wake()
 
     def _now(self) -> Now:
         return Now(self._clock.monotonic(), self._clock.wall())

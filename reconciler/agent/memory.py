@@ -1,11 +1,14 @@
 """What this host was last told to run, kept in the runtime folder: for an agent that starts while the store is away.
 
-It serves to keep alive what runs here already, and nothing else (decision 30). ``loop`` notes it, ``wiring`` reads it.
+It serves to keep alive what runs here already (decision 30), and to stop what was taken back as its definition says.
+``loop`` notes it, ``wiring`` reads it.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,11 +23,13 @@ from reconciler.model.task import Task
 
 log = logging.getLogger(__name__)
 
+WRITE_AGAIN_S: Final = 5.0
+"""How soon to try again what could not be written."""
 _AWAY: Final = "the store has not answered since this agent started"
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
-    """The tasks that were kept alive, and their definitions by digest. ``boot`` tells a restart of the machine."""
+    """The tasks that were kept alive, and all definitions in use by digest. ``boot`` tells a restart of the machine."""
 
     store_id: str
     boot: str
@@ -43,9 +48,14 @@ class Memory:
     def __init__(self, settings: AgentSettings, store_url: str) -> None:
         which = hashlib.sha256(store_url.encode()).hexdigest()[:8]
         self._path = settings.runtime_dir / f"agent-{settings.host}-{which}.issued"
-        self._noted: tuple[Task, ...] | None = None
+        self._lock = threading.Lock()
+        self._noted: Remembered | None = None
+        self._written: Remembered | None = None
+        self._trouble = ""
         self.recalled: IssuedView | None = None
         """What this agent begins with, if the store is away."""
+        self.definitions: Mapping[str, TaskDefinition] = {}
+        """What this agent knows of tasks that may have been taken back while there was none."""
 
     def read(self) -> Remembered | None:
         """What an agent last noted since this machine was started; None if there is nothing to be relied on."""
@@ -60,26 +70,45 @@ class Memory:
 
     def note(
         self, store_id: str, lives: Mapping[TaskKey, Life], definitions: Mapping[str, TaskDefinition | Unusable]
-    ) -> None:
-        """Keep what is to be kept alive; writes only when that is another than before."""
-        tasks = tuple(
-            life.record
-            for _, life in sorted(lives.items())
-            if life.record is not None
-            and life.phase in MAY_TRY_AGAIN
-            and isinstance(definitions.get(life.record.digest), TaskDefinition)
-        )
-        if tasks == self._noted:
-            return
-        self._noted = tasks
-        used = {digest: each for task in tasks
-                if isinstance(each := definitions[digest := task.digest], TaskDefinition)}  # fmt: skip
-        kept = Remembered(store_id=store_id, boot=boot_id(), tasks=tasks, definitions=used)
-        try:
+    ) -> bool:
+        """Say what is to be kept; ``write`` does it. False: that is as it was."""
+        records = [(life, life.record) for _, life in sorted(lives.items()) if life.record is not None]
+        used = {
+            record.digest: definition
+            for _, record in records
+            if isinstance(definition := definitions.get(record.digest), TaskDefinition)
+        }
+        tasks = tuple(record for life, record in records if life.phase in MAY_TRY_AGAIN and record.digest in used)
+        if self._noted is not None and (self._noted.tasks, self._noted.definitions) == (tasks, used):
+            return False
+        self._noted = Remembered(store_id=store_id, boot=boot_id(), tasks=tasks, definitions=used)
+        return True
+
+    def write(self) -> float | None:
+        """Keep what was noted last; returns in how many seconds to try again what could not be kept. Any thread.
+
+        Then there is no file: none is better than one that may start again what was stopped.
+        """
+        with self._lock:
+            noted = self._noted
+            if noted is None or noted is self._written:
+                return None
             part = self._path.with_suffix(".part")
-            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(fd, "wb") as file:  # noqa: PTH123 - opened above with its mode
-                file.write(msgspec.json.encode(kept))
-            part.replace(self._path)
-        except OSError as error:
-            log.warning("what is issued can't be kept for an agent that starts without the store: %s", error)
+            try:
+                fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with open(fd, "wb") as file:  # noqa: PTH123 - opened above with its mode
+                    file.write(msgspec.json.encode(noted))
+                part.replace(self._path)
+            except OSError as error:
+                for path in (self._path, part):
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                self._tell(f"what is issued can't be kept for an agent that starts without the store: {error}")
+                return WRITE_AGAIN_S
+            self._written, self._trouble = noted, ""
+            return None
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.warning("%s", trouble)
+        self._trouble = trouble

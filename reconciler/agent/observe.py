@@ -43,9 +43,18 @@ class IssuedSource:
     """What is issued to this host, and what the single keys say about tasks that the listing lacks."""
 
     def __init__(
-        self, store: Store, owner: Owner, settings: AgentSettings, clock: Clock, remembered: IssuedView | None = None
+        self,
+        store: Store,
+        owner: Owner,
+        settings: AgentSettings,
+        clock: Clock,
+        *,
+        recalled: IssuedView | None = None,
+        definitions: Mapping[str, TaskDefinition] | None = None,
     ) -> None:
-        """``remembered``: what stands until the store has answered once."""
+        """``recalled``: what stands until the store has answered once. ``definitions``, by digest, are known already,
+        also of tasks that are not issued any more.
+        """
         self._store = store
         self._owner = owner
         self._host = settings.host
@@ -57,8 +66,8 @@ class IssuedSource:
         self._rest_until = clock.monotonic()
         self._status_index = 0
         self._went_back_at: float | None = None
-        self._definitions: dict[str, TaskDefinition | Unusable] = {}
-        self.view = remembered or IssuedView()
+        self._definitions: dict[str, TaskDefinition | Unusable] = {**(definitions or {})}
+        self.view = recalled or IssuedView()
         self._own = (keys.status(settings.host), *sentinel.SENTINELS)
         self.held: frozenset[TaskKey] = frozenset()
         """Issues of tasks that are on this host; the loop sets it."""
@@ -70,7 +79,8 @@ class IssuedSource:
         try:
             self.view = self._read()
         except StoreError as error:
-            self.view = msgspec.structs.replace(self.view, problem=error.message)
+            not_ours = self.view.not_ours or isinstance(error, StoreNotOurs)
+            self.view = msgspec.structs.replace(self.view, problem=error.message, not_ours=not_ours)
             raise
 
     def wait(self, timeout_s: float) -> bool:

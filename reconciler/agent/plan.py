@@ -152,8 +152,10 @@ def _born(view: HostView, now: Now, key: TaskKey, record: Task | None, seen: lis
         return life
     attempt = max(each.container.attempt for each in seen)
     started = max(each.container.started_at for each in seen)
-    young = now.wall - started < tempo_of(definition, view.settings).restart.window_s
-    failures = (now.monotonic,) * (attempt - 1) if young else ()
+    policy = tempo_of(definition, view.settings).restart
+    # attempts are also made for want of the store, so they alone bring no task to its end
+    guessed = min(attempt - 1, max(0, policy.max_attempts - 2)) if now.wall - started < policy.window_s else 0
+    failures = (now.monotonic,) * guessed
     return msgspec.structs.replace(life, attempt=attempt, failures=failures)
 
 

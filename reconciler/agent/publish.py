@@ -62,7 +62,7 @@ class Publisher:
         self._noted: str | None = None
         self._held_by: str | None = None
         self._claimed_with: tuple[str, ...] = ()
-        self._made_at = clock.monotonic()
+        self._contact_at = clock.monotonic()
         self._claimed_at = clock.monotonic() - settings.poll_s
         self._index = 0
         self._differs_since: float | None = None
@@ -77,8 +77,11 @@ class Publisher:
     @property
     def contact_at(self) -> float:
         """When it was last certain that the store knows this host as present; at first, when this process began."""
-        renewed_at = self._keeper.renewed_at if self._keeper is not None else None
-        return self._made_at if renewed_at is None else renewed_at
+        keeper, held_by = self._keeper, self._held_by
+        if keeper is not None and held_by is not None and held_by == keeper.session_id:
+            # a session that does not hold the host's record is a sign of life to nobody
+            self._contact_at = max(self._contact_at, keeper.renewed_at or self._contact_at)
+        return self._contact_at
 
     def announce(self, url: str) -> None:
         """Say before ``open`` where the agent's HTTP is; with all addresses, under that of this host."""

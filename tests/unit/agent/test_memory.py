@@ -7,7 +7,7 @@ import pytest
 from reconciler.agent import memory
 from reconciler.agent.memory import Memory
 from reconciler.agent.settings import AgentSettings
-from tests.support.planned_host import PlannedHost
+from tests.support.planned_host import PlannedHost, definition
 
 URL = "consul://127.0.0.1:8500"
 
@@ -23,7 +23,10 @@ def test_what_is_kept_alive_is_remembered_until_the_machine_is_started_again(
         host.settle()
         host.wait(host.settings.restart.most_delay_s)
     settings = AgentSettings(host="h1", address="10.0.0.1", runtime_dir=tmp_path)
-    Memory(settings, URL).note("store-1", host.lives, host.definitions)
+    noting = Memory(settings, URL)
+    assert noting.note("store-1", host.lives, host.definitions)
+    assert noting.write() is None
+    assert not noting.note("store-1", host.lives, host.definitions), "nothing is new"
 
     remembered = Memory(settings, URL).read()
     assert remembered is not None
@@ -41,3 +44,34 @@ def test_what_is_kept_alive_is_remembered_until_the_machine_is_started_again(
     assert Memory(settings, URL).read() is None
     file.write_bytes(b"{")
     assert Memory(settings, URL).read() is None
+
+
+def test_a_list_that_cannot_be_written_leaves_no_older_one_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = PlannedHost()
+    first, second = host.issue(7, definition(stop_timeout="5m"), instance=1), host.issue(8, instance=2)
+    host.settle()
+    settings = AgentSettings(host="h1", address="10.0.0.1", runtime_dir=tmp_path)
+    noting = Memory(settings, URL)
+    noting.note("store-1", host.lives, host.definitions)
+    noting.write()
+    host.take_back(first)
+    host.look()
+    assert noting.note("store-1", host.lives, host.definitions)
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "replace", _disk_is_full)
+        assert noting.write() == memory.WRITE_AGAIN_S
+    assert list(tmp_path.iterdir()) == [], "what is stopped now must not be begun again"
+    assert noting.write() is None
+    kept = Memory(settings, URL).read()
+    assert kept is not None
+    assert kept.tasks == (second,)
+    assert kept.definitions.keys() == {first.digest, second.digest}, (
+        "by it the other one is stopped, also by the next agent"
+    )
+
+
+def _disk_is_full(*_: object) -> None:
+    raise OSError(28, "No space left on device")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.agent.lifecycle import WAIT_S
+from reconciler.agent.lifecycle import NEVER, WAIT_S
 from reconciler.executors.interface import Ref
 from reconciler.model.manifests import BashContainer, BashExecutor, TaskDefinition
 from reconciler.model.secrets import Place, Secret
@@ -92,3 +92,33 @@ def test_a_start_for_which_the_store_is_away_waits_and_uses_up_no_attempts(host:
     host.settle()
     assert host.status(task).phase is Phase.RUNNING
     assert host.life(task).failures == ()
+
+
+def test_waiting_for_the_store_brings_no_task_to_its_end_after_a_restart_of_the_agent(host: PlannedHost) -> None:
+    task = host.issue(7, DEFINITION)
+    host.look()
+    for _ in range(12):
+        (begun,) = host.work
+        host.finish(begun, "the store is away", waits=True)
+        host.look()
+        host.time += WAIT_S
+        host.look()
+    host.settle()
+    host.restart_agent()
+    host.settle()
+    host.end(Ref(task.id, 7, "main"))
+    host.settle()
+    assert host.phase(task) is Phase.PENDING, "it has failed once"
+
+
+def test_what_is_outdated_stays_so_until_the_next_agent_has_looked(host: PlannedHost) -> None:
+    task = start(host)
+    host.values[DB] = "two"
+    host.look_at_values()
+    host.restart_agent()
+    host.looked_at_values = NEVER
+    host.settle()
+    assert host.status(task).outdated == CHANGED
+    host.values[DB] = "one"
+    host.look_at_values()
+    assert host.status(task).outdated == ""

@@ -507,3 +507,21 @@ def test_without_the_store_a_new_agent_keeps_alive_what_ran_here_and_begins_noth
     host.problem = host.hold = None
     host.wait(10.0)
     assert {each.task_id for each in host.running()} == {ran.id, dies.id, never.id}
+
+
+def test_another_store_ends_what_was_remembered_and_all_is_left_as_it_is() -> None:
+    host = PlannedHost()
+    sick = definition(restart_after="1m")
+    runs, dies = host.issue(7, sick), host.issue(8, instance=2)
+    host.settle()
+    host.restart_agent()
+    known = IssuedView(tasks=dict(host.by_host), definitions=dict(host.definitions), remembered=True)
+    host.last_issued, host.problem = known, "away"
+    host.settle()
+    host.last_issued, host.problem = msgspec.structs.replace(known, not_ours=True), "it is another store now"
+    host.readings[runs.id] = Reading(Health.CRITICAL)
+    host.end(Ref(dies.id, 8, "main"))
+    for _ in range(5):
+        host.wait(60.0)
+    assert host.running() == [Ref(runs.id, 7, "main")]
+    assert "nothing is started: it is another store now" in host.status(dies).reason

@@ -304,3 +304,18 @@ def test_a_stop_knows_the_stop_commands_unless_the_definition_is_gone() -> None:
     (take_down,) = host.work
     assert isinstance(take_down, TakeDown)
     assert take_down.targets[0].container is None
+
+
+def test_what_was_taken_back_while_no_agent_was_here_gets_the_time_of_its_definition() -> None:
+    host = PlannedHost()
+    task = host.issue(7, definition("db", "app", stop_timeout="5m", drain_delay="0s"))
+    host.settle()
+    host.restart_agent()
+    host.take_back(task)
+    while not host.work:
+        host.look()
+        host.time += 1.0
+    (stop,) = host.work
+    assert isinstance(stop, TakeDown)
+    assert stop.timeout_s == 300.0
+    assert [target.ref.container for target in stop.targets] == ["app", "db"]

@@ -1,5 +1,6 @@
-"""What the agent knows of its own status besides what it reads of its tasks."""
+"""What the agent knows of its own status and record besides what it reads of its tasks."""
 
+import threading
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -30,7 +31,7 @@ class Host:
         settings = AgentSettings(
             host="h1", address="127.0.0.1", runtime_dir=folder, publish_interval_s=0.0, session_ttl_s=1.0
         )
-        clock = SystemClock()
+        clock, self.has_session = SystemClock(), threading.Event()
         self.issued = IssuedSource(self.store, owner, settings, clock)
         self.publisher = Publisher(
             self.store,
@@ -39,7 +40,7 @@ class Host:
             clock,
             executors=lambda: (),
             trusted=lambda: True,
-            on_session=lambda: None,
+            on_session=self.has_session.set,
             on_written=self.issued.note_status,
             on_back=self.issued.note_back,
         )
@@ -78,3 +79,11 @@ def test_rule_05_a_restore_is_noticed_though_a_newer_status_was_written_before_a
     host.publish("three")
     host.issued.look()
     assert host.issued.view.went_back_at is not None
+
+
+def test_a_session_that_does_not_hold_the_hosts_record_is_no_contact(host: Host) -> None:
+    began = host.publisher.contact_at
+    assert host.has_session.wait(10.0)
+    assert host.publisher.contact_at == began
+    host.publish("one")
+    assert host.publisher.contact_at > began
