@@ -2,17 +2,18 @@
 
 Downloads are kept by URL and asked for anew only if the server says that they changed; when the server can't be
 reached, what is kept serves. What has a given SHA-256 is kept by that too, and never asked for again. ``downloads``
-does the asking.
+does the asking. All agents of a machine share the downloads.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 from urllib.parse import unquote, urlsplit
@@ -30,13 +31,14 @@ _STAGING: Final = ".reconciler-artifact-"
 
 
 class Artifacts:
-    """The downloads of one agent, in ``folder``. Thread-safe. ``sha256`` (in hex): what it must have; empty: any."""
+    """The downloads in ``folder``, which other agents may share. Thread-safe.
+
+    ``sha256`` (in hex) is what it must have; empty: any.
+    """
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         self._folder = folder
         self._limits = limits or Limits()
-        self._locks_lock = threading.Lock()
-        self._locks: dict[Path, threading.Lock] = {}
 
     def fetch(self, url: str, sha256: str = "") -> None:
         """Make sure that what ``url`` names now is here.
@@ -51,16 +53,21 @@ class Artifacts:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ExecutorError(f"cannot fetch {shown(url)}: not an http, https or file URL", permanent=True)
         folder = self._kept(url, sha256)
-        with self._lock(folder):
-            note_use(folder)
-            if sha256 and (folder / "data").exists():
-                return
-            try:
-                self._download(url, sha256, folder)
-            except ExecutorError as error:
-                if error.permanent or not (folder / "data").exists():
-                    raise
-                log.warning("%s; going on with the download that is kept", error.message)
+        try:
+            with _held(folder):
+                note_use(folder)
+                if not sha256 or not _is_whole(url, folder / "data", sha256):
+                    self._fetch(url, sha256, folder)
+        except OSError as error:
+            raise ExecutorError(f"cannot keep {shown(url)}: {error.strerror or error}") from error
+
+    def _fetch(self, url: str, sha256: str, folder: Path) -> None:
+        try:
+            self._download(url, sha256, folder)
+        except ExecutorError as error:
+            if error.permanent or not (folder / "data").exists():
+                raise
+            log.warning("%s; going on with the download that is kept", error.message)
 
     def place(self, url: str, destination: Path, sha256: str = "") -> None:
         """Put it into ``destination``: an archive unpacked, anything else as an executable file of its name.
@@ -72,15 +79,16 @@ class Artifacts:
             source = _local(url, sha256)
         else:
             source = self._kept(url, sha256) / "data"
-            if not source.exists():
-                self.fetch(url, sha256)
+            if sha256 or not source.exists():
+                self.fetch(url, sha256)  # what is here is looked at again: a disk may have lost a part of it
             note_use(source.parent)
         try:
             destination.mkdir(parents=True, exist_ok=True)
             self._sweep(destination)
             staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=destination))
             try:
-                self._stage(url, source, staged)
+                with self._unchanging(url, source, sha256) as content:
+                    self._stage(url, content, staged)
                 merge(staged, destination)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
@@ -96,15 +104,26 @@ class Artifacts:
             note_use(folder)  # for other agents of this machine, which share the folder
         count = size = 0
         for each in unneeded(kept_in(self._folder), folders, now, keep):
-            lock = self._lock(each.path)
-            if lock.acquire(blocking=False):
-                try:
-                    if is_unchanged(each):
-                        delete(each.path)
-                        count, size = count + 1, size + each.size
-                finally:
-                    lock.release()
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), _held(each.path, wait=False):
+                if is_unchanged(each):
+                    delete(each.path)
+                    count, size = count + 1, size + each.size
         return Swept(count, size)
+
+    @contextlib.contextmanager
+    def _unchanging(self, url: str, source: Path, sha256: str) -> Iterator[Path]:
+        """What others may write to between the look at it and its use is copied first, and looked at then."""
+        if not sha256 or split_url(url).scheme != "file":
+            yield source
+            return
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._folder) as own:
+            with source.open("rb") as content:
+                self._copy(content, own, time.monotonic() + self._limits.time_s)
+            own.flush()
+            copy = Path(f"/proc/self/fd/{own.fileno()}")
+            _check_sha256(url, copy, sha256)
+            yield copy
 
     def _stage(self, url: str, source: Path, staged: Path) -> None:
         name = unquote(PurePosixPath(urlsplit(url).path).name)
@@ -119,19 +138,15 @@ class Artifacts:
         (staged / name).chmod(0o755)
 
     def _download(self, url: str, sha256: str, folder: Path) -> None:
+        download = Download(url, folder, self._limits)
+        if not download.run():
+            return
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            download = Download(url, folder, self._limits)
-            if not download.run():
-                return
-            try:
-                _check_sha256(url, download.part, sha256)
-            except ExecutorError:
-                download.forget()  # whatever is wrong with it, the next one begins anew
-                raise
-            download.keep()
-        except OSError as error:
-            raise ExecutorError(f"cannot keep {shown(url)}: {error.strerror or error}") from error
+            _check_sha256(url, download.part, sha256)
+        except ExecutorError:
+            download.forget()  # whatever is wrong with it, the next one begins anew
+            raise
+        download.keep()
 
     def _copy(self, content: IO[bytes], file: IO[bytes], deadline: float) -> None:
         left = self._limits.download_bytes
@@ -152,9 +167,40 @@ class Artifacts:
         name = f"{url}\n{sha256.lower()}" if sha256 else url
         return self._folder / hashlib.sha256(name.encode()).hexdigest()
 
-    def _lock(self, folder: Path) -> threading.Lock:
-        with self._locks_lock:
-            return self._locks.setdefault(folder, threading.Lock())
+
+@contextlib.contextmanager
+def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep a download to oneself, among the threads and agents of this machine; its folder is made.
+
+    Raises:
+        BlockingIOError: somebody else holds it, and we don't ``wait``.
+        OSError: the disk would not have it.
+    """
+    while True:
+        if wait:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if folder.exists() and os.path.samestat(os.fstat(fd), folder.stat()):
+                yield
+                return
+        finally:
+            os.close(fd)
+        # it was swept away while we waited
+
+
+def _is_whole(url: str, path: Path, sha256: str) -> bool:
+    """Whether what is kept is what is wanted; if it is not, it is dropped."""
+    try:
+        _check_sha256(url, path, sha256)
+    except FileNotFoundError:
+        return False
+    except ExecutorError as error:
+        log.warning("%s; it is fetched anew", error.message)
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _local(url: str, sha256: str) -> Path:

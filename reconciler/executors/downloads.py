@@ -1,11 +1,12 @@
 """One download over http or https: asked for only if it changed, bounded, and gone on with where it was cut.
 
-``artifacts`` calls it, for one folder never twice at once. In that folder are ``data``, the whole file, with what the
-server said of it, and ``part``, what has come so far of the next one. URLs may hold a password, so messages show them
-without user and query.
+``artifacts`` calls it, for one folder never twice at once on this machine. In that folder are ``data``, the whole file,
+with what the server said of it, and ``part``, what has come so far of the next one. URLs may hold a password, so
+messages show them without user and query.
 """
 
 import contextlib
+import os
 import time
 import urllib.request
 from pathlib import Path
@@ -72,6 +73,8 @@ class Download:
         note = _read_note(self._part_note)
         # Without its note a download is fetched anew: so never an old note beside new data.
         self._data_note.unlink(missing_ok=True)
+        with self.part.open("rb") as part:
+            os.fsync(part)  # else a power cut may leave the name without the content
         self.part.replace(self._data)
         self._data_note.write_bytes(msgspec.json.encode(note))
         self._part_note.unlink(missing_ok=True)
@@ -175,8 +178,15 @@ def _pool(url: str) -> urllib3.PoolManager:
 
 def _goes_on(response: urllib3.BaseHTTPResponse, came: int, note: Kept) -> bool:
     """Whether an answer is what comes after ``came`` bytes of the same file; not all servers heed If-Range."""
-    same = response.headers.get("ETag", note.etag) == note.etag
-    return same and response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {came}-")
+    said = Kept(
+        response.headers.get("ETag", note.etag),
+        response.headers.get("Last-Modified", note.last_modified),
+    )
+    return (
+        said == note
+        and response.status == 206
+        and response.headers.get("Content-Range", "").startswith(f"bytes {came}-")
+    )
 
 
 def _check_status(url: str, status: int, *, resumes: bool) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits
-from reconciler.executors.artifacts import Artifacts
+from reconciler.executors.artifacts import Artifacts, _held
 from reconciler.executors.downloads import shown
 from reconciler.executors.interface import Keep, Swept
 
@@ -34,7 +34,7 @@ class Server:
         self.answers: list[tuple[str, int]] = []
         self.cuts: list[int] = []
         self.sent = 0
-        self.knows_ranges = self.heeds_if_range = True
+        self.knows_ranges = self.heeds_if_range = self.knows_tags = True
         self.fail_with = 0
         self.authorization: str | None = None
         outer = self
@@ -52,19 +52,20 @@ class Server:
                     self._answer(404, b"")
                 else:
                     tag = f'"{hashlib.sha256(body).hexdigest()}"'
+                    said = {"ETag": tag} if outer.knows_tags else {"Last-Modified": f"day {len(body)}"}
                     wanted = self.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
                     if self.headers.get("If-None-Match") == tag:
                         self._answer(304, b"")
                     elif (
                         wanted
                         and outer.knows_ranges
-                        and (self.headers.get("If-Range") == tag or not outer.heeds_if_range)
+                        and (self.headers.get("If-Range") in said.values() or not outer.heeds_if_range)
                     ):
                         start = int(wanted)
                         where = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
-                        self._answer(206, body[start:], ETag=tag, **where)
+                        self._answer(206, body[start:], **said, **where)
                     else:
-                        self._answer(200, body, ETag=tag)
+                        self._answer(200, body, **said)
 
             def _answer(self, status: int, body: bytes, **headers: str) -> None:
                 outer.answers.append((self.path, status))
@@ -197,12 +198,20 @@ def test_a_download_that_is_cut_is_gone_on_with(server: Server, artifacts: Artif
 
 
 @pytest.mark.parametrize(
-    "what", ["the same file", "another file", "another file, carelessly", "a server without ranges"]
+    "what",
+    [
+        "the same file",
+        "another file",
+        "another file, carelessly",
+        "another file, by its date alone, carelessly",
+        "a server without ranges",
+    ],
 )
 def test_the_next_agent_goes_on_with_a_download_if_it_is_still_of_the_same_file(
     server: Server, artifacts: Artifacts, tmp_path: Path, what: str
 ) -> None:
     server.files["/tool"] = os.urandom(600_000)
+    server.knows_tags = "by its date" not in what
     server.cuts = [250_000, 0]
     url = f"{server.url}/tool"
     with pytest.raises(ExecutorError, match="cannot fetch"):
@@ -253,6 +262,17 @@ def test_what_has_its_sha256_is_never_asked_for_again(server: Server, artifacts:
     assert server.answers == []
 
 
+def test_a_kept_download_that_lost_its_content_is_fetched_anew(
+    server: Server, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    url, wanted = f"{server.url}/tool", hashlib.sha256(b"whole").hexdigest()
+    server.files["/tool"] = b"whole"
+    artifacts.fetch(url, wanted)
+    (artifacts._kept(url, wanted) / "data").write_bytes(b"")
+    artifacts.place(url, tmp_path / "bin", wanted)
+    assert (tmp_path / "bin/tool").read_bytes() == b"whole"
+
+
 def test_a_file_of_this_host_must_have_its_sha256_too(artifacts: Artifacts, tmp_path: Path) -> None:
     (tmp_path / "tool").write_bytes(b"one")
     url = f"file://{tmp_path}/tool"
@@ -266,7 +286,8 @@ def test_a_download_that_many_want_at_once_is_whole(server: Server, artifacts: A
     server.files["/tool"] = os.urandom(500_000)
     url = f"{server.url}/tool"
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(artifacts.fetch, [url] * 8))
+        agents = [artifacts, Artifacts(tmp_path / "artifacts")]  # of one machine, which share their downloads
+        list(threads.map(lambda number: agents[number % 2].fetch(url), range(8)))
         list(threads.map(lambda _: artifacts.place(url, tmp_path / "bin"), range(8)))
     assert (tmp_path / "bin/tool").read_bytes() == server.files["/tool"]
     assert [status for _, status in server.answers].count(200) == 1
@@ -456,6 +477,6 @@ def test_a_deletion_that_was_cut_off_is_completed(server: Server, artifacts: Art
 
 def test_a_download_under_way_is_not_deleted(server: Server, artifacts: Artifacts) -> None:
     url = aged(artifacts, server, "file", 8)
-    with artifacts._lock(artifacts._kept(url, "")):
+    with _held(artifacts._kept(url, "")):
         assert artifacts.sweep(KEEP, [], time.time()) == Swept()
     assert kept(artifacts, url) == [True]
