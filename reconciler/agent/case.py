@@ -103,7 +103,7 @@ def usable(view: HostView, record: Task | Preparation | None) -> Unusable | Task
     """The definition that a record names, unless something is against starting it here now."""
     if view.hold is not None and not (view.issued.remembered and view.hold == NOT_ENTERED):
         return Unusable(view.hold, permanent=False)
-    if view.issued.remembered and view.issued.not_ours:
+    if view.issued.is_another_stores:
         return Unusable(f"nothing is started: {view.issued.problem}", permanent=False)
     definition = definition_of(view, record)
     if record is None or definition is None:

@@ -68,6 +68,11 @@ class IssuedView(msgspec.Struct, frozen=True, kw_only=True):
         """Whether there was a reading that could be trusted, in this process's life."""
         return self.began != NEVER
 
+    @property
+    def is_another_stores(self) -> bool:
+        """Whether all that is known comes from an earlier process, and of a store that is another one now."""
+        return self.remembered and self.not_ours
+
 
 class ExecutorView(msgspec.Struct, frozen=True, kw_only=True):
     """What an executor has, of any owner; the last time that it could be seen.

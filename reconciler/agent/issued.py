@@ -186,7 +186,7 @@ def _unless_critical_too_long(case: Case) -> Decision:
     The next pass stops what still runs of this attempt, before it begins the next one.
     """
     life, after_s = case.life, case.tempo.restart_after_s
-    if life.critical_since is None or after_s is None or (case.view.issued.remembered and case.view.issued.not_ours):
+    if life.critical_since is None or after_s is None or case.view.issued.is_another_stores:
         return Decision(life)
     if case.now.monotonic < life.critical_since + after_s:
         return Decision(life, again_at=life.critical_since + after_s)
@@ -221,9 +221,9 @@ def _adopted(case: Case, running: Sequence[Seen]) -> Life:
 def _published_outdated(case: Case) -> str:
     """What an earlier agent said of this very attempt, until this one has looked at the values itself."""
     before = case.view.published.tasks.get(case.key.id) if case.view.published else None
-    is_news = case.view.secrets.began == lifecycle.NEVER
+    unlooked = case.view.secrets.began == lifecycle.NEVER
     same = before is not None and (before.issue, before.attempt) == (case.key.issue, case.life.attempt)
-    return before.outdated if before is not None and same and is_news else ""
+    return before.outdated if before is not None and same and unlooked else ""
 
 
 def _names(case: Case, current: Sequence[Seen]) -> set[str]:
