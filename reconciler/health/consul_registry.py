@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from reconciler.errors import StoreError
+from reconciler.errors import StoreDenied, StoreError, StoreNoLeader, StoreUnreachable
 from reconciler.health import consul_service, judge
 from reconciler.health.consul_service import Mark
 from reconciler.health.interface import Reading, Registration, ScriptRunner
@@ -19,7 +19,8 @@ from reconciler.health.probes import Probe, Probes
 from reconciler.model import names
 from reconciler.model.task import Health
 from reconciler.runtime.clock import Clock
-from reconciler.store.consul_agent import CheckState, LocalAgent, LocalService, NodeChecks
+from reconciler.store.commits import AnswerLost
+from reconciler.store.consul_agent import CheckState, LocalAgent, LocalService, NodeChecks, ServiceDefinition
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class ConsulRegistry:
         self._lock = threading.Lock()
         self._node: str | None = None
         self._registrations: dict[str, Registration] = {}
-        self._foreign: frozenset[str] = frozenset()
+        self._not_registered: Mapping[str, str] = {}
+        """Why a task that should be registered is not, for reasons of its own."""
         self._trails: dict[str, Trail] = {}
         self._verdicts: dict[str, Reading] = {}
         self._news = True
@@ -59,11 +61,11 @@ class ConsulRegistry:
             before, self._registrations = self._registrations, {**kept, **wanted}
             self._forget_other_attempts(before)
         self._deregister_all_but(wanted, keep, local)
-        foreign = set()
+        left_out: dict[str, str] = {}
         for task_id, registration in wanted.items():
             there = local.get(task_id)
             if there is not None and not self._mark.owns(there):
-                foreign.add(task_id)
+                left_out[task_id] = "somebody else's service of this id is registered with the local Consul agent"
                 continue
             known = self._known(registration)
             if there is not None and consul_service.same_attempt(registration, there):
@@ -71,15 +73,28 @@ class ConsulRegistry:
             elif there is not None:
                 # a check that is registered again keeps its status, and this one belongs to another attempt
                 self._agent.deregister_service(task_id)
-            # the task's own comes first: what its named ports show is its health
-            for service in consul_service.services(registration, self._mark, known):
-                at = local.get(service.id)
-                if (at is None or self._mark.owns(at)) and consul_service.differs(service, at, checks):
-                    self._agent.register_service(service)
+            try:
+                self._register(consul_service.services(registration, self._mark, known), local, checks)
+            except (AnswerLost, StoreDenied, StoreNoLeader, StoreUnreachable):
+                raise
+            except StoreError as error:  # what Consul won't have of one task keeps no other from being found
+                left_out[task_id] = error.message
         with self._lock:
-            self._foreign = frozenset(foreign)
+            self._not_registered = left_out
             registrations = dict(self._registrations)
         self._probes.replace(_script_probes(registrations.values()))
+
+    def _register(
+        self,
+        services: Iterable[ServiceDefinition],
+        local: Mapping[str, LocalService],
+        checks: Mapping[str, CheckState],
+    ) -> None:
+        """Those that are not there as they should be; the task's own first: what its named ports show is its health."""
+        for service in services:
+            at = local.get(service.id)
+            if (at is None or self._mark.owns(at)) and consul_service.differs(service, at, checks):
+                self._agent.register_service(service)
 
     def withdraw(self, task_id: str) -> None:
         """Take a task out of the local agent, and so out of the catalog."""
@@ -107,9 +122,8 @@ class ConsulRegistry:
         with self._lock:
             answer: dict[str, Reading] = {}
             for task_id, registration in self._registrations.items():
-                if task_id in self._foreign:
-                    text = "somebody else's service of this id is registered with the local Consul agent"
-                    answer[task_id] = Reading(Health.UNKNOWN, text)
+                if task_id in self._not_registered:
+                    answer[task_id] = Reading(Health.UNKNOWN, self._not_registered[task_id])
                 elif not well:
                     answer[task_id] = Reading(Health.UNKNOWN, "Consul does not see this node as alive")
                 else:

@@ -111,14 +111,28 @@ def test_a_task_is_found_through_consul_under_its_cluster_and_service(world: Wor
     one = tcp(listener)
     world.registry.synchronise(by_id(one))
     world.await_health(one.task.id, Health.PASSING)
-    found = [
-        entry["Service"]
-        for entry in world.consul.call("GET", "health/service/c-web?passing")
-        if entry["Service"]["Meta"]["reconciler_store"] == world.store_id
-    ]
-    (service,) = found
+
+    def found() -> list[dict[str, object]]:
+        return [
+            entry["Service"]
+            for entry in world.consul.call("GET", "health/service/c-web?passing")
+            if entry["Service"]["Meta"]["reconciler_store"] == world.store_id
+        ]
+
+    # the local agent knows a verdict a moment before the catalog does
+    (service,) = wait_until(found, what="the task is found")
     assert (service["ID"], service["Address"], service["Port"]) == (one.task.id, "127.0.0.1", one.task.port)
     assert service["Tags"] == ["blue"]
+
+
+def test_a_task_that_consul_refuses_keeps_no_other_from_being_found(world: World, listener: socket.socket) -> None:
+    endless = Check(tcp="127.0.0.1", add_provided_port=True, interval=f"{'9' * 20}h")
+    refused, other = registration(endless, port=20001, instance=1), tcp(listener, instance=2)
+    world.registry.synchronise(by_id(refused, other))
+    world.await_health(other.task.id, Health.PASSING)
+    reading = world.registry.readings()[refused.task.id]
+    assert reading.health is Health.UNKNOWN
+    assert "invalid duration" in reading.output
 
 
 def test_a_named_port_is_found_under_a_name_of_its_own_while_its_task_is_healthy(world: World) -> None:
