@@ -8,6 +8,7 @@ from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.load import Loaded, load
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.scope import environments_in
+from reconciler.manifests.settings import is_settings_path
 from reconciler.manifests.verdict import Verdict, verdict_on
 
 
@@ -44,6 +45,14 @@ def _only_in(problem: Problem, names: tuple[str, ...]) -> Problem:
 
 
 def _unused(loaded: Mapping[str, Loaded]) -> list[Problem]:
-    """Comments that ignore nothing in any environment."""
-    first, *others = (set(each.unused) for each in loaded.values())
-    return list(first.intersection(*others))
+    """Comments that ignore nothing in any environment that reads their file; all of them read the settings."""
+    unused = {name: set(each.unused) for name, each in loaded.items()}
+    return [
+        comment
+        for comment in set().union(*unused.values())
+        if all(
+            comment in unused[name]
+            for name, each in loaded.items()
+            if is_settings_path(comment.file) or comment.file in each.names
+        )
+    ]

@@ -13,7 +13,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.field_names import closest
 from reconciler.manifests.nodes import Node, describe
-from reconciler.manifests.places import either
+from reconciler.manifests.places import either, short
 from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.settings import Environment, Parameter, Settings
 
@@ -25,6 +25,9 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 _TAKEN: Final = ("PORT", "SCHEDULED_PORT")
 """What every task finds in its environment, and scripts use; so is all that begins with RECONCILER_."""
+
+MOST_CHARACTERS: Final = 64 * 1024
+"""No value of a parameter is longer: a few letters would become very much in every place that uses it."""
 
 
 class Chosen(msgspec.Struct, frozen=True, array_like=True):
@@ -80,6 +83,12 @@ def unreadable(document: Node) -> Environments | None:
     return Environments(_at_key(document, "environments"), (), {})
 
 
+def second_document(found: Environments) -> Problem:
+    """That environments stand in another document than the first one."""
+    message = "environments are declared in the first document of the file, and this is another one"
+    return problem_at(rules.BAD_ENVIRONMENTS, found.node, message, "put them together, and take the --- out")
+
+
 def overlay_folder(root: str, chosen: Chosen) -> str | None:
     """The folder of an environment's overlay with a slash at its end; ``root`` is that of the settings."""
     if not chosen.overlay:
@@ -104,6 +113,26 @@ def _declarations(document: Node, settings: Settings) -> Iterator[Problem]:
             node = _at_key(document.fields["parameters"], name)
             message = f"{name} can't be a parameter: every task finds it in its environment, and scripts use it"
             yield problem_at(rules.BAD_ENVIRONMENTS, node, message, "choose another name")
+    for name, declared in settings.parameters.items():
+        contradiction = _contradiction(declared)
+        if contradiction is not None:
+            node = _at_key(document.fields["parameters"], name)
+            yield problem_at(rules.BAD_ENVIRONMENTS, node, f"{name}: {contradiction}", "correct the declaration")
+
+
+def _contradiction(declared: Parameter) -> str | None:
+    """Why no value could keep a declaration, or why a part of it says nothing; None: it makes sense."""
+    least, most = declared.minimum, declared.maximum
+    if declared.type not in {"integer", "number"} and (least is not None or most is not None):
+        return f"minimum and maximum are for numbers, and this is a {declared.type}"
+    if least is not None and most is not None and least > most:
+        return f"minimum is {least}, greater than maximum ({most})"
+    odd = next((each for each in declared.enum if not _is_of(each, declared)), None)
+    return None if odd is None else f"enum holds {odd!r}, which is no {declared.type}"
+
+
+def _is_of(value: object, declared: Parameter) -> bool:
+    return isinstance(value, _TYPES[declared.type]) and (not isinstance(value, bool) or declared.type == "boolean")
 
 
 def _overlays(document: Node, settings: Settings) -> Iterator[Problem]:
@@ -166,11 +195,17 @@ def _values(name: str, node: Node, settings: Settings) -> tuple[dict[str, Node],
 
 def _wrong(what: str, node: Node, declared: Parameter) -> Problem | None:
     value = node.value
-    if not isinstance(value, _TYPES[declared.type]) or (isinstance(value, bool) and declared.type != "boolean"):
-        shown = f"text {value!r}" if isinstance(value, str) else describe(value)
+    if isinstance(value, str) and len(value) > MOST_CHARACTERS:
+        message = f"{what} is {len(value)} characters long, but may have at most {MOST_CHARACTERS}"
+        return problem_at(rules.OUT_OF_RANGE, node, message, "make it shorter")
+    if not _is_of(value, declared):
+        shown = f"text {short(value)}" if isinstance(value, str) else describe(value)
         hint = f'put it in quotes: "{node.text}"' if declared.type == "string" and node.text else None
         message = f"{what} is declared as {declared.type}, found {shown}"
         return problem_at(rules.WRONG_TYPE, node, message, hint)
+    if isinstance(value, str) and "${" in value:
+        message = f"{what} holds ${{, and nothing is filled into the value of a parameter"
+        return problem_at(rules.PARAMETER_UNDECLARED, node, message, "write the whole value, or ${…} in the manifest")
     if declared.enum and value not in declared.enum:
         choices = either([str(each) for each in declared.enum])
         return problem_at(rules.NOT_A_CHOICE, node, f"{what} is {value}, but must be {choices}", f"write {choices}")

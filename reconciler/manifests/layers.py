@@ -15,7 +15,7 @@ from reconciler.manifests.environments import Chosen
 from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.nodes import Node, with_fields, with_items
 from reconciler.manifests.overlays import Overlay
-from reconciler.manifests.parameters import Parameters
+from reconciler.manifests.parameters import Filling, Parameters
 from reconciler.manifests.parsed import Parsed, check_objects
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.settings import PARAMETER_MARK
@@ -58,13 +58,10 @@ def layered(
             continue
         raws[name] = cache.raw(name, content)
         touched += map(over.laid_over, raws[name].documents)
-    parameters = _parameters(chosen, settings_name)
+    filling = Filling(_parameters(chosen, settings_name))
     problems = [problem for raw in raws.values() for problem in raw.problems]
-    documents = []
-    for document in (*touched, *over.documents):
-        made, wrong = _filled_in(document, parameters)
-        documents.append(made)
-        problems += wrong
+    documents = [_filled_in(document, filling) for document in (*touched, *over.documents)]
+    problems += filling.problems
     entries, wrong = _checked(documents, cache)
     unread = b"\n".join([*(raw.text for raw in raws.values()), *(parsed.text for parsed in plain.values())])
     problems += [*over.problems, *over.misses(lambda name: name.encode() in unread), *wrong]
@@ -87,15 +84,12 @@ def _in_file(node: Node, name: str) -> Node:
     return Node(node.line, node.column, node.value, node.text, file=name)
 
 
-def _filled_in(document: Node, parameters: Parameters) -> tuple[Node, list[Problem]]:
-    problems: list[Problem] = []
+def _filled_in(document: Node, filling: Filling) -> Node:
     fields = dict(document.fields)
     for kind in KINDS:
         if kind in fields and fields[kind].items:
-            made = [parameters.filled_in(item) for item in fields[kind].items]
-            fields[kind] = with_items(fields[kind], [node for node, _ in made])
-            problems += [problem for _, wrong in made for problem in wrong]
-    return (with_fields(document, fields) if fields else document), problems
+            fields[kind] = with_items(fields[kind], [filling.filled_in(item) for item in fields[kind].items])
+    return with_fields(document, fields) if fields else document
 
 
 def _checked(documents: Iterable[Node], cache: ParseCache) -> tuple[list[Entry], list[Problem]]:

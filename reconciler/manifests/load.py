@@ -117,6 +117,7 @@ def load(
     if refusal is not None:
         return _loaded(_Read(problems=[*found.problems, refusal]), cache.checks, ())
     read = _Read(problems=list(found.problems))
+    read.ignores += found.ignores
     wanted = found.manifests
     if environment is not None and found.environments is not None:
         from reconciler.manifests.layers import layered  # most repositories have no environments

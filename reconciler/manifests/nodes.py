@@ -12,7 +12,8 @@ class Node(msgspec.Struct, eq=False, array_like=True, gc=False):
 
     ``value`` is plain (dict, list, str, …); ``fields`` and ``items`` are the nodes inside of a mapping or list;
     ``keys`` are where the mapping's keys stand. ``text`` is how a plain scalar is written. ``file`` is given only where
-    values of several files come together (see ``layers``).
+    values of several files come together (see ``layers``), ``key_file`` if its key stands in another one. ``others``:
+    the files and lines of what else made it what it is: what was filled into a text, or took a field away.
     """
 
     line: int
@@ -24,6 +25,8 @@ class Node(msgspec.Struct, eq=False, array_like=True, gc=False):
     keys: dict[str, tuple[int, int]] = {}
     size: int = 1
     file: str = ""
+    key_file: str = ""
+    others: tuple[tuple[str, int], ...] = ()
 
 
 def describe(value: object) -> str:
@@ -49,9 +52,11 @@ def describe(value: object) -> str:
 def with_fields(node: Node, fields: dict[str, Node], keys: dict[str, tuple[int, int]] | None = None) -> Node:
     """The mapping at ``node`` with other values; ``keys``: the places of the keys, where they are others."""
     value = {name: child.value for name, child in fields.items()}
-    return Node(node.line, node.column, value, fields=fields, keys=node.keys if keys is None else keys, file=node.file)
+    kept = node.keys if keys is None else keys
+    return Node(node.line, node.column, value, fields=fields, keys=kept, file=node.file, others=node.others)
 
 
 def with_items(node: Node, items: list[Node]) -> Node:
     """The list at ``node`` with other items."""
-    return Node(node.line, node.column, [item.value for item in items], items=items, file=node.file)
+    value = [item.value for item in items]
+    return Node(node.line, node.column, value, items=items, file=node.file, others=node.others)

@@ -14,7 +14,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.entries import KINDS, label
 from reconciler.manifests.field_names import closest
-from reconciler.manifests.nodes import Node, with_fields, with_items
+from reconciler.manifests.nodes import Node, describe, with_fields, with_items
 from reconciler.manifests.problem import Problem, problem, problem_at
 
 NAMED_LISTS: Final = {
@@ -105,11 +105,13 @@ class Overlay:
         adds, removes = self._marks(node)
         if adds:
             return _without(node, _ADD)  # if the base has it as well, it is declared twice
+        if wrong := _bad_version(kind, node):
+            self.problems.append(wrong)
+            return None
         patch = Patch(kind=kind, name=name, version=version, node=node, removes=removes)
         same = [each for each in self._patches.get((kind, name), ()) if each.version == version]
         if same:
-            message = f"{patch.label} is changed here and in {_place(same[0].node)}"
-            self.problems.append(problem_at(rules.BAD_OVERLAY, node, message, "say all of it in one place"))
+            self.problems.append(_said_twice(node, same[0].node, patch.label))
             return None
         if removes:
             self._nothing_beside(node, {"name", "version", _REMOVE}, patch.label)
@@ -151,6 +153,7 @@ class Overlay:
     def _merged(self, base: Node, patch: Node, what: str) -> Node:
         """The mapping ``base`` with what ``patch`` says of it."""
         fields, keys = dict(base.fields), dict(base.keys)
+        others = list(base.others)
         for name, child in patch.fields.items():
             old = fields.get(name)
             if name in _IDENTITY and old is not None and old.value == child.value:
@@ -162,25 +165,39 @@ class Overlay:
                     self.problems.append(_at_key(rules.OVERLAY_MISSES, patch, name, child, message, hint))
                 else:
                     del fields[name], keys[name]
+                    others.append((child.file, child.line))
             elif old is not None and isinstance(old.value, dict) and isinstance(child.value, dict):
                 fields[name] = self._merged(old, child, f"{what}: {name}")
-            elif old is not None and name in NAMED_LISTS and _holds_mappings(old) and _holds_mappings(child):
+            elif name in NAMED_LISTS and _holds_mappings(child) and (old is None or _may_hold_mappings(old)):
+                if old is None:
+                    old, keys[name] = with_items(child, []), patch.keys[name]
                 fields[name] = self._merged_by_name(old, child, NAMED_LISTS[name], what)
             elif old is not None and name == "env" and old.items and child.items:
-                fields[name] = _merged_env(old, child)
+                fields[name] = self._merged_env(old, child, what)
             else:
                 fields[name], keys[name] = child, patch.keys[name]
-        return with_fields(base, fields, keys)
+        made = with_fields(base, fields, keys)
+        made.others = tuple(others)
+        return made
 
     def _merged_by_name(self, base: Node, patch: Node, word: str, what: str) -> Node:
-        items = list(base.items)
+        items, others = list(base.items), list(base.others)
+        said: dict[str, Node] = {}
         for child in patch.items:
             name = _text_of(child, "name") if isinstance(child.value, dict) else None
+            if name is None and _ADD in child.fields:
+                self._marks(child)
+                items.append(_without(child, _ADD))
+                continue
             if name is None:
                 message = f"a {word} of {what} can't be found without its name"
                 hint = f"give the {word} a name in the base and here"
                 self.problems.append(problem_at(rules.BAD_OVERLAY, child, message, hint))
                 continue
+            if name in said:
+                self.problems.append(_said_twice(child, said[name], f"{what}: {word} {name!r}"))
+                continue
+            said[name] = child
             adds, removes = self._marks(child)
             position = next((at for at, item in enumerate(items) if _text_of(item, "name") == name), None)
             if adds and position is not None:
@@ -193,9 +210,30 @@ class Overlay:
             elif removes:
                 self._nothing_beside(child, {"name", _REMOVE}, f"{what}: {word} {name!r}")
                 del items[position]
+                others.append((child.file, child.line))
             else:
                 items[position] = self._merged(items[position], child, f"{what}: {word} {name!r}")
-        return with_items(base, items)
+        made = with_items(base, items)
+        made.others = tuple(others)
+        return made
+
+    def _merged_env(self, base: Node, patch: Node, what: str) -> Node:
+        """``NAME=value`` takes the place of that name."""
+        said: dict[object, Node] = {}
+        for child in patch.items:
+            name = _env_name(child)
+            if name in said:
+                self.problems.append(_said_twice(child, said[name], f"{what}: variable {name}"))
+            said.setdefault(name, child)
+        names = set(said)
+        kept: list[Node] = []
+        for child in base.items:
+            name = _env_name(child)
+            if name not in names:
+                kept.append(child)
+            elif name in said:
+                kept.append(said.pop(name))
+        return with_items(base, [*kept, *said.values()])
 
     def _miss(self, patch: Patch) -> Problem:
         there = self._base[patch.kind]
@@ -216,22 +254,12 @@ def identity(kind: str, node: Node) -> tuple[str | None, object]:
     return _text_of(node, "name"), version if isinstance(version, int | str) else None
 
 
-def _merged_env(base: Node, patch: Node) -> Node:
-    """``NAME=value`` takes the place of that name."""
-    names = {_env_name(child) for child in patch.items}
-    first = {_env_name(child): child for child in patch.items}
-    items: list[Node] = []
-    for child in base.items:
-        name = _env_name(child)
-        if name not in names:
-            items.append(child)
-        elif name in first:
-            items.append(first.pop(name))
-    return with_items(base, [*items, *(child for child in patch.items if first.get(_env_name(child)) is child)])
-
-
 def _holds_mappings(node: Node) -> bool:
     return bool(node.items) and isinstance(node.items[0].value, dict)
+
+
+def _may_hold_mappings(node: Node) -> bool:
+    return node.value in (None, []) or _holds_mappings(node)
 
 
 def _env_name(node: Node) -> object:
@@ -245,6 +273,19 @@ def _text_of(node: Node, field: str) -> str | None:
 
 def _without(node: Node, field: str) -> Node:
     return with_fields(node, {name: child for name, child in node.fields.items() if name != field})
+
+
+def _said_twice(node: Node, other: Node, what: str) -> Problem:
+    message = f"{what} is changed here and in {_place(other)}"
+    return problem_at(rules.BAD_OVERLAY, node, message, "say all of it in one place")
+
+
+def _bad_version(kind: str, node: Node) -> Problem | None:
+    version = node.fields.get("version") if kind == "task_definitions" else None
+    if version is None or isinstance(version.value, str) or type(version.value) is int:
+        return None
+    message = f"the version of a patch must be a whole number, found {describe(version.value)}"
+    return problem_at(rules.BAD_OVERLAY, version, message, "write the version as in the base; without one: all of them")
 
 
 def _nameless(kind: str, node: Node) -> Problem:

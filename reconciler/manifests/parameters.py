@@ -13,6 +13,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.field_names import closest
 from reconciler.manifests.nodes import Node, with_fields, with_items
+from reconciler.manifests.object_rules import MAX_OBJECT_BYTES
 from reconciler.manifests.problem import Problem, problem_at
 
 SHELL_FIELDS: Final = frozenset({"setup", "start", "stop", "script", "cmd", "entry"})
@@ -22,6 +23,8 @@ _NUMBER_LISTS: Final = frozenset({"port_range"})
 _TOKEN: Final = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 _NOWHERE: Final = 0
 """The line of what lacks a parameter's value: ``load`` shows no problem there, since that is one itself."""
+MOST_IN_ALL: Final = 64 * 1024 * 1024
+"""How many characters the values may add to texts of an environment together."""
 
 
 class Parameters(msgspec.Struct, frozen=True):
@@ -30,18 +33,29 @@ class Parameters(msgspec.Struct, frozen=True):
     values: Mapping[str, Node]
     unknown: frozenset[str]
 
-    def filled_in(self, node: Node) -> tuple[Node, list[Problem]]:
-        """The object at ``node`` with all values in their places, and what is wrong with its parameters."""
-        filling = _Filling(self)
-        return filling.fill(node, "", in_shell=False), filling.problems
 
-
-class _Filling:
-    """One object being filled in."""
+class Filling:
+    """The objects of an environment being filled in, one after the other. ``problems`` is what is wrong."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
         self.problems: list[Problem] = []
+        self._left = 0
+        self._left_in_all = MOST_IN_ALL
+
+    def filled_in(self, node: Node) -> Node:
+        """The object at ``node`` with all values in their places."""
+        self._left = min(MAX_OBJECT_BYTES, self._left_in_all)
+        before = self._left
+        made = self.fill(node, "", in_shell=False)
+        self._left_in_all -= before - max(self._left, 0)
+        if self._left < 0 and before == MAX_OBJECT_BYTES:
+            self._too_large(node, f"the values of parameters make this larger than {MAX_OBJECT_BYTES >> 10} KB")
+        elif self._left < 0 < before:
+            self._too_large(
+                node, f"the values of parameters add more than {MOST_IN_ALL >> 20} MB to all objects together"
+            )
+        return made
 
     def fill(self, node: Node, field: str, *, in_shell: bool) -> Node:
         """The node as it is if nothing in it changes."""
@@ -66,10 +80,13 @@ class _Filling:
         """A text that holds ``${``."""
         whole = _TOKEN.fullmatch(text)
         value_node = self.parameters.values.get(whole["name"] or "") if whole else None
-        if value_node is not None:
+        if value_node is not None and self._has_room(value_node):
             is_text = field.endswith("[]") and field.removesuffix("[]") not in _NUMBER_LISTS
+
+            value_node = msgspec.structs.replace(value_node, key_file=node.file)
             return msgspec.structs.replace(value_node, value=_text(value_node), text=None) if is_text else value_node
         is_unknown = False
+        used: dict[str, Node] = {}
 
         def value(token: "re.Match[str]") -> str:
             nonlocal is_unknown
@@ -77,18 +94,32 @@ class _Filling:
             if token[0] == "$${":
                 return "${"
             if name in self.parameters.values:
-                return _text(self.parameters.values[name])
+                used[name] = self.parameters.values[name]
+                if self._has_room(used[name]):
+                    return _text(used[name])
+                is_unknown = True
+                return ""
             if name in self.parameters.unknown:
                 is_unknown = True
             elif not in_shell:
                 self.refuse(node, name)
+                is_unknown = True
             return token[0]
 
         made = _TOKEN.sub(value, text)
         if is_unknown:
             return Node(_NOWHERE, _NOWHERE, made, file=node.file)
         # a problem with it is one of what is written here: the value alone is right
-        return Node(node.line, node.column, made, file=node.file)
+        others = tuple((each.file, each.line) for each in used.values())
+        return Node(node.line, node.column, made, file=node.file, others=others)
+
+    def _has_room(self, value: Node) -> bool:
+        """Whether a value may be filled in once more; false from then on."""
+        self._left -= len(_text(value))
+        return self._left >= 0
+
+    def _too_large(self, node: Node, message: str) -> None:
+        self.problems.append(problem_at(rules.OBJECT_TOO_LARGE, node, message, "use shorter values, or fewer of them"))
 
     def refuse(self, node: Node, name: str | None) -> None:
         """Note a name that is not declared, or something that is no name."""

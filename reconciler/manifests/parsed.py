@@ -4,6 +4,7 @@ It holds no more of the file than what is asked later on: the whole tree of a fi
 """
 
 import enum
+import re
 from typing import Final
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from reconciler.manifests import rules
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.entries import KINDS, Entry
-from reconciler.manifests.environments import Environments, environments_of, unreadable
+from reconciler.manifests.environments import Environments, environments_of, second_document, unreadable
 from reconciler.manifests.host_policy_rules import host_policy_problems
 from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.ignores import parse as parse_comments
@@ -32,6 +33,9 @@ _ASKED_LATER: Final = {
 """The fields whose places are needed when objects are compared with others."""
 _INSIDE: Final = ("apart_from",)
 """Likewise the fields within them."""
+
+_ENVIRONMENTS: Final = re.compile(rb"^[\"']?environments[\"']?\s*:", re.MULTILINE)
+"""Settings that can't be read to the end and declare environments."""
 
 
 class FileKind(enum.IntEnum):
@@ -121,8 +125,9 @@ def _other_files(node: Node) -> tuple[tuple[str, int], ...]:
     pending = [node]
     while pending:
         each = pending.pop()
-        if each.file != node.file:
-            found[each.file] = min(each.line, found.get(each.file, each.line))
+        for file, line in ((each.file, each.line), *each.others):
+            if file != node.file:
+                found[file] = min(line, found.get(file, line))
         pending += (*each.fields.values(), *each.items)
     return tuple(sorted(found.items()))
 
@@ -163,15 +168,24 @@ def _parse_settings(content: bytes) -> Parsed:
     problems = [found for found in result.problems if found.code != rules.NOTHING_DECLARED.code]
     ignore: list[str] = []
     environments: Environments | None = None
-    for document in result.documents:
+    for number, document in enumerate(result.documents):
         settings, wrong = check_settings(document)
         ignore += settings.ignore
         found = unreadable(document)
-        if not wrong:
+        if not result.complete:  # what is missing may stand behind the place where reading ended
+            wrong = []
+        elif number and found is not None:
+            wrong.append(second_document(found))
+        elif not wrong:
             found, wrong = environments_of(document, settings)
         problems += wrong
         environments = environments or found
-    return Parsed(problems=tuple(problems), ignore=tuple(ignore), environments=environments)
+    if environments is None and not result.complete and _ENVIRONMENTS.search(content):
+        environments = Environments(Node(1, 1, None), (), {})
+    ignores, wrong_comments = parse_comments(result.comments)
+    return Parsed(
+        problems=(*problems, *wrong_comments), ignores=ignores, ignore=tuple(ignore), environments=environments
+    )
 
 
 # As bytes, for other processes and for the next run.

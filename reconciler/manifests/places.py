@@ -30,7 +30,8 @@ class Where(msgspec.Struct, frozen=True):
         """A problem at the key ``name`` inside of the value."""
         if name not in self.node.keys:
             return problem_at(rule, self.node, message, hint)
-        return problem(rule, self.node.fields[name].file, *self.node.keys[name], message, hint)
+        child = self.node.fields[name]
+        return problem(rule, child.key_file or child.file, *self.node.keys[name], message, hint)
 
 
 def where(path: Path, document: Node) -> Where:

@@ -5,6 +5,7 @@ What every ``reconciler.yaml`` ignores is none. Environments are declared once, 
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
+from posixpath import normpath
 
 import msgspec
 
@@ -13,6 +14,7 @@ from reconciler.manifests import rules
 from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.environments import Chosen, Environments, overlay_folder
 from reconciler.manifests.field_names import closest
+from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.problem import Problem, problem, problem_at
 from reconciler.manifests.settings import PARAMETER_MARK, SETTINGS_NAME, ignored_names, is_settings_path
 
@@ -22,13 +24,15 @@ Files = Sequence[tuple[str, bytes]]
 class Scope(msgspec.Struct, frozen=True):
     """The manifests among the files, what is wrong with the settings, and the environments that these declare.
 
-    ``settings_name`` is the file that declares them; without any it is the name that would.
+    ``settings_name`` is the file that declares them; without any it is the name that would. ``ignores``: comments
+    in settings, with their files.
     """
 
     manifests: tuple[tuple[str, bytes], ...]
     problems: tuple[Problem, ...]
     environments: Environments | None
     settings_name: str
+    ignores: tuple[tuple[str, Ignore], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,12 +42,14 @@ class Scope(msgspec.Struct, frozen=True):
     def base(self) -> Files:
         """The manifests that are in no overlay."""
         folders = tuple(self._folders())
-        return [each for each in self.manifests if not each[0].startswith(folders)] if folders else self.manifests
+        return (
+            [each for each in self.manifests if not _plain(each[0]).startswith(folders)] if folders else self.manifests
+        )
 
     def overlay(self, chosen: Chosen) -> Files:
         """The manifests of an environment's overlay."""
         folder = self._folder(chosen)
-        return [each for each in self.manifests if folder and each[0].startswith(folder)]
+        return [each for each in self.manifests if folder and _plain(each[0]).startswith(folder)]
 
     def refusal(self, environment: str | None) -> Problem | None:
         """Why the environment of this name (None: none was named) is not one of these; None: it is."""
@@ -71,7 +77,7 @@ class Scope(msgspec.Struct, frozen=True):
         return problem_at(rules.BAD_ENVIRONMENTS, at, message, "correct the folder, or take the line out")
 
     def _folder(self, chosen: Chosen) -> str | None:
-        return overlay_folder(str(PurePosixPath(self.settings_name).parent), chosen)
+        return overlay_folder(str(PurePosixPath(_plain(self.settings_name)).parent), chosen)
 
     def _folders(self) -> Iterator[str]:
         for chosen in self.environments.by_name.values() if self.environments else ():
@@ -101,7 +107,8 @@ def scope(given: Files, cache: ParseCache) -> Scope:
             message = "environments are for all manifests, and there are some outside of this folder"
             hint = f"declare them in the {SETTINGS_NAME} of the topmost folder, once"
             problems.append(problem_at(rules.BAD_ENVIRONMENTS, at, message, hint))
-    return Scope(manifests, tuple(problems), top[1] if top else None, top[0] if top else SETTINGS_NAME)
+    ignores = tuple((name, ignore) for name, parsed in counted.items() for ignore in parsed.ignores)
+    return Scope(manifests, tuple(problems), top[1] if top else None, top[0] if top else SETTINGS_NAME, ignores=ignores)
 
 
 def environments_in(files: Iterable[tuple[str, bytes]], cache: ParseCache) -> tuple[str, ...]:
@@ -130,11 +137,19 @@ def refuse_other_than(environment: str | None, files: Files) -> None:
     """Raise InvalidManifests unless the environment of this name (None: none was named) is one of those declared."""
     cache = ParseCache()
     cache.begin()
-    refusal = scope(sorted(files), cache).refusal(environment)
+    found = scope(sorted(files), cache)
+    if found.environments is not None and not found.names:  # the settings can't be read
+        raise InvalidManifests("\n".join(map(str, found.problems)))
+    refusal = found.refusal(environment)
     if refusal is not None:
         raise InvalidManifests(str(refusal))
 
 
 def _is_above(settings_name: str, manifests: Files) -> bool:
-    folder = settings_name.removesuffix(SETTINGS_NAME)
-    return all(name.startswith(folder) for name, _ in manifests)
+    folder = _plain(settings_name).removesuffix(SETTINGS_NAME)
+    return all(_plain(name).startswith(folder) for name, _ in manifests)
+
+
+def _plain(name: str) -> str:
+    """A file's name without what the one who wrote it may have put in between: ``./a.yml``, ``b/../a.yml``."""
+    return normpath(name)

@@ -22,7 +22,7 @@ CpuUnits: TypeAlias = Annotated[int, Meta(ge=0, le=1024 * 1024)]
 Duration: TypeAlias = Annotated[str, Meta(pattern=POSITIVE_DURATION_PATTERN, max_length=32)]
 DurationOrZero: TypeAlias = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=32)]
 EnvEntry: TypeAlias = Annotated[str, Meta(pattern=r"^[^=\s]+=")]
-Image: TypeAlias = Annotated[str, Meta(pattern=r"^[^\s-]\S*$(?!\n)")]
+Image: TypeAlias = Annotated[str, Meta(pattern=r"^[^\s$-][^\s$]*$(?!\n)")]
 PortMapping: TypeAlias = Annotated[
     str,
     Meta(

@@ -2,9 +2,11 @@
 
 import pytest
 
+from reconciler.errors import InvalidManifests
+from reconciler.manifests.across import verdict_across
 from reconciler.manifests.cache import ParseCache
-from reconciler.manifests.scope import environments_in
-from tests.unit.manifests.environment_files import REPOSITORY, SETTINGS, found, loaded
+from reconciler.manifests.scope import environments_in, refuse_other_than
+from tests.unit.manifests.environment_files import REPOSITORY, SETTINGS, found, loaded, with_patch
 
 
 def test_each_environment_has_its_own_values_and_overlay() -> None:
@@ -57,6 +59,13 @@ def test_an_environment_of_a_repository_without_any_is_refused() -> None:
         ("  FAST: {type: boolean}", "  FA-ST: {type: boolean}", "4 RC025 'FA-ST' in parameters is not a name"),
         ("  FAST: {type: boolean}", "  FAST: {type: bool}", "4 RC023 parameters.FAST.type is 'bool'"),
         ("  FAST: {type: boolean}", "  FAST: {}", "4 RC022 parameters.FAST has no type"),
+        ("REGISTRY: registry.prod", "REGISTRY: '${FAST}/x'", "11 RC082 environment 'prod': REGISTRY holds ${"),
+        ("REGISTRY: registry.prod", f"REGISTRY: {'x' * 65537}", "11 RC024 environment 'prod': REGISTRY is 65537 char"),
+        ("  FAST: {type: boolean}", "  FAST: {type: boolean, minimum: 1}", "4 RC085 FAST: minimum and maximum are for"),
+        ("maximum: 50", "maximum: 0", "3 RC085 WEB_COUNT: minimum is 1, greater than maximum (0)"),
+        ("maximum: 50", "enum: ['6']", "3 RC085 WEB_COUNT: enum holds '6', which is no integer"),
+        ("maximum: 50", "enum: [true, 6]", "3 RC085 WEB_COUNT: enum holds True, which is no integer"),
+        ("  prod:\n", "---\nenvironments:\n  prod:\n", "9 RC085 environments are declared in the first document"),
         ("overlay: overlays/prod", "overlays: overlays/prod", "9 RC021 environments.prod has no field 'overlays'"),
     ],
 )
@@ -113,3 +122,46 @@ def test_what_is_ignored_is_in_no_overlay_either() -> None:
         "reconciler.yaml": f"ignore: [notes.yml]\n{SETTINGS}",
     }
     assert loaded(files).problems == ()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS + "  qa: [\n",
+        SETTINGS.replace("parameters:\n  REG", "parameters: ]\n  REG", 1),
+        SETTINGS.replace("FAST: false", "FAST: {"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_the_only_problem(settings: str) -> None:
+    files = REPOSITORY | {"reconciler.yaml": settings}
+    for environment in ("prod", None):
+        assert {(each.file, each.code) for each in loaded(files, environment).problems} == {
+            ("reconciler.yaml", "RC040")
+        }
+    given = [(name, text.encode()) for name, text in files.items()]
+    with pytest.raises(InvalidManifests, match="RC040"):
+        refuse_other_than("prod", given)
+
+
+def test_a_problem_with_a_value_can_be_ignored_where_the_value_stands() -> None:
+    settings = SETTINGS.replace("  FAST:", "  V: {type: integer}\n  FAST:", 1).replace("FAST: true", "FAST: true, V: 1")
+    base = REPOSITORY["web.yml"].replace("task_version: 1\n    desired", "task_version: ${V}\n    desired")
+    for comment, expected in (("", ["RC013"]), ("  # reconciler: ignore=RC013 it comes later", [])):
+        text = settings.replace("      FAST: false\n", f"      V: 7{comment}\n      FAST: false\n")
+        problems = loaded(REPOSITORY | {"reconciler.yaml": text, "web.yml": base}).problems
+        assert [each.code for each in problems if each.file == "reconciler.yaml"] == expected
+
+
+def test_comments_that_ignore_nothing_are_found_in_overlays_and_settings() -> None:
+    comment = "# reconciler: ignore=RC012 because\n"
+    overlay = with_patch(comment + REPOSITORY["overlays/prod/a.yml"])
+    settings = REPOSITORY | {"reconciler.yaml": comment + SETTINGS}
+    for files, file in ((overlay, "overlays/prod/a.yml"), (settings, "reconciler.yaml")):
+        verdict = verdict_across([(name, text.encode()) for name, text in files.items()], ParseCache())
+        assert [(each.file, each.line, each.code) for each in verdict.problems] == [(file, 1, "RC061")]
+
+
+def test_files_may_be_named_from_here() -> None:
+    files = {f"./{name}" if name == "reconciler.yaml" else name: text for name, text in REPOSITORY.items()}
+    assert loaded(files).problems == ()
+    assert loaded({f"./{name}": text for name, text in REPOSITORY.items()}).problems == ()

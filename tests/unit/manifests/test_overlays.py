@@ -108,6 +108,24 @@ def test_named_ports_are_merged_by_name_and_mappings_of_an_executor_are_replaced
     assert web["containers"][0]["executor"]["ports"] == ["7000:7000"]
 
 
+@pytest.mark.parametrize("ports", ["", "    ports: []\n"])
+def test_a_first_item_is_added_as_any_other(ports: str) -> None:
+    base = REPOSITORY["web.yml"].replace("    tags: [a, b]\n", ports).replace("    provide_port: true\n", "")
+    base = base.replace("          container_port: 80\n", "")
+    item = "ports: [{name: b, port: 82, add: true}], checks: [{name: http, remove: true}]"
+    patch = f"task_definitions: [{{name: web, {item}}}]\n"
+    result = loaded(with_patch(patch) | {"web.yml": base})
+    assert result.errors == ()
+    assert [(each["name"], each["port"]) for each in objects(result)["TaskDefinition web"]["ports"]] == [("b", 82)]
+
+
+def test_a_variable_that_the_base_has_twice_has_one_value_afterwards() -> None:
+    base = REPOSITORY["web.yml"].replace("MODE=x", "LOG=trace, MODE=x")
+    patch = "task_definitions: [{name: web, containers: [{name: app, executor: {env: [LOG=info]}}]}]\n"
+    web = objects(loaded(with_patch(patch) | {"web.yml": base}))["TaskDefinition web"]
+    assert web["containers"][0]["executor"]["env"] == ["LOG=info", "MODE=x"]
+
+
 def test_objects_are_added_and_removed() -> None:
     patch = """\
 clusters: [{name: main, services: [web]}]
@@ -154,6 +172,17 @@ def test_a_patch_is_for_all_versions_unless_it_names_one() -> None:
         ),
         ("services:\n- name: web\n  remove: true\n  min: 1\n", "4 RC084 service 'web' is removed here"),
         ("services:\n- name: web\n  remove: no\n", "3 RC084 remove can only be true"),
+        ("task_definitions: [{name: web, version: true}]\n", "1 RC084 the version of a patch must be a whole number"),
+        ("task_definitions: [{name: web, version: 1.0}]\n", "1 RC084 the version of a patch must be a whole number"),
+        (
+            "task_definitions:\n- name: web\n  containers:\n  - {name: app}\n  - {name: app}\n",
+            "5 RC084 task definition 'web': container 'app' is changed here and in overlays/prod/a.yml:4",
+        ),
+        (
+            "task_definitions: [{name: web, containers: [{name: app, executor: {env: [A=1, A=2]}}]}]\n",
+            "1 RC084 task definition 'web': container 'app': executor: variable A is changed here",
+        ),
+        ("task_definitions: [{name: web, ports: [{name: a}]}]\n", "1 RC083 task definition 'web' has no port 'a' in"),
         ("services:\n- name: web\n\n  mim: 1\n", "4 RC021 service 'web' has no field 'mim'"),
         ("services:\n- name: web\n  min: lots\n", "3 RC020 service 'web': min must be a whole number"),
         ("services:\n- name: web\n  min: 9\n", "3 RC014 service 'web'"),
