@@ -176,6 +176,7 @@ def _parse_settings(content: bytes) -> Parsed:
             wrong = []
         elif number and found is not None:
             wrong.append(second_document(found))
+            environments = None  # which files are for whom is not known then: the stand-in says so
         elif not wrong:
             found, wrong = environments_of(document, settings)
         problems += wrong

@@ -165,3 +165,9 @@ def test_files_may_be_named_from_here() -> None:
     files = {f"./{name}" if name == "reconciler.yaml" else name: text for name, text in REPOSITORY.items()}
     assert loaded(files).problems == ()
     assert loaded({f"./{name}": text for name, text in REPOSITORY.items()}).problems == ()
+
+
+def test_a_second_document_of_settings_is_the_only_problem() -> None:
+    settings = SETTINGS.replace("  prod:\n", "---\nenvironments:\n  prod:\n")
+    problems = found(loaded(REPOSITORY | {"reconciler.yaml": settings}))
+    assert [each[:24] for each in problems] == ["reconciler.yaml:9 RC085 "]
