@@ -9,7 +9,6 @@ import gzip
 import lzma
 import os
 import posixpath
-import shutil
 import stat
 import tarfile
 import time
@@ -23,6 +22,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from reconciler.errors import ExecutorError
+from reconciler.executors.folders import enter
 
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_HEADER: Final = 1024 * 1024
@@ -218,16 +218,23 @@ def _unpack_zip(path: Path, unpacking: _Unpacking) -> None:
                     unpacking.file(member.filename, content, mode or 0o644)
 
 
-def merge(staged: Path, destination: Path) -> None:
-    """Move what was unpacked to where it belongs, each file whole; what else is there stays. Raises OSError."""
+def merge(staged: Path, destination: int) -> None:
+    """Move what was unpacked into a folder, each file whole; what else is there stays.
+
+    Raises:
+        ExecutorError: a link is there that may not be followed.
+        OSError: the disk would not have it.
+    """
     for entry in sorted(staged.iterdir()):
-        target = destination / entry.name
         if entry.is_dir() and not entry.is_symlink():
-            target.mkdir(exist_ok=True)
-            merge(entry, target)
-            shutil.copymode(entry, target)
+            target = enter(destination, entry.name)
+            try:
+                merge(entry, target)
+                os.fchmod(target, stat.S_IMODE(entry.stat().st_mode))
+            finally:
+                os.close(target)
         else:
-            entry.replace(target)
+            os.replace(entry, entry.name, dst_dir_fd=destination)
 
 
 def _unsafe(what: str) -> ExecutorError:

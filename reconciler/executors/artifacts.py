@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits, merge, suffix_of, unpack
 from reconciler.executors.downloads import Download, shown, split_url
+from reconciler.executors.folders import enter, open_folder
 from reconciler.executors.interface import Keep, Swept
 from reconciler.executors.leftovers import delete, is_unchanged, kept_in, note_use, unneeded
 
@@ -83,15 +84,18 @@ class Artifacts:
                 self.fetch(url, sha256)  # what is here is looked at again: a disk may have lost a part of it
             note_use(source.parent)
         try:
-            destination.mkdir(parents=True, exist_ok=True)
-            self._sweep(destination)
-            staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=destination))
-            try:
+            with contextlib.ExitStack() as opened:
+                into = open_folder(destination)
+                opened.callback(os.close, into)
+                self._sweep(_path(into))
+                name = Path(tempfile.mkdtemp(prefix=_STAGING, dir=_path(into))).name
+                opened.callback(shutil.rmtree, _path(into) / name, ignore_errors=True)
+                staged = enter(into, name)
+                opened.callback(os.close, staged)
+                _check_own(staged)
                 with self._unchanging(url, source, sha256) as content:
-                    self._stage(url, content, staged)
-                merge(staged, destination)
-            finally:
-                shutil.rmtree(staged, ignore_errors=True)
+                    self._stage(url, content, _path(staged))
+                merge(_path(staged), into)
         except OSError as error:
             raise ExecutorError(f"cannot put {shown(url)} into {destination}: {error.strerror or error}") from error
         except ExecutorError as error:
@@ -121,7 +125,7 @@ class Artifacts:
             with source.open("rb") as content:
                 self._copy(content, own, time.monotonic() + self._limits.time_s)
             own.flush()
-            copy = Path(f"/proc/self/fd/{own.fileno()}")
+            copy = _path(own.fileno())
             _check_sha256(url, copy, sha256)
             yield copy
 
@@ -188,6 +192,17 @@ def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
         finally:
             os.close(fd)
         # it was swept away while we waited
+
+
+def _path(fd: int) -> Path:
+    """A name for what is open, which stays its own whatever is renamed."""
+    return Path(f"/proc/self/fd/{fd}")
+
+
+def _check_own(folder: int) -> None:
+    """What was just made may have been replaced by who owns the folder above it."""
+    if os.fstat(folder).st_uid != os.geteuid():
+        raise ExecutorError("somebody else renames files there at the same time")
 
 
 def _is_whole(url: str, path: Path, sha256: str) -> bool:

@@ -6,6 +6,7 @@ Built by wiring, called by the agent. What runs needs no agent: see ``shim``. Wh
 
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import threading
@@ -23,6 +24,7 @@ from reconciler.executors.artifacts import Artifacts
 from reconciler.executors.commands import base_environment, run
 from reconciler.executors.control_groups import ControlGroups
 from reconciler.executors.deaths import Deaths
+from reconciler.executors.folders import open_folder
 from reconciler.executors.interface import (
     Keep,
     Observed,
@@ -170,7 +172,7 @@ class Bash:
         container = _bash(spec)
         task_scripts.write(folder, container)
         cwd = task_scripts.working_folder(folder, container)
-        cwd.mkdir(parents=True, exist_ok=True)
+        os.close(open_folder(cwd))
         if container.executor.artifact:
             self._artifacts.place(container.executor.artifact, cwd, container.executor.sha256)
         if user is not None:

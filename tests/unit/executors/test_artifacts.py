@@ -480,3 +480,22 @@ def test_a_download_under_way_is_not_deleted(server: Server, artifacts: Artifact
     with _held(artifacts._kept(url, "")):
         assert artifacts.sweep(KEEP, [], time.time()) == Swept()
     assert kept(artifacts, url) == [True]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights that others want")
+@pytest.mark.parametrize("where", ["in the folder", "on the way there"])
+def test_links_of_others_lead_root_nowhere(artifacts: Artifacts, tmp_path: Path, where: str) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "app/conf").symlink_to(tmp_path / "etc")
+    (tmp_path / "app.tar").write_bytes(tar(("conf/evil", b"x", 0o644)))
+    destination = tmp_path / ("app" if where == "in the folder" else "app/conf/sub")
+    url = f"file://{tmp_path}/app.tar"
+    os.chown(tmp_path / "app", 65534, 65534)
+    with pytest.raises(ExecutorError, match="conf is a link that somebody else may have made"):
+        artifacts.place(url, destination)
+    assert list((tmp_path / "etc").iterdir()) == []
+    assert [each.name for each in (tmp_path / "app").iterdir()] == ["conf"]
+    os.chown(tmp_path / "app", 0, 0)
+    artifacts.place(url, destination)
+    assert list((tmp_path / "etc").rglob("evil")) != [], "the operator's own link is followed"
