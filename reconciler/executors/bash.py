@@ -260,6 +260,7 @@ class Bash:
         now = self._clock.wall()
         named = [each.executor for each in wanted if isinstance(each, BashContainer) and each.executor.artifact]
         with _disk("sweep", self._folder):
+            self._groups.sweep(lambda name: (self._tasks / name).exists())  # a start makes its folder first
             downloads = self._artifacts.sweep(keep, [(each.artifact, each.sha256) for each in named], now)
             cut = delete_old((each.path for each in folders_in(self._tasks) if each.is_cut), now - _CUT_S)
         return Swept(downloads.count + cut.count, downloads.size + cut.size)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -62,6 +62,7 @@ class ControlGroups:
 
     def __init__(self, parts: Sequence[Path] = ()) -> None:
         self._trees = [tree for part in parts if (tree := _opened(part)) is not None]
+        self._missed: set[str] = set()
 
     @classmethod
     def of_this_process(cls) -> "ControlGroups":
@@ -81,7 +82,16 @@ class ControlGroups:
             for file, value in limits(memory_mib, cpu_units).items():
                 if (group / file).exists():
                     (group / file).write_text(value, encoding="ascii")
+        for wanted, what in ((memory_mib, "memory"), (cpu_units, "cpu")):
+            files = [file for file in limits(1, 1) if file.startswith(f"{what}.")]
+            if groups and wanted and not any((group / file).exists() for group in groups for file in files):
+                self._say_once(what)
         return groups
+
+    def _say_once(self, what: str) -> None:
+        if what not in self._missed:
+            self._missed.add(what)
+            log.warning("no control group that this agent was given has the controller %s: it limits nothing", what)
 
     def join(self, groups: Sequence[Path], pid: int) -> None:
         """Let a process into ``groups``, with all that it will start.
@@ -124,6 +134,14 @@ class ControlGroups:
                     if dict(zip(words[::2], words[1::2], strict=False)).get("oom_kill", "0") != "0":
                         return True
         return False
+
+    def sweep(self, is_kept: Callable[[str], bool]) -> None:
+        """Remove empty groups that could not be removed in time, of containers of which nothing ``is_kept``."""
+        for tree in self._trees:
+            with contextlib.suppress(OSError):
+                for group in tree.iterdir():
+                    if not is_kept(group.name):
+                        _removed(group)
 
     def remove(self, name: str) -> None:
         """Remove the groups of a container of which nothing runs; what can't be removed yet is left, empty as it is."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.errors import ExecutorError
 from reconciler.executors.bash import Bash
 from reconciler.executors.control_groups import TASKS, ControlGroups, given_parts, limits
-from reconciler.executors.interface import Observed, Owner, Ref, Spec
+from reconciler.executors.interface import Keep, Observed, Owner, Ref, Spec
 from reconciler.executors.naming import instance_name
 from reconciler.executors.processes import ProcessTable, alive, kill_until_gone
 from reconciler.model.manifests import BashContainer, BashExecutor
@@ -163,3 +164,20 @@ def test_a_group_that_vanished_is_said(grouped: Grouped) -> None:
     grouped.executor.stop(grouped.ref, None, 20)
     grouped.executor.start(grouped.spec("exit 0", attempt=2))
     assert grouped.ended().exit_code == 0
+
+
+def test_groups_that_were_left_are_swept_and_those_in_use_stay(grouped: Grouped) -> None:
+    grouped.executor.start(grouped.spec("exec sleep 600"))
+    for part in grouped.parts:
+        (part / TASKS / "left-by-somebody").mkdir()
+    grouped.executor.sweep(Keep(downloads_s=1, download_bytes=1), [])
+    assert {group.name for group in grouped.groups()} == {instance_name(grouped.owner, grouped.ref)}
+
+
+def test_what_the_kernel_refuses_is_told_and_nothing_runs(grouped: Grouped, tmp_path: Path) -> None:
+    groups = grouped.executor._groups
+    made = groups.make
+    groups.make = lambda *args: [*made(*args), tmp_path / "gone"]  # type: ignore[method-assign]
+    with pytest.raises(ExecutorError, match=f"cannot start a process in the control group {tmp_path}/gone"):
+        grouped.executor.start(grouped.spec("exec sleep 600"))
+    assert "cannot start a process in the control group" in grouped.ended().reason
