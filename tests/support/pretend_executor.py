@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from reconciler.executors.interface import Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept
+from reconciler.executors.interface import Keep, Observed, Owner, Ref, ScriptResult, Spec, Swept, never
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 
@@ -36,7 +36,7 @@ class PretendExecutor:
     def prepare(self, spec: Spec) -> None:
         pass
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         observed = Observed(
             ref=spec.ref,
             owner=self._owner,
@@ -49,7 +49,7 @@ class PretendExecutor:
             self._running[spec.ref] = observed
             self._tell()
 
-    def stop(self, ref: Ref, container: Container | None, timeout_s: float) -> None:
+    def stop(self, ref: Ref, container: Container | None, timeout_s: float, *, strict: bool = False) -> None:
         with self._changed:
             if self._running.pop(ref, None) is not None:
                 self._tell()
