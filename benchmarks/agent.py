@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import docker
-import docker.errors
 import msgspec
 import psutil
 
@@ -35,7 +33,7 @@ from reconciler.store import chunks, sentinel
 from reconciler.store.connect import open_store
 from reconciler.store.interface import Committed, DeleteIf, Operation, Put, Store
 from tests.support.consul import FETCHED, ConsulAgent
-from tests.support.docker import DockerEngine
+from tests.support.docker import DockerEngine, connected
 
 MOST_S = 600.0
 SETTLE_S = 3.0
@@ -71,12 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for tasks in chosen.tasks:
         with tempfile.TemporaryDirectory() as folder, bench_of(Path(folder)) as bench:
             bench.run(process, tasks, chosen.rest)
-    with contextlib.ExitStack() as stack:
-        try:
-            client = stack.enter_context(contextlib.closing(docker.APIClient(version="auto", timeout=60)))
-        except docker.errors.DockerException:
-            print("  containers: left out, no Docker engine answers")
-            return
+    client = connected()
+    if isinstance(client, str):
+        print("  containers: left out, no Docker engine answers")
+        return
+    with contextlib.closing(client), contextlib.ExitStack() as stack:
         engine = DockerEngine(client)
         stack.callback(engine.clean)
         container = DockerContainer(name="main", executor=DockerExecutor(image=engine.image()))

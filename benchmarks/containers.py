@@ -30,13 +30,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import docker
-import docker.errors
 import msgspec
 import yaml
-from docker.utils import kwargs_from_env
 
 from tests.support.consul import FETCHED, ConsulAgent
-from tests.support.docker import DockerEngine
+from tests.support.docker import DockerEngine, connected
 
 PARALLEL: Final = 5
 THREADS: Final = 2 * (os.cpu_count() or 1)
@@ -307,10 +305,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[20])
     parser.add_argument("--runs", type=int, default=3)
     chosen = parser.parse_args(arguments)
-    try:
-        client = docker.APIClient(**kwargs_from_env(), version="auto", timeout=60)
-    except docker.errors.DockerException as error:
-        print(f"containers: left out, no Docker engine answers: {error}")
+    client = connected()
+    if isinstance(client, str):
+        print(f"containers: left out, no Docker engine answers: {client}")
         return
     engine = DockerEngine(client)
     with contextlib.ExitStack() as stack:

@@ -5,12 +5,14 @@ under test makes are found and removed too, and what a killed test process left 
 """
 
 import contextlib
+import gc
 import io
 import os
 import re
 import subprocess
 import tarfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -121,6 +123,18 @@ class DockerEngine:
             return ""
 
 
+def connected() -> docker.APIClient | str:
+    """A client of the engine that answers, or why none does."""
+    try:
+        return docker.APIClient(**docker_utils.kwargs_from_env(), version="auto", timeout=60)
+    except docker.errors.DockerException as error:
+        reason = str(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the SDK leaves the socket open that did not connect
+        gc.collect()
+    return reason
+
+
 def unavailable(reason: str) -> None:
     """Skip; but where everything should be there, fail."""
     if os.environ.get("CI") == "true":
@@ -131,10 +145,9 @@ def unavailable(reason: str) -> None:
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[DockerEngine]:
     """A Docker engine with images; the test is skipped where none answers."""
-    try:
-        client = docker.APIClient(**docker_utils.kwargs_from_env(), version="auto", timeout=60)
-    except docker.errors.DockerException as error:
-        unavailable(f"no Docker engine answers (scripts/docker-engine start makes one): {error}")
+    client = connected()
+    if isinstance(client, str):
+        unavailable(f"no Docker engine answers (scripts/docker-engine start makes one): {client}")
         return
     engine = DockerEngine(client)
     try:
