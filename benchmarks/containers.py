@@ -225,7 +225,7 @@ class Bench:
         contender.create(wish)
         wait(lambda: len(self._running()) == wish.count)
         if not wish.checked:
-            self.taken[f"create {wish.count}"][contender.name].append(time.perf_counter() - began)
+            self._note(f"create {wish.count}", contender, began)
         yield
         contender.remove()
         wait(lambda: not self._engine.containers())
@@ -236,7 +236,7 @@ class Bench:
         self._engine.client.kill(victim)
         wait(lambda: victim not in self._running())
         wait(lambda: len(self._running()) == size)
-        self.taken[f"heal one of {size}"][contender.name].append(time.perf_counter() - began)
+        self._note(f"heal one of {size}", contender, began)
 
     def _update(self, contender: Orchestrator, wish: Wish) -> None:
         what = f"update {wish.count} by {PARALLEL}" + (", health check" if wish.checked else "")
@@ -251,9 +251,14 @@ class Bench:
         began = time.perf_counter()
         contender.update(msgspec.structs.replace(wish, image=image))
         wait(updated)
-        self.taken[what][contender.name].append(time.perf_counter() - began)
+        self._note(what, contender, began)
         key = (what, contender.name)
         self.fewest[key] = min(self.fewest.get(key, wish.count), *seen)
+
+    def _note(self, what: str, contender: Contender, began: float) -> None:
+        taken = time.perf_counter() - began
+        self.taken[what][contender.name].append(taken)
+        print(f"  … {contender.name}: {what}: {taken:.2f} s", file=sys.stderr, flush=True)
 
     def _running(self) -> dict[str, str]:
         """The image of each container that runs, by its id."""
