@@ -96,7 +96,7 @@ class Memory:
             part = self._path.with_suffix(".part")
             try:
                 fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with open(fd, "wb") as file:  # noqa: PTH123 - opened above with its mode
+                with os.fdopen(fd, "wb") as file:
                     file.write(msgspec.json.encode(noted))
                 part.replace(self._path)
             except OSError as error:

@@ -253,7 +253,7 @@ def _read_file(folder: Path, name: str) -> bytes | None:
         fd = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    with open(fd, "rb") as file:  # noqa: PTH123 - opened above, following nothing
+    with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ExecutorError(f"file {path} is no plain file, so it is not read")
         content = file.read(MOST_BYTES + 1)
@@ -272,7 +272,7 @@ def _key(path: Path) -> bytes:
             part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
             fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                with open(fd, "wb") as file:  # noqa: PTH123 - opened above with its mode
+                with os.fdopen(fd, "wb") as file:
                     file.write(os.urandom(_KEY_BYTES))
                     file.flush()
                     os.fsync(fd)

@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import msgspec
@@ -167,7 +167,7 @@ def daemon_options(port: int) -> Callable[[F], F]:
 def http_token_option(function: F) -> F:
     """``--http-token-file FILE``."""
     what = "The token that /v1 asks for; the token itself may be in RECONCILER_HTTP_TOKEN."
-    return http_file_option("--http-token-file", what)(function)  # type: ignore[no-any-return]  # as in ``family``
+    return _with(function, [http_file_option("--http-token-file", what)])
 
 
 def http_file_option(name: str, what: str) -> Callable[[Any], Any]:
@@ -270,6 +270,18 @@ def agent_options(function: F) -> F:
     return family(function, "agent_options", AgentOptions, options)
 
 
+def revision_options(function: F) -> F:
+    """Which revision of a git repository to look at, where files could be named instead."""
+    options = (
+        click.option("--git", "git_url", metavar="URL", help="A git repository, instead of files."),
+        click.option("--branch", metavar="B", help="The branch; the repository's default branch if not given."),
+        click.option("--tag", metavar="T", help="A tag instead of a branch."),
+        click.option("--commit", metavar="SHA", help="One commit."),
+        click.option("--path", metavar="P", default="", help="Only manifests below this folder of the repository."),
+    )
+    return _with(function, options)
+
+
 def family(function: F, name: str, kind: type[msgspec.Struct], options: Sequence[Callable[[Any], Any]]) -> F:
     """Give ``function`` the options' values as one ``kind`` in its argument ``name``; defaults where there is none."""
 
@@ -278,10 +290,14 @@ def family(function: F, name: str, kind: type[msgspec.Struct], options: Sequence
         values[name] = kind(**{field: values.pop(field) for field in kind.__struct_fields__ if field in values})
         return function(**values)
 
-    made: Any = command
+    return _with(cast("F", command), options)
+
+
+def _with(function: F, options: Sequence[Callable[[F], Any]]) -> F:
+    """``function`` with the options, which ``--help`` shows in their order."""
     for option in reversed(options):
-        made = option(made)
-    return made  # type: ignore[no-any-return]  # click's decorators add parameters, not behaviour
+        function = option(function)
+    return function
 
 
 def _bind(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int] | None:

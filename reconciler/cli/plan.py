@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli import output
 from reconciler.cli.deletions import max_deletions_option
-from reconciler.cli.options import environment_option, format_option, store_option
+from reconciler.cli.options import environment_option, format_option, revision_options, store_option
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ Examples:
 """
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--git", "git_url", metavar="URL", help="A git repository, instead of files.")
-@click.option("--branch", metavar="B", help="The branch; the repository's default branch if not given.")
-@click.option("--tag", metavar="T", help="A tag instead of a branch.")
-@click.option("--commit", metavar="SHA", help="One commit.")
-@click.option("--path", metavar="P", default="", help="Only manifests below this folder of the repository.")
+@revision_options
 @environment_option
 @click.option(
     "--source",

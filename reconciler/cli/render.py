@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.options import environment_option, format_option
+from reconciler.cli.options import environment_option, format_option, revision_options
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ Examples:
 """
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--git", "git_url", metavar="URL", help="A git repository, instead of files.")
-@click.option("--branch", metavar="B", help="The branch; the repository's default branch if not given.")
-@click.option("--tag", metavar="T", help="A tag instead of a branch.")
-@click.option("--commit", metavar="SHA", help="One commit.")
-@click.option("--path", metavar="P", default="", help="Only manifests below this folder of the repository.")
+@revision_options
 @environment_option
 @click.option("--diff", "other", metavar="NAME", help="Only what is different from this other environment.")
 @format_option("yaml", "json")
