@@ -64,7 +64,8 @@ VENDORS = {
 
 PURE_STANDARD_LIBRARY = {
     "__future__", "abc", "bisect", "collections", "dataclasses", "enum", "fractions", "functools", "hashlib", "heapq",
-    "itertools", "json", "math", "operator", "re", "string", "types", "typing", "urllib.parse", "zlib",
+    "ipaddress", "itertools", "json", "math", "operator", "re", "shlex", "string", "types", "typing", "urllib.parse",
+    "zlib",
 }  # fmt: skip
 PURE_PACKAGES = {"msgspec"}
 PURE_EXCEPTIONS = {("reconciler/agent/settings.py", "pathlib.Path")}

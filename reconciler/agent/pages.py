@@ -66,6 +66,7 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     since: float
     port: int
     ports: dict[str, int] | UnsetType = UNSET
+    published: tuple[tuple[int, int], ...] | UnsetType = UNSET
     memory: int
     cpu_units: int
     disk: int

@@ -74,8 +74,8 @@ def _task(answer: TaskAnswer) -> Iterator[str]:
     if not answer.issued:
         yield from _text("its record is gone: it is not wanted any more, and holds its place until it has ended")
     else:
-        ports = output.ports(answer.port, answer.ports)
-        port = f", {'ports' if answer.ports else 'port'} {ports}" if ports else ""
+        ports = output.ports(answer.port, answer.ports, answer.published)
+        port = f", {'ports' if answer.ports or answer.published else 'port'} {ports}" if ports else ""
         yield from _text(f"promised {answer.memory} MiB of memory and {answer.cpu_units} cpu_units{port}")
         if not answer.is_wanted:
             yield from _text(f"version {answer.task_version} is not (or no longer) what service {answer.service} wants")

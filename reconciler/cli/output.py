@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,9 +75,11 @@ def when(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
 
 
-def ports(unnamed: int, named: Mapping[str, int]) -> str:
-    """``20001, metrics 20002``; empty when there are none."""
-    return ", ".join([*([str(unnamed)] if unnamed else []), *(f"{name} {port}" for name, port in named.items())])
+def ports(unnamed: int, named: Mapping[str, int], published: Iterable[tuple[int, int]] = ()) -> str:
+    """``20001, metrics 20002, 9000-9003``; empty when there are none."""
+    runs = (str(first) if first == last else f"{first}-{last}" for first, last in published)
+    named_ones = (f"{name} {port}" for name, port in named.items())
+    return ", ".join([*([str(unnamed)] if unnamed else []), *named_ones, *runs])
 
 
 def ago(at: float) -> str:

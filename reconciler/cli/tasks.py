@@ -43,7 +43,7 @@ def cells(row: TaskRow) -> tuple[object, ...]:
         row.id or f"{row.cluster}-{row.service}-…",
         row.task_version,
         row.host or "-",
-        output.ports(row.port, row.ports) or "-",
+        output.ports(row.port, row.ports, row.published) or "-",
         str(row.phase),
         str(row.health),
         output.ago(row.since),

@@ -15,6 +15,7 @@ from reconciler.executors.docker_request import Request
 from reconciler.executors.interface import Owner, Ref, Spec
 from reconciler.executors.naming import Marks
 from reconciler.executors.secret_files import SECRETS_DIR
+from reconciler.model import publishing
 from reconciler.model.manifests import DockerContainer, DockerExecutor
 
 STORE: Final = f"{LABEL_PREFIX}store"
@@ -38,7 +39,7 @@ def problems(executor: DockerExecutor) -> list[tuple[str, str]]:
     """What is wrong with a definition's fields, as pairs of field and sentence; empty if nothing is."""
     found = [("flags", problem) for problem in docker_flags.unsupported(executor.flags)]
     for field, read, entries in (
-        ("ports", docker_values.published, executor.ports),
+        ("ports", publishing.published, executor.ports),
         ("volumes", docker_values.volume, executor.volumes),
         ("entry", shlex.split, (executor.entry,)),
     ):
@@ -134,7 +135,7 @@ def _add_fields(wanted: Request, executor: DockerExecutor) -> None:
         wanted.volume(volume)
     if wanted.has_ports:
         for entry in executor.ports:
-            for inside, binding in docker_values.published(entry):
+            for inside, binding in publishing.published(entry):
                 wanted.publish(inside, binding)
 
 

@@ -4,7 +4,6 @@ The docker executor applies them; validation asks ``unsupported`` (which needs n
 """
 
 import difflib
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -12,6 +11,7 @@ import msgspec
 
 from reconciler.executors import docker_values as values
 from reconciler.executors.docker_request import Request
+from reconciler.model import publishing
 
 Setter: TypeAlias = Callable[[Request, str], None]
 LABEL_PREFIX: Final = "reconciler."
@@ -117,7 +117,7 @@ def _expose(request: Request, text: str) -> None:
 
 
 def _publish(request: Request, text: str) -> None:
-    for inside, binding in values.published(text):
+    for inside, binding in publishing.published(text):
         request.publish(inside, binding)
 
 
@@ -293,7 +293,7 @@ def _named(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[int, str
 
     What is no flag that may be used is added to ``problems``.
     """
-    words = list(_words(flags, problems))
+    words = list(publishing.words(flags, problems))
     while words:
         position, word = words.pop(0)
         written, equals, value = _split(position, word, words)
@@ -315,18 +315,6 @@ def _named(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[int, str
             problems.append(_unknown(name))
             if not equals and words and not words[0][1].startswith("-"):
                 words.pop(0)
-
-
-def _words(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[int, str]]:
-    for position, entry in enumerate(flags):
-        head = entry.split(None, 1)[0] if entry.strip() else entry
-        if entry.startswith("-") and "=" not in head and head != entry:
-            try:
-                yield from ((position, word) for word in shlex.split(entry))
-            except ValueError as error:
-                problems.append(f"{entry!r}: {error}")
-        else:
-            yield position, entry
 
 
 def _split(position: int, word: str, words: list[tuple[int, str]]) -> tuple[str, str, str]:

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from reconciler.model import publishing
+
 _BUILT_IN_NETWORKS: Final = ("", "default", "bridge", "host", "none", "nat")
 
 
@@ -22,7 +24,7 @@ class Request:
     @property
     def has_ports(self) -> bool:
         """Whether publishing ports means anything in its network."""
-        return self.network not in ("host", "none") and not self.network.startswith("container:")
+        return publishing.has_ports(self.network)
 
     def publish(self, inside: str, binding: dict[str, str]) -> None:
         """Map a port such as ``80/tcp``."""

@@ -3,17 +3,17 @@
 import csv
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from reconciler.model.durations import parse_duration
+from reconciler.model.publishing import ports, split_protocol
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*(?:([kmgtp])(?:i?b)?|b)?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
 _MOUNT_TYPES: Final = ("bind", "volume", "tmpfs", "npipe", "cluster", "image")
-_PROTOCOLS: Final = ("tcp", "udp", "sctp")
 
 
 def boolean(text: str) -> bool:
@@ -136,45 +136,10 @@ def volume(text: str) -> str:
     return text
 
 
-def ports(text: str) -> Iterator[int]:
-    """``80`` or ``8000-8010``."""
-    first, dash, last = text.partition("-")
-    low, high = integer(first), integer(last if dash else first)
-    if not 0 < low <= high <= 65535:
-        raise ValueError(f"{text!r} is not a port or a range of ports")
-    yield from range(low, high + 1)
-
-
 def exposed(text: str) -> list[str]:
     """``80``, ``80/udp``, ``8000-8010``."""
-    range_, protocol = _protocol(text)
+    range_, protocol = split_protocol(text)
     return [f"{port}/{protocol}" for port in ports(range_)]
-
-
-def published(text: str) -> list[tuple[str, dict[str, str]]]:
-    """``[[ip:][host]:]inside[/protocol]`` as pairs of inside port and binding."""
-    rest, protocol = _protocol(text)
-    rest, _, inside = rest.rpartition(":")
-    address, host = "", rest
-    if rest.startswith("["):
-        address, bracket, host = rest[1:].partition("]")
-        host = host.removeprefix(":")
-        if not bracket:
-            raise ValueError(f"{text!r} lacks a closing bracket")
-    elif ":" in rest:
-        address, _, host = rest.rpartition(":")
-    if address:
-        ipaddress.ip_address(address)
-    inner = list(ports(inside))
-    outer = [str(port) for port in ports(host)] if host else [""] * len(inner)
-    if len(inner) == 1 and len(outer) > 1:
-        outer = [host]  # the engine picks one of the range
-    if len(inner) != len(outer):
-        raise ValueError(f"{text!r} maps ranges of different lengths")
-    return [
-        (f"{port}/{protocol}", {"HostIp": address, "HostPort": on_host})
-        for port, on_host in zip(inner, outer, strict=True)
-    ]
 
 
 def gpus(text: str) -> dict[str, Any]:
@@ -254,11 +219,3 @@ def _fields(text: str) -> list[str]:
         return next(csv.reader([text], strict=True), [])
     except csv.Error as error:
         raise ValueError(f"{text!r} is no list with commas: {error}") from None
-
-
-def _protocol(text: str) -> tuple[str, str]:
-    rest, slash, protocol = text.partition("/")
-    protocol = protocol.lower() if slash else "tcp"
-    if protocol not in _PROTOCOLS:
-        raise ValueError(f"{protocol!r} is not a protocol ({', '.join(_PROTOCOLS)})")
-    return rest, protocol

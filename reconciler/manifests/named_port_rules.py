@@ -3,18 +3,15 @@
 What services with fixed ports need of hosts is in ``port_rules``.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from reconciler.manifests import rules
 from reconciler.manifests.entries import Entry
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.problem import Problem, problem_at
 from reconciler.manifests.rules import Rule
+from reconciler.model import publishing
 from reconciler.model.manifests import DockerContainer, NamedPort, TaskDefinition
-
-_NETWORK_FLAGS = frozenset({"--net", "--network"})
-_PUBLISH_FLAGS = frozenset({"-p", "--publish"})
 
 
 def named_port_problems(definition: TaskDefinition, entry: Entry) -> Iterator[Problem]:
@@ -31,17 +28,9 @@ def named_port_problems(definition: TaskDefinition, entry: Entry) -> Iterator[Pr
     yield from _twice(definition, entry, nodes)
 
 
-def values_of(flags: tuple[str, ...], names: frozenset[str]) -> Iterator[str]:
-    """The values that docker's flags of these names have: ``--net=host``, ``--net host``, or host in the next entry."""
-    for position, flag in enumerate(flags):
-        words = flag.replace("=", " ", 1).split()
-        if words and words[0] in names:
-            yield from words[1:2] or flags[position + 1 : position + 2]
-
-
 def in_host_network(container: DockerContainer) -> bool:
     """Whether the container has no network of its own."""
-    return "host" in values_of(container.executor.flags, _NETWORK_FLAGS)
+    return publishing.network(container.executor.flags) == "host"
 
 
 def _container(definition: TaskDefinition, port: NamedPort, node: Node, who: str) -> Iterator[Problem]:
@@ -77,10 +66,8 @@ def _twice(definition: TaskDefinition, entry: Entry, nodes: list[Node]) -> Itera
     if definition.port:
         wanted[definition.port, "tcp"] = "is its port"
     for container in definition.containers:
-        if isinstance(container, DockerContainer):
-            flags = values_of(container.executor.flags, _PUBLISH_FLAGS)
-            for each in _published(itertools.chain(container.executor.ports, flags)):
-                wanted.setdefault(each, f"container {container.name!r} maps")
+        for each in publishing.of_container(container):
+            wanted.setdefault(each, f"container {container.name!r} maps")
     for port, node in zip(definition.ports, nodes, strict=True):
         if not port.port:
             continue
@@ -88,16 +75,6 @@ def _twice(definition: TaskDefinition, entry: Entry, nodes: list[Node]) -> Itera
             message = f"{entry.label}: port {port.name!r} is {port.port}/{port.protocol}, which {other} already"
             yield _at(node.fields["port"], rules.PORT_TWICE, message)
         wanted.setdefault((port.port, port.protocol), f"port {port.name!r} is")
-
-
-def _published(mappings: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Ports of the host, and protocols, in mappings such as ``127.0.0.1:5000-5001:5000-5001/udp``."""
-    for mapping in mappings:
-        ports, _, protocol = mapping.partition("/")
-        first, _, last = ports.rpartition(":")[0].rpartition(":")[2].partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            for port in range(int(first), int(last or first) + 1):
-                yield port, protocol or "tcp"
 
 
 def _at(node: Node, rule: Rule, message: str, hint: str | None = None) -> Problem:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from reconciler.model import publishing
 from reconciler.model.task import Task
 from reconciler.model.task_definition import Container, DockerContainer, NamedPort, TaskDefinition
 
@@ -30,8 +31,18 @@ class Publication(msgspec.Struct, frozen=True):
 
 def fixed(definition: TaskDefinition) -> tuple[int, ...]:
     """The ports that a task must have and no other, each once: one number may be both of TCP and of UDP."""
-    named = (each.port for each in definition.ports)
-    return tuple(dict.fromkeys(port for port in (definition.port, *named) if port))
+    return tuple(dict.fromkeys((*_own(definition), *_published(definition))))
+
+
+def further(definition: TaskDefinition) -> tuple[tuple[int, int], ...]:
+    """Those of them that only its containers know of: the first and last of each run."""
+    runs: list[tuple[int, int]] = []
+    for port in sorted(set(_published(definition)) - set(_own(definition))):
+        if runs and runs[-1][1] == port - 1:
+            runs[-1] = (runs[-1][0], port)
+        else:
+            runs.append((port, port))
+    return tuple(runs)
 
 
 def provided(definition: TaskDefinition) -> int:
@@ -70,3 +81,11 @@ def container_of(definition: TaskDefinition, port: NamedPort) -> str | None:
         return port.container
     docker = [each.name for each in definition.containers if isinstance(each, DockerContainer)]
     return docker[0] if len(docker) == 1 else None
+
+
+def _own(definition: TaskDefinition) -> tuple[int, ...]:
+    return tuple(port for port in (definition.port, *(each.port for each in definition.ports)) if port)
+
+
+def _published(definition: TaskDefinition) -> tuple[int, ...]:
+    return tuple(port for each in definition.containers for port, _ in publishing.of_container(each))

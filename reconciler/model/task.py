@@ -4,6 +4,7 @@ Records are read leniently (fields that a newer program added are passed over), 
 """
 
 import enum
+import itertools
 from collections.abc import Mapping
 
 import msgspec
@@ -26,7 +27,8 @@ class Task(_Record, frozen=True, kw_only=True):
     scheduler's wall clock in seconds since 1970 (for display only). ``memory``, ``cpu_units`` and ``disk`` are what its
     host promised it, so that a host's use can be summed up without any definition. ``retries`` counts the tasks in a
     row that failed before this one took their place, ``failed_on`` names the last hosts on which they did.
-    ``ports`` are its named ports on the host, absent if it has none (``named_ports`` reads them).
+    ``ports`` are its named ports on the host, absent if it has none (``named_ports`` reads them); ``published`` the
+    first and last of each run of further ones that its containers publish themselves, absent likewise.
     ``discovery_name`` is that of its service, absent if it has none (``found_as`` reads it). After
     ``stop_isolated_after_s`` without contact its agent stops it; absent: never. These two may change in place.
     ``completes``: it is of a batch, done when all of its containers exit with 0; else that is a death like any other.
@@ -41,6 +43,7 @@ class Task(_Record, frozen=True, kw_only=True):
     host: str
     port: int = 0
     ports: dict[str, int] | UnsetType = UNSET
+    published: tuple[tuple[int, int], ...] | UnsetType = UNSET
     memory: int = 0
     cpu_units: int = 0
     disk: int = 0
@@ -66,7 +69,7 @@ class Task(_Record, frozen=True, kw_only=True):
     @property
     def held_ports(self) -> tuple[int, ...]:
         """All of its ports on the host."""
-        return _held(self.port, self.ports)
+        return _held(self)
 
 
 class Phase(enum.StrEnum):
@@ -95,8 +98,8 @@ class Health(enum.StrEnum):
 class TaskStatus(_Record, frozen=True, kw_only=True):
     """What became of a task on its host, as the agent publishes it. ``since`` is wall time, for display.
 
-    ``port``, ``ports``, ``memory``, ``cpu_units`` and ``disk`` repeat the record's: a stopping task, whose record is
-    gone, still holds them. ``outdated`` is not empty while it runs with a value that is another by now, and says which.
+    ``port``, ``ports``, ``published``, ``memory``, ``cpu_units`` and ``disk`` repeat the record's: a stopping task has
+    none, and holds them. ``outdated`` is not empty while it runs with a value that is another by now, and says which.
     """
 
     phase: Phase
@@ -108,6 +111,7 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     since: float = 0.0
     port: int = 0
     ports: dict[str, int] | UnsetType = UNSET
+    published: tuple[tuple[int, int], ...] | UnsetType = UNSET
     memory: int = 0
     cpu_units: int = 0
     disk: int = 0
@@ -121,11 +125,13 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
     @property
     def held_ports(self) -> tuple[int, ...]:
         """All ports of the host that it holds."""
-        return _held(self.port, self.ports)
+        return _held(self)
 
 
-def _held(port: int, named: Mapping[str, int] | UnsetType) -> tuple[int, ...]:
-    return (*((port,) if port else ()), *(named.values() if named else ()))
+def _held(holder: Task | TaskStatus) -> tuple[int, ...]:
+    published = itertools.chain.from_iterable(range(first, last + 1) for first, last in holder.published or ())
+    unnamed = (holder.port,) if holder.port else ()
+    return (*unnamed, *(holder.ports or {}).values(), *published)
 
 
 class HostStatus(_Record, frozen=True, kw_only=True):
@@ -342,9 +348,3 @@ class SourceState(_Record, frozen=True, kw_only=True):
     contested_count: int = 0
     asked: float = 0.0
     adopted: float = 0.0
-
-
-class StoreId(_Record, frozen=True, kw_only=True):
-    """``config/.store`` and ``state/.store``: both hold the same random id for the store's whole life."""
-
-    store_id: str

@@ -32,6 +32,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     host: str
     port: int
     ports: Mapping[str, int]
+    published: tuple[tuple[int, int], ...]
     memory: int
     cpu_units: int
     issued: bool
@@ -84,6 +85,7 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
         host=task.host,
         port=task.port,
         ports=task.named_ports,
+        published=task.published or (),
         memory=task.memory,
         cpu_units=task.cpu_units,
         issued=True,
@@ -128,6 +130,7 @@ def _leaving(fleet: Fleet, task_id: str) -> TaskAnswer:
         host=host,
         port=found.port,
         ports=found.ports or {},
+        published=found.published or (),
         memory=found.memory,
         cpu_units=found.cpu_units,
         issued=False,

@@ -178,6 +178,7 @@ def _passing(task: Task) -> TaskStatus:
         health=Health.PASSING,
         port=task.port,
         ports=task.ports,
+        published=task.published,
         memory=task.memory,
         cpu_units=task.cpu_units,
         disk=task.disk,

@@ -12,7 +12,8 @@ from reconciler.scheduler.steps import Issue, Pending
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """A task as people and programs see it. ``id``, ``instance`` and ``host`` are None while it waits to be placed.
 
-    ``port`` is the unnamed one, ``ports`` are those with names. ``since`` is seconds since 1970, 0 when unknown.
+    ``port`` is the unnamed one, ``ports`` are those with names, ``published`` runs (first and last) of those that its
+    containers publish themselves. ``since`` is seconds since 1970, 0 when unknown.
     """
 
     id: str | None
@@ -29,6 +30,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     since: float
     attempt: int = 0
+    published: tuple[tuple[int, int], ...] = ()
     outdated: str = ""
     """Which value it runs with is another by now."""
 
@@ -73,6 +75,7 @@ def _issued(fleet: Fleet, task: Task) -> TaskRow:
         reason=reason,
         since=status.since if status else task.issued_at,
         attempt=status.attempt if status else 0,
+        published=task.published or (),
         outdated=status.outdated if status else "",
     )
 

@@ -58,6 +58,7 @@ class Numbering:
             host=place.host,
             port=port,
             ports=named_ports or UNSET,
+            published=ports.further(definition) or UNSET,
             memory=definition.memory,
             cpu_units=definition.cpu_units,
             disk=definition.disk,

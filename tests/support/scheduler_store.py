@@ -184,6 +184,7 @@ class PretendAgents:
             health=Health.PASSING,
             port=task.port,
             ports=task.ports,
+            published=task.published,
             memory=task.memory,
             cpu_units=task.cpu_units,
         )

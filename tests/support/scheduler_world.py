@@ -54,11 +54,13 @@ from reconciler.scheduler.timing import Timing
 replace = msgspec.structs.replace
 
 
-def definition(name: str, version: int, executor: str = "bash", **fields: Any) -> TaskDefinition:
+def definition(name: str, version: int, executor: str = "bash", publish: str = "", **fields: Any) -> TaskDefinition:
     """A task definition with one container of that kind; ``fields`` as in ``TaskDefinition``."""
     container: Container = BashContainer(name=name, executor=BashExecutor(start=("run",)))
     if executor == "docker":
-        container = DockerContainer(name=name, executor=DockerExecutor(image=name))
+        container = DockerContainer(
+            name=name, executor=DockerExecutor(image=name, flags=(f"-p={publish}",) if publish else ())
+        )
     return TaskDefinition(name=name, version=version, containers=(container,), **fields)
 
 
@@ -194,6 +196,7 @@ class World:
             reason=reason,
             port=task.port,
             ports=task.ports,
+            published=task.published,
             memory=task.memory,
             cpu_units=task.cpu_units,
             disk=task.disk,

@@ -8,7 +8,7 @@ from collections import defaultdict
 import msgspec
 from msgspec import UNSET
 
-from reconciler.model import codec, keys, names
+from reconciler.model import codec, keys, names, ports
 from reconciler.model.manifests import TaskDefinition
 from reconciler.model.task import Task
 from reconciler.operations.conformance.declared import Declared
@@ -158,6 +158,8 @@ class RecordAudit:
                 return f"{key}: port {each.name} is {port}, the definition's is {each.port}"
             if not each.port and not first <= port <= last:
                 return f"{key}: port {each.name}, {port}, is not of {task.host}'s range {first} to {last}"
+        if task.published and task.published != ports.further(definition):
+            return f"{key}: published has {task.published}, the definition {ports.further(definition)}"
         return None
 
 

@@ -202,6 +202,7 @@ def _held(task: Task, declared: Declared) -> TaskStatus:
         issue=task.issue,
         port=task.port,
         ports=task.ports,
+        published=task.published,
         memory=memory,
         cpu_units=cpu_units,
         disk=disk,

@@ -83,6 +83,7 @@ def _task_status(life: Life, behaviour: Behaviour, now: float) -> TaskStatus:
         attempt=1,
         port=life.task.port,
         ports=life.task.ports,
+        published=life.task.published,
         memory=life.task.memory,
         cpu_units=life.task.cpu_units,
         disk=life.task.disk,
