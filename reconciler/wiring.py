@@ -104,6 +104,7 @@ def agent(
     from reconciler.agent.loop import AgentDaemon
     from reconciler.agent.memory import Memory
     from reconciler.agent.settings import AgentSettings
+    from reconciler.executors.folders import make_passable
     from reconciler.executors.interface import Keep
     from reconciler.model.manifests import PORT_RANGE
     from reconciler.model.names import is_name
@@ -120,7 +121,8 @@ def agent(
         port_range=port_range or PORT_RANGE,
         keep=keep or Keep(),
     )
-    settings.runtime_dir.mkdir(parents=True, exist_ok=True)
+    if not settings.runtime_dir.exists():
+        make_passable(settings.runtime_dir)  # one that an operator made stays as it is
     memory = Memory(settings, store.url)
     owner = identity.owner(settings, _store_id(store, memory))
     offered = _executors(owner, settings.runtime_dir, executors)

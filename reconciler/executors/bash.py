@@ -6,6 +6,7 @@ Built by wiring, called by the agent. What runs needs no agent: see ``shim``. Wh
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from reconciler.errors import ExecutorError
 from reconciler.executors import naming, task_scripts
 from reconciler.executors.archives import Limits
 from reconciler.executors.artifacts import Artifacts
-from reconciler.executors.commands import base_environment, run
+from reconciler.executors.commands import base_environment, require_way, run
 from reconciler.executors.control_groups import ControlGroups
 from reconciler.executors.deaths import Deaths
 from reconciler.executors.folders import open_folder
@@ -90,6 +91,7 @@ class Bash:
         self._artifacts = Artifacts(self._folder / "artifacts", limits)
         self._setup_timeout_s = setup_timeout_s
         self._logs = Logs(log_bytes)
+        self._next_log_look = -math.inf
         self._clock = clock or SystemClock()
         self._groups = groups if groups is not None else ControlGroups.of_this_process()
         self._table = ProcessTable(self._grouped)
@@ -124,7 +126,6 @@ class Bash:
         with self._lock:
             self._running = ours
         self._deaths.replace(ours.values())
-        self._cut_logs()
         return seen
 
     def take_over(self, found: Sequence[Observed]) -> None:
@@ -156,6 +157,8 @@ class Bash:
         with _disk("write", folder.path):
             folder.begin(marks, self._clock.wall(), has_user=user is not None)
             try:
+                if user is not None:
+                    require_way(user, folder.path)
                 secrets = self._secrets.write(folder.path.name, spec.values.files, user)
                 variables = {**environment(spec, secrets), **naming.to_environment(marks)}
                 process = self._spawn(spec, folder, user, variables)
@@ -194,10 +197,8 @@ class Bash:
                 raise ExecutorError(f"setup of {spec.ref.container} took more than {self._setup_timeout_s:g} s")
             if not alive(process) and not folder.set_up:
                 reap()
-                output = tail(folder.output, 20).decode(errors="replace").strip()
-                raise ExecutorError(
-                    f"setup of {spec.ref.container} ended with exit code {folder.exit_code()}", hint=output or None
-                )
+                why = f"setup of {spec.ref.container} ended with exit code {folder.exit_code()}"
+                raise ExecutorError(why, hint=folder.last_words() or None)
             wait_for_end([process], pause_s)
             pause_s = min(pause_s * 2, 0.05)
 
@@ -291,11 +292,14 @@ class Bash:
 
     def wait(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0 and not self._deaths.closed:
+        while not self._deaths.closed:
+            self._cut_logs()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
             if self._deaths.wait(min(left_s, _LOG_LOOK_S)):
                 reap()
                 return True
-            self._cut_logs()
         return False
 
     def close(self) -> None:
@@ -313,6 +317,11 @@ class Bash:
                 yield attempt.marks, pids
 
     def _cut_logs(self) -> None:
+        # not in observe: who only looks (a dry run) changes nothing
+        now = time.monotonic()
+        if now < self._next_log_look:
+            return
+        self._next_log_look = now + _LOG_LOOK_S
         with self._lock:
             refs = list(self._running)
         for ref in refs:

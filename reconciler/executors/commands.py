@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from reconciler.executors.users import User
 
 OUTPUT_BYTES: Final = 4096
 _CUT: Final = b"[...]\n"
+_WAY_S: Final = 10.0
 _PASSED_ON: Final = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -101,6 +103,25 @@ def run(
             pause_s = min(pause_s * 2, 0.05)
         output.read(0)
         return Ended(process.returncode, output.kept, output.cut)
+
+
+def require_way(user: User, folder: Path) -> None:
+    """Make sure that ``user`` can get to ``folder``, where its task is to run.
+
+    Raises:
+        ExecutorError: it can't, since a folder above is closed to others; permanent.
+    """
+    closed = [above for above in (*reversed(folder.parents), folder) if not above.stat().st_mode & stat.S_IXOTH]
+    if not closed:
+        return
+    # it may be let in all the same, by its group or by an access list
+    ended = run(["/bin/sh", "-c", 'cd "$0"', str(folder)], environment={}, timeout_s=_WAY_S, user=user)
+    if ended.exit_code != 0:
+        raise ExecutorError(
+            f"user {user.name} can't get to the folders of tasks: {closed[0]} is closed to others",
+            hint=f"chmod o+x {closed[0]}",
+            permanent=True,
+        )
 
 
 def run_script(

@@ -16,6 +16,18 @@ _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS: Final = 40
 
 
+def make_passable(*own: Path) -> None:
+    """Make folders of the agent's own, each in the one before it, and what is missing above the first.
+
+    Users of tasks may pass through all that is made and all that is the agent's, whatever the umask is; other folders
+    stay as they are. Raises OSError.
+    """
+    missing = [above for above in own[0].parents if not above.exists()]
+    own[-1].mkdir(parents=True, exist_ok=True)
+    for folder in (*missing, *own):
+        folder.chmod(0o711)
+
+
 def open_folder(path: Path) -> int:
     """A descriptor of the folder at an absolute ``path``; what of it is missing is made.
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from reconciler.errors import ExecutorError
 from reconciler.executors import naming
+from reconciler.executors.folders import make_passable
 from reconciler.executors.interface import Observed, Owner, Spec
 from reconciler.executors.users import User
 
@@ -42,10 +43,8 @@ class SecretFiles:
             return None
         folder = self._folder / name
         try:
-            missing = [above for above in self._folder.parents if not above.exists()]
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for above in {*missing, *self._folder.parents[:2]}:
-                above.chmod(0o711)  # whatever the umask is, users of processes have to pass
+            make_passable(self._folder.parents[1], self._folder.parent)
+            self._folder.mkdir(exist_ok=True)
             self._folder.chmod(self._mode)
             folder.mkdir()
             for file, content in files.items():

@@ -16,20 +16,26 @@ from typing import Final
 
 import msgspec
 
+from reconciler.executors.folders import make_passable
 from reconciler.executors.interface import Observed
 from reconciler.executors.naming import Marks
-from reconciler.executors.task_log import older
+from reconciler.executors.task_log import end_line, older, written_since
 from reconciler.executors.users import User, user_with_id
 
+_LAST_WORDS: Final = 20
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """``attempt.json``: what was last started here, and when (wall time); ``boot`` tells a restart of the machine."""
+    """``attempt.json``: what was last started here, and when (wall time); ``boot`` tells a restart of the machine.
+
+    ``output_from`` is where in the output its own begins.
+    """
 
     marks: Marks
     started_at: float
     boot: str
+    output_from: int = 0
 
 
 class TaskFolder:
@@ -73,7 +79,8 @@ class TaskFolder:
         ``has_user``: another user than the agent's will run it, see ``hand_over``. All else stays the agent's, which
         must never be led elsewhere by a link that a task has made.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_passable(self.path.parents[1], self.path.parent)
+        self.path.mkdir(mode=0o700, exist_ok=True)
         for left in self.path.iterdir():
             if left not in (self.output, older(self.output), self._attempt):
                 _delete(left)
@@ -81,7 +88,7 @@ class TaskFolder:
         self.work.mkdir()
         if has_user:
             self._own.mkdir(mode=0o700)
-        _write(self._attempt, msgspec.json.encode(Attempt(marks, now, boot_id())))
+        _write(self._attempt, msgspec.json.encode(Attempt(marks, now, boot_id(), end_line(self.output))))
 
     def write_scripts(self, setup: Sequence[str], start: Sequence[str], stop: Sequence[str]) -> None:
         """Setup and start are one script, so that what setup changes (directory, variables) holds for start."""
@@ -116,6 +123,12 @@ class TaskFolder:
             return msgspec.json.decode(self._attempt.read_bytes(), type=Attempt)
         except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
             return None
+
+    def last_words(self) -> str:
+        """The last lines that this attempt wrote: those of an earlier one may hold secrets that nobody knows by now."""
+        attempt = self.attempt()
+        words = written_since(self.output, attempt.output_from, _LAST_WORDS) if attempt else b""
+        return words.decode(errors="replace").strip()
 
     @property
     def set_up(self) -> bool:

@@ -63,6 +63,28 @@ def tail(log: Path, lines: int, end: int | None = None) -> bytes:
     return (_end_of(older(log), missing) if missing > 0 else b"") + now
 
 
+def end_line(log: Path) -> int:
+    """End the last line of ``log`` if it is open, so that what comes begins a line; returns where. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError), log.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        return end if file.read(1) in (b"", b"\n") else end + file.write(b"\n")
+    return 0
+
+
+def written_since(log: Path, start: int, lines: int) -> bytes:
+    """The last ``lines`` lines of what was written behind ``start``, a whole line each. Raises OSError."""
+    with log.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        was_cut = end < start  # meanwhile: all of it is newer, and begins within a line
+        begin = max(0 if was_cut else start, end - MOST_LOG_BYTES)
+        file.seek(max(0, begin - 1))
+        text = file.read(end - max(0, begin - 1))
+        if begin or was_cut:
+            text = text.partition(b"\n")[2]
+    return b"".join(text.splitlines(keepends=True)[-lines:])
+
+
 def _end_of(log: Path, lines: int, before: int | None = None) -> bytes:
     try:
         file = log.open("rb")

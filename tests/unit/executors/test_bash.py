@@ -274,6 +274,14 @@ def test_a_setup_that_fails_says_so_afterwards_too(host: Host) -> None:
     assert (host.seen().exit_code, host.seen().reason) == (9, "setup ended with exit code 9")
 
 
+def test_a_setup_that_fails_is_told_with_its_own_words_and_none_of_an_earlier_attempts(host: Host) -> None:
+    host.ready(host.spec("printf 'ready with an old password'"))
+    host.ended()
+    with pytest.raises(ExecutorError) as caught:
+        host.executor.start(host.spec("echo never", setup=("echo no such table; exit 9",), attempt=2))
+    assert caught.value.hint == "no such table"
+
+
 @pytest.mark.parametrize(
     ("start", "setup", "where"),
     [("if true; then", "", "start of main"), ("echo 'fine'", "echo 'open", "setup of main"), ("fi", "", "line 2")],
@@ -296,11 +304,18 @@ def test_a_restart_of_the_host_is_a_reason(host: Host) -> None:
 
 def test_the_log_is_cut_while_the_task_runs_without_any_restart(host: Host) -> None:
     spec = host.ready(host.spec("seq 1 30000", "echo ready", "sleep 0.5", "seq 1 10", "exec sleep 600"))
-    host.executor.observe()
+    host.executor.wait(0)
     wait_until(lambda: "\n10\n" in host.output(spec), what="what it wrote after the cut")
     folder = host.task(spec)
     assert folder.output.stat().st_size < 20_000
     assert host.output(spec).endswith("1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n")
+
+
+def test_who_only_looks_cuts_no_log(host: Host) -> None:
+    spec = host.ready(host.spec("seq 1 30000", "echo ready", "exec sleep 600"))
+    long = host.task(spec).output.stat().st_size
+    host.executor.observe()
+    assert host.task(spec).output.stat().st_size == long
 
 
 def test_a_processes_environment_is_in_no_file(host: Host) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from reconciler.executors.task_log import Logs, cut_if_long, older, tail
+from reconciler.executors.task_log import Logs, cut_if_long, end_line, older, tail, written_since
 from tests.support.wait import wait_until
 
 
@@ -24,6 +24,20 @@ def test_a_long_log_is_cut_and_its_end_is_kept(tmp_path: Path) -> None:
     assert older(log).stat().st_size == 100
     assert older(log).read_bytes().endswith(b"line 998\nline 999\n")
     assert {path.name for path in tmp_path.iterdir()} == {"output.log", "output.log.1"}
+
+
+def test_what_was_written_since_begins_with_a_whole_line_though_the_log_was_cut_meanwhile(tmp_path: Path) -> None:
+    log = tmp_path / "output.log"
+    assert end_line(log) == 0
+    log.write_bytes(b"a password, and no end")
+    start = end_line(log)
+    with log.open("ab") as file:
+        file.write(b"one\ntwo\nthree")
+    assert written_since(log, start, 20) == b"one\ntwo\nthree"
+    assert written_since(log, start, 2) == b"two\nthree"
+    assert written_since(log, start + 1, 20) == b"two\nthree", "never a part of a line"
+    log.write_bytes(b"ssword\nfour\n")
+    assert written_since(log, start, 20) == b"four\n"
 
 
 def test_a_log_is_cut_while_it_is_written_to(tmp_path: Path) -> None:

@@ -110,6 +110,27 @@ def test_a_task_with_a_user_can_write_to_its_own_folder_only(host: Host) -> None
     assert host.ended().exit_code == 0, "and one as the agent's own user too"
 
 
+def test_it_gets_to_its_folders_whatever_the_umask_is_and_is_told_what_is_closed() -> None:
+    before = os.umask(0o077)
+    try:
+        host = Host()
+        host.executor = Bash(host.owner, host.folder / "run" / "bash")
+        host.start("exit 0", user="")
+        host.start("pwd; exit 7", attempt=2)
+        assert host.ended().exit_code == 7
+        host.folder.chmod(0o700)
+        with pytest.raises(ExecutorError, match=f"user nobody can't get .* {host.folder} is closed") as caught:
+            host.start("exit 0", attempt=3)
+        assert (caught.value.permanent, caught.value.hint) == (True, f"chmod o+x {host.folder}")
+        os.chown(host.folder, 0, host.user.pw_gid)
+        host.folder.chmod(0o710)
+        host.start("exit 8", attempt=4)
+        assert host.ended().exit_code == 8, "its group lets it in"
+    finally:
+        os.umask(before)
+    host.close()
+
+
 def test_its_secrets_can_be_read_by_its_user_alone(host: Host) -> None:
     host.start('cat "$RECONCILER_SECRETS_DIR/db"; exit 0', files={"db": b"a password"})
     assert host.ended().exit_code == 0
