@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -39,6 +39,9 @@ from tests.support.docker import DockerEngine, connected
 PARALLEL: Final = 5
 THREADS: Final = 2 * (os.cpu_count() or 1)
 """As many starts at once as our agent makes by default."""
+HEALS: Final = 3
+"""Deaths in one round, each of another container."""
+PHASES: Final = ("create", "heal", "update", "checked")
 LOOK_S: Final = 0.05
 MOST_S: Final = 300.0
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -194,26 +197,31 @@ class Bench:
         self.taken: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.fewest: dict[tuple[str, str], int] = {}
 
-    def round(self, size: int) -> None:
+    def round(self, size: int, phases: Collection[str]) -> None:
         """Everything once, by everyone."""
         plain = Wish(self._engine.image("1"), size)
+        checked = msgspec.structs.replace(plain, checked=True)
         for contender in self._contenders:
-            with self._created(contender, plain):
-                if not isinstance(contender, Ours | Swarm):
-                    continue
-                self._heal(contender, size)
-                self._update(contender, plain)
-            checked = msgspec.structs.replace(plain, checked=True)
-            with self._created(contender, checked):
-                self._update(contender, checked)
+            replaces = isinstance(contender, Ours | Swarm)
+            if not (replaces or "create" in phases):
+                continue
+            if not {"create", "heal", "update"}.isdisjoint(phases):
+                with self._created(contender, plain):
+                    for _ in range(HEALS if replaces and "heal" in phases else 0):
+                        self._heal(contender, size)
+                    if replaces and "update" in phases:
+                        self._update(contender, plain)
+            if replaces and "checked" in phases:
+                with self._created(contender, checked):
+                    self._update(contender, checked)
 
     def show(self) -> None:
         """The table."""
         for what, by_whom in self.taken.items():
-            ours = statistics.median(by_whom[Ours.name])
+            ours = statistics.median(by_whom[Ours.name]) if Ours.name in by_whom else None
             for name, seconds in by_whom.items():
                 median = statistics.median(seconds)
-                ratio = "" if name == Ours.name else f"   ours takes {ours / median:5.2f} times as long"
+                ratio = f"   ours takes {ours / median:5.2f} times as long" if ours and name != Ours.name else ""
                 fewest = self.fewest.get((what, name))
                 ran = "" if fewest is None else f"   never fewer than {fewest} ran"
                 spread = f"({min(seconds):.2f} to {max(seconds):.2f})"
@@ -231,7 +239,7 @@ class Bench:
         wait(lambda: not self._engine.containers())
 
     def _heal(self, contender: Contender, size: int) -> None:
-        victim = next(iter(self._running()))
+        victim = list(self._running())[-1]  # the oldest, so each time another one
         began = time.perf_counter()
         self._engine.client.kill(victim)
         wait(lambda: victim not in self._running())
@@ -309,6 +317,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.containers")
     parser.add_argument("--sizes", type=int, nargs="+", default=[20])
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--phases", choices=PHASES, nargs="+", default=PHASES, help="checked: update with health check")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders by the first word of their names")
     chosen = parser.parse_args(arguments)
     client = connected()
     if isinstance(client, str):
@@ -331,11 +341,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             contenders.append(Swarm())
             if command := compose_command():
                 contenders.append(Compose(command, folder))
+        if chosen.only:
+            contenders = [each for each in contenders if each.name.split(",")[0] in chosen.only]
         print(f"containers: {chosen.runs} rounds of {', '.join(each.name for each in contenders)}")
         bench = Bench(engine, contenders)
         for size in chosen.sizes:
             for _ in range(chosen.runs):
-                bench.round(size)
+                bench.round(size, chosen.phases)
         bench.show()
 
 

@@ -9,6 +9,7 @@ import json
 import math
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ _SETUP: Final = "reconciler-setup-"
 _CUT_S: Final = 86_400.0
 """After this no setup runs any more: its folder was left by an agent that was killed."""
 _CREATE_AGAIN_S: Final = (0.05, 0.2, 0.5)
+_NOT_LOOKED: Final = ""
+"""In place of the state of what was not looked at: no container has it, so the next look asks for it."""
 
 
 class Docker:
@@ -64,6 +67,9 @@ class Docker:
         self._engine = Engine(base_url)
         self._news = News(self._engine, docker_config.labels_of(owner))
         self._seen: dict[str, tuple[str, Observed]] = {}
+        self._lock = threading.Lock()
+        self._under_way: set[Ref] = set()
+        """What this process starts or stops just now."""
 
     @property
     def name(self) -> str:
@@ -78,8 +84,10 @@ class Docker:
 
     def observe(self) -> Sequence[Observed]:
         changed = self._news.take_changed()
+        with self._lock:
+            under_way = frozenset(self._under_way)
         try:
-            self._seen = self._look_at_all(changed)
+            self._seen = self._look_at_all(changed, under_way)
         except ExecutorError:
             self._seen = {}  # what changed must not be forgotten over this
             raise
@@ -88,16 +96,34 @@ class Docker:
     def take_over(self, found: Sequence[Observed]) -> None:
         self._secrets.sweep(found)
 
-    def _look_at_all(self, changed: Collection[str]) -> dict[str, tuple[str, Observed]]:
+    def _look_at_all(self, changed: Collection[str], under_way: Collection[Ref]) -> dict[str, tuple[str, Observed]]:
+        """Each container of ours with the state in which it was looked at."""
         seen: dict[str, tuple[str, Observed]] = {}
-        for container_id, state in self._engine.containers([docker_config.TASK]):
-            known = self._seen.get(container_id)
+        for each in self._engine.containers([docker_config.TASK]):
+            marks = each.marks
+            if marks is None:
+                continue
+            known = self._seen.get(each.id)
+            if marks.owner == self._owner and marks.ref in under_way:
+                # to look closer would wait for the end of that; whoever does it has the next look begin after it
+                before = known[1] if known else docker_report.not_looked_at(marks, each)
+                known = (_NOT_LOOKED, before)
             # what did not change since the last look is not asked for again
-            if known is None or known[0] != state or container_id in changed:
-                known = self._look(container_id)
+            elif known is None or known[0] != each.state or each.id in changed:
+                known = self._look(each.id)
             if known is not None:
-                seen[container_id] = known
+                seen[each.id] = known
         return seen
+
+    @contextlib.contextmanager
+    def _working_on(self, ref: Ref) -> Iterator[None]:
+        with self._lock:
+            self._under_way.add(ref)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.discard(ref)
 
     def _look(self, container_id: str) -> tuple[str, Observed] | None:
         found = self._engine.inspect(container_id)
@@ -139,19 +165,20 @@ class Docker:
         wanted = docker_config.request(spec, self._owner, _addresses(spec.address), secrets)
         body = _with_profile(wanted.body())
         self._run_setup(spec, container.setup, secrets, is_cancelled)
-        self._create(spec.ref, body, container.executor.image, wanted.platform)
-        try:
-            unless_cancelled(is_cancelled)
-            self._engine.start(name)
-        except ExecutorError as error:
-            # If this fails too, it is seen as one whose start was cut off.
-            with contextlib.suppress(ExecutorError):
-                self._engine.remove(name, force=True)
-            # engines that listen nowhere, but redirect, are the only ones to know
-            port = docker_report.taken_port(error.message)
-            if port is not None and (holder := self.publisher(port)):
-                raise host_ports.taken(port, holder) from error
-            raise
+        with self._working_on(spec.ref):
+            self._create(spec.ref, body, container.executor.image, wanted.platform)
+            try:
+                unless_cancelled(is_cancelled)
+                self._engine.start(name)
+            except ExecutorError as error:
+                # If this fails too, it is seen as one whose start was cut off.
+                with contextlib.suppress(ExecutorError):
+                    self._engine.remove(name, force=True)
+                # engines that listen nowhere, but redirect, are the only ones to know
+                port = docker_report.taken_port(error.message)
+                if port is not None and (holder := self.publisher(port)):
+                    raise host_ports.taken(port, holder) from error
+                raise
 
     def _create(self, ref: Ref, body: Mapping[str, Any], image: str, platform: str) -> None:
         name = instance_name(self._owner, ref)
@@ -202,7 +229,8 @@ class Docker:
     ) -> None:
         found = self._find(ref)
         if found is not None and found["State"]["Running"]:
-            self._stop(found, timeout_s, strict=strict)
+            with self._working_on(ref):
+                self._stop(found, timeout_s, strict=strict)
         self._secrets.remove(instance_name(self._owner, ref))
 
     def _stop(self, found: Mapping[str, Any], timeout_s: float, *, strict: bool) -> None:
@@ -252,8 +280,8 @@ class Docker:
         """Our container for ``ref`` as the engine shows it, also if somebody has renamed it."""
         found = self._named(ref)
         if found is None:
-            for container_id, _ in self._engine.containers(docker_config.labels_of(self._owner, ref)):
-                return self._engine.inspect(container_id)
+            for each in self._engine.containers(docker_config.labels_of(self._owner, ref)):
+                return self._engine.inspect(each.id)
         return found
 
     def _named(self, ref: Ref) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ import urllib3
 
 from reconciler.errors import ExecutorError
 from reconciler.executors import docker_report
+from reconciler.executors.docker_report import Listed
 from reconciler.executors.docker_streams import KILL_MARKED, end_of, payloads, shut
 from reconciler.executors.interface import ScriptResult
 from reconciler.runtime.ids import new_id
@@ -65,11 +66,11 @@ class Engine:
         with self._guard("docker"):
             self._client(_PING_S).ping()
 
-    def containers(self, labels: Sequence[str]) -> list[tuple[str, str]]:
-        """Id and state of every container with all these labels (``name`` or ``name=value``), running or not."""
+    def containers(self, labels: Sequence[str]) -> list[Listed]:
+        """Every container with all these labels (``name`` or ``name=value``), running or not."""
         with self._guard("listing containers"):
             found = self._client(_READ_S).containers(all=True, filters={"label": list(labels)})
-            return [(summary["Id"], summary["State"]) for summary in found]
+            return [docker_report.listed(summary) for summary in found]
 
     def publishers(self, port: str) -> list[str]:
         """The names of the containers that publish a port of the host such as ``80/tcp``."""
@@ -78,7 +79,7 @@ class Engine:
             return [summary["Names"][0].removeprefix("/") for summary in found]
 
     def inspect(self, name: str) -> dict[str, Any] | None:
-        """All about a container; None if there is none."""
+        """All about a container; None if there is none. Waits while it is started, or cleared away."""
         with self._guard(f"looking at container {name}"):
             try:
                 found: dict[str, Any] = self._client(_READ_S).inspect_container(name)

@@ -79,5 +79,5 @@ class News:
 
     def _states(self) -> list[tuple[str, str]] | None:
         with contextlib.suppress(ExecutorError):
-            return sorted(self._engine.containers(self._labels))
+            return sorted((each.id, each.state) for each in self._engine.containers(self._labels))
         return None

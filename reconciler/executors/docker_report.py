@@ -1,12 +1,16 @@
 """What the engine says, in our terms: the state of a container, and what an error means. Pure; ``docker`` asks."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+
+import msgspec
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.docker_config import marks_of_labels
 from reconciler.executors.interface import Observed
+from reconciler.executors.naming import Marks
 from reconciler.model.ports import HostPort
 
 _RUNNING: Final = ("running", "paused", "restarting")
@@ -33,6 +37,36 @@ _CANNOT_RUN: Final = re.compile(
     r"|no command specified|unable to find user|is a directory: unknown",
     re.IGNORECASE,
 )
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A container in the engine's list. ``created_at`` is wall time; ``marks`` None: it is nobody's."""
+
+    id: str
+    state: str
+    created_at: float
+    marks: Marks | None
+
+
+def listed(summary: Mapping[str, Any]) -> Listed:
+    """An entry of ``GET /containers/json``."""
+    marks = marks_of_labels(summary["Labels"] or {})
+    return Listed(summary["Id"], summary["State"], float(summary["Created"]), marks)
+
+
+def not_looked_at(marks: Marks, entry: Listed) -> Observed:
+    """What the list alone says of a container: not since when it runs, nor how it ended."""
+    running = entry.state in _RUNNING
+    return Observed(
+        ref=marks.ref,
+        owner=marks.owner,
+        digest=marks.digest,
+        attempt=marks.attempt,
+        fingerprint=marks.values,
+        running=running,
+        started_at=entry.created_at,
+        ended_at=0.0 if running else entry.created_at,
+    )
 
 
 def observed(labels: dict[str, str], state: dict[str, Any], created: str) -> Observed | None:

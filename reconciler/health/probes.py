@@ -1,11 +1,13 @@
 """Runs checks at their intervals in a few threads, however many tasks there are. Both providers use it.
 
 A timer thread hands out what is due, ``Workers`` carry it out. A check first runs at a random moment soon after it was
-added, so that a thousand of them never run in step. Until it has passed once it runs about every second: a rollout
-waits for exactly that. One that still runs when it is due again is skipped: a hung service holds one thread, not many.
+added, so that a thousand of them never run in step. Until it has passed once it runs about every second, and before
+others: a rollout waits for exactly that. Intervals count from the end of a run, as they do in Consul and Docker: a hung
+service holds one thread, not many, and a machine that is too busy for all checks runs them less often.
 """
 
 import heapq
+import os
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -15,12 +17,16 @@ import msgspec
 
 from reconciler.health import check_run, judge
 from reconciler.health.interface import Reading, Registration, ScriptRunner
+from reconciler.health.turns import Turns
 from reconciler.model.manifests import Check
 from reconciler.model.task import Health
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.workers import Workers
 
 MOST_THREADS: Final = 32
+INSIDE_PER_CORE: Final = 1
+"""How many scripts run inside containers at once."""
+INSIDE_COUNTS_S: Final = 1.0
 FIRST_RUN_WITHIN_S: Final = 0.3
 EAGER_INTERVAL_S: Final = 1.0
 EAGER_FOR_S: Final = 60.0
@@ -46,7 +52,6 @@ class _Rhythm:
         self.probe = probe
         self.interval_s = judge.interval_s(probe.check)
         self.eager_until = now + EAGER_FOR_S
-        self.running = False
 
     def pause_s(self, now: float) -> float:
         return min(self.interval_s, EAGER_INTERVAL_S) if now < self.eager_until else self.interval_s
@@ -68,6 +73,7 @@ class Probes:
         self._changed = threading.Condition()
         self._rhythms: dict[str, _Rhythm] = {}
         self._due: list[tuple[float, int, _Rhythm]] = []
+        self._inside: Turns[_Rhythm] = Turns(INSIDE_PER_CORE * (os.cpu_count() or 1), INSIDE_COUNTS_S)
         self._pushed = 0
         self._closed = False
         self._timer: threading.Thread | None = None
@@ -107,27 +113,44 @@ class Probes:
                 now = self._clock.monotonic()
                 while self._due and self._due[0][0] <= now:
                     self._begin(heapq.heappop(self._due)[2], now)
-                self._changed.wait(max(0.001, self._due[0][0] - now) if self._due else None)
+                while (rhythm := self._inside.take(now)) is not None:
+                    self._submit(rhythm, now)
+                times = [self._due[0][0]] if self._due else []
+                if (at := self._inside.next_at(now)) is not None:
+                    times.append(at)
+                self._changed.wait(max(0.001, min(times) - now) if times else None)
 
     def _begin(self, rhythm: _Rhythm, now: float) -> None:
-        if self._rhythms.get(rhythm.probe.id) is not rhythm:
+        if not self._is_wanted(rhythm):
             return
-        self._push(now + rhythm.pause_s(now), rhythm)
-        if not rhythm.running:
-            rhythm.running = True
-            self._workers.submit(lambda: self._carry_out(rhythm))
+        if rhythm.probe.check.script and rhythm.probe.check.container:
+            self._inside.ask(rhythm, is_urgent=now < rhythm.eager_until)
+        else:
+            self._submit(rhythm, now)
+
+    def _submit(self, rhythm: _Rhythm, now: float) -> None:
+        self._workers.submit(lambda: self._carry_out(rhythm), is_urgent=now < rhythm.eager_until)
+
+    def _is_wanted(self, rhythm: _Rhythm) -> bool:
+        return self._rhythms.get(rhythm.probe.id) is rhythm and not self._closed
 
     def _carry_out(self, rhythm: _Rhythm) -> None:
         try:
-            reading = self._look(rhythm.probe)
             with self._changed:
-                current = self._rhythms.get(rhythm.probe.id) is rhythm and not self._closed
+                wanted = self._is_wanted(rhythm)
+            reading = self._look(rhythm.probe) if wanted else Reading(Health.UNKNOWN)
+            with self._changed:
+                wanted = wanted and self._is_wanted(rhythm)
                 if reading.health in (Health.PASSING, Health.WARNING):
                     rhythm.eager_until = 0.0
-            if current:
+            if wanted:
                 self._on_result(rhythm.probe, reading)
         finally:
-            rhythm.running = False
+            with self._changed:
+                self._inside.ended(rhythm)
+                now = self._clock.monotonic()
+                self._push(now + rhythm.pause_s(now), rhythm)
+                self._changed.notify()
 
     def _look(self, probe: Probe) -> Reading:
         check, timeout_s = probe.check, judge.timeout_s(probe.check)

@@ -1,4 +1,4 @@
-"""A bounded number of daemon threads that carry out jobs in the order given.
+"""A bounded number of daemon threads that carry out jobs in the order given, the urgent ones first.
 
 Unlike ``concurrent.futures`` it never keeps a process alive: a loop that stops does not wait for a job that hangs.
 Threads are made when there is work for them. Used by the agent (starts, stops) and by health checks.
@@ -23,18 +23,19 @@ class Workers:
         self._name = name
         self._most = most
         self._jobs: collections.deque[Job] = collections.deque()
+        self._urgent: collections.deque[Job] = collections.deque()
         self._changed = threading.Condition()
         self._threads = 0
         self._idle = 0
         self._closed = False
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, *, is_urgent: bool = False) -> None:
         """Carry out ``job`` as soon as a thread is free; after ``close`` it is dropped."""
         with self._changed:
             if self._closed:
                 return
-            self._jobs.append(job)
-            if self._idle < len(self._jobs) and self._threads < self._most:
+            (self._urgent if is_urgent else self._jobs).append(job)
+            if self._idle < len(self._jobs) + len(self._urgent) and self._threads < self._most:
                 self._threads += 1
                 name = f"{self._name}-{self._threads}"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -46,6 +47,7 @@ class Workers:
         with self._changed:
             self._closed = True
             self._jobs.clear()
+            self._urgent.clear()
             self._changed.notify_all()
             while self._threads:
                 left_s = deadline - time.monotonic()
@@ -58,14 +60,14 @@ class Workers:
         while True:
             with self._changed:
                 self._idle += 1
-                while not self._jobs and not self._closed:
+                while not (self._urgent or self._jobs or self._closed):
                     self._changed.wait()
                 self._idle -= 1
-                if not self._jobs:
+                if not (self._urgent or self._jobs):
                     self._threads -= 1
                     self._changed.notify_all()
                     return
-                job = self._jobs.popleft()
+                job = (self._urgent or self._jobs).popleft()
             try:
                 job()
             except Exception:  # a job that breaks must not cost a thread

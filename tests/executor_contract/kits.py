@@ -15,9 +15,10 @@ from reconciler.model.manifests import BashContainer, BashExecutor, Container, D
 from tests.support.docker import DockerEngine
 
 READY = "echo ready"
-POLITE = f"trap 'echo bye; exit 0' TERM; {READY}; while :; do sleep 0.1; done"
+FOREVER = "while :; do sleep 0.1; done"
+POLITE = f"trap 'echo bye; exit 0' TERM; {READY}; {FOREVER}"
 """Ends with 0 when it is asked to."""
-STUBBORN = f"trap '' TERM; {READY}; while :; do sleep 0.1; done"
+STUBBORN = f"trap '' TERM; {READY}; {FOREVER}"
 """Ends only when it is killed."""
 
 

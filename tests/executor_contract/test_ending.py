@@ -7,7 +7,7 @@ import pytest
 from reconciler.errors import ExecutorError
 from reconciler.executors.interface import Keep, Owner, Ref
 from tests.executor_contract.conftest import Stage
-from tests.executor_contract.kits import POLITE, STUBBORN
+from tests.executor_contract.kits import FOREVER, POLITE, READY, STUBBORN
 from tests.support.wait import wait_until
 
 NOTHING = Keep(ended_s=0, ended=0, downloads_s=0, download_bytes=0)
@@ -29,6 +29,21 @@ def test_what_ignores_a_stop_is_killed_after_the_timeout(stage: Stage) -> None:
     assert observed is not None
     assert not observed.running
     assert observed.reason
+
+
+def test_what_is_being_stopped_is_seen_until_it_has_ended_and_then_as_it_ended(stage: Stage) -> None:
+    spec = stage.start_ready(stage.spec(stage.kit.shell(f"trap 'sleep 1; exit 7' TERM; {READY}; {FOREVER}")))
+    stopping = threading.Thread(target=stage.executor.stop, args=(spec.ref, spec.container, 20))
+    stopping.start()
+    looks = []
+    while stopping.is_alive():
+        looks.append(stage.seen(spec))
+    stopping.join()
+    assert all(each is not None for each in looks), "it holds its place until it has ended"
+    assert looks[0].running  # type: ignore[union-attr]
+    observed = stage.seen(spec)
+    assert observed is not None
+    assert (observed.running, observed.exit_code) == (False, 7)
 
 
 def test_stopping_works_when_the_definition_is_forgotten(stage: Stage) -> None:

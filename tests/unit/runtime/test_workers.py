@@ -20,6 +20,18 @@ def test_jobs_run_side_by_side_up_to_the_limit() -> None:
     assert workers.close(10.0)
 
 
+def test_what_is_urgent_comes_before_all_that_waits() -> None:
+    workers, release, ran = Workers("test", 1), threading.Event(), []
+    workers.submit(lambda: release.wait(20))  # type: ignore[arg-type,return-value]
+    for name in ("first", "second"):
+        workers.submit(lambda name=name: ran.append(name))  # type: ignore[misc]
+    workers.submit(lambda: ran.append("urgent"), is_urgent=True)
+    release.set()
+    wait_until(lambda: len(ran) == 3, what="all have run")
+    assert ran == ["urgent", "first", "second"]
+    assert workers.close(10.0)
+
+
 def test_one_thread_is_enough_for_jobs_that_come_one_by_one() -> None:
     workers, names = Workers("single", 8), []
     for _ in range(20):
