@@ -86,9 +86,10 @@ def missing_fields(
 ) -> list[Problem]:
     """A problem for each required field that is not there, unless a misspelt one was meant to be it."""
     return [
-        at.problem(
+        at.problem_of_lack(
+            [name],
             rules.MISSING_FIELD,
-            f"{at.what} has no {name}",
+            f"{at.what} has no {name}" + (", which null takes away here" if name in at.node.gone else ""),
             f"add {name}, for example {name}: {examples[name]}" if name in examples else f"add {name}",
         )
         for name in required

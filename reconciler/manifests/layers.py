@@ -60,7 +60,7 @@ def layered(
         touched += map(over.laid_over, raws[name].documents)
     filling = Filling(_parameters(chosen, settings_name))
     problems = [problem for raw in raws.values() for problem in raw.problems]
-    documents = [_filled_in(document, filling) for document in (*touched, *over.documents)]
+    documents = [_filled_in(document, filling) for document in (*touched, *over.declared())]
     problems += filling.problems
     entries, wrong = _checked(documents, cache)
     unread = b"\n".join([*(raw.text for raw in raws.values()), *(parsed.text for parsed in plain.values())])

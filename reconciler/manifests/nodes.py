@@ -13,7 +13,8 @@ class Node(msgspec.Struct, eq=False, array_like=True, gc=False):
     ``value`` is plain (dict, list, str, …); ``fields`` and ``items`` are the nodes inside of a mapping or list;
     ``keys`` are where the mapping's keys stand. ``text`` is how a plain scalar is written. ``file`` is given only where
     values of several files come together (see ``layers``), ``key_file`` if its key stands in another one. ``others``:
-    the files and lines of what else made it what it is: what was filled into a text, or took a field away.
+    the files and lines of what else made it what it is: what was filled into a text, or took a field away. ``gone``:
+    the fields that an overlay took away, and where (file, line, column).
     """
 
     line: int
@@ -27,6 +28,7 @@ class Node(msgspec.Struct, eq=False, array_like=True, gc=False):
     file: str = ""
     key_file: str = ""
     others: tuple[tuple[str, int], ...] = ()
+    gone: dict[str, tuple[str, int, int]] = {}
 
 
 def describe(value: object) -> str:
@@ -53,7 +55,9 @@ def with_fields(node: Node, fields: dict[str, Node], keys: dict[str, tuple[int, 
     """The mapping at ``node`` with other values; ``keys``: the places of the keys, where they are others."""
     value = {name: child.value for name, child in fields.items()}
     kept = node.keys if keys is None else keys
-    return Node(node.line, node.column, value, fields=fields, keys=kept, file=node.file, others=node.others)
+    return Node(
+        node.line, node.column, value, fields=fields, keys=kept, file=node.file, others=node.others, gone=node.gone
+    )
 
 
 def with_items(node: Node, items: list[Node]) -> Node:

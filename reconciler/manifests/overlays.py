@@ -45,10 +45,10 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overlay:
-    """The changes of one environment. ``documents`` are what its files declare anew."""
+    """The changes of one environment."""
 
     def __init__(self, documents: Iterable[Node]) -> None:
-        self.documents: list[Node] = []
+        self._documents: list[Node] = []
         self.problems: list[Problem] = []
         self._patches: dict[tuple[str, str], list[Patch]] = {}
         self._hit: set[int] = set()
@@ -75,6 +75,25 @@ class Overlay:
                 fields[kind] = with_items(listed, [item for item in items if item is not None])
         return with_fields(document, fields) if fields else document
 
+    def declared(self) -> Iterator[Node]:
+        """The documents of what the overlay adds; to be asked when all of the base is known."""
+        for document in self._documents:
+            fields = dict(document.fields)
+            for kind in KINDS:
+                if kind in fields and fields[kind].items:
+                    items = [item for item in fields[kind].items if not self._is_there_already(kind, item)]
+                    fields[kind] = with_items(fields[kind], items)
+            yield with_fields(document, fields) if fields else document
+
+    def _is_there_already(self, kind: str, node: Node) -> bool:
+        name, version = identity(kind, node)
+        known = next((each for each in self._base[kind].get(name or "", ()) if each.version == version), None)
+        if known is not None:
+            message = f"{known.label} is added here, and is in the base already ({_place(known.node)})"
+            hint = "take add: true out, to change it, or give it another name"
+            self.problems.append(problem_at(rules.DECLARED_TWICE, node, message, hint))
+        return known is not None
+
     def misses(self, maybe_declared: Callable[[str], bool]) -> Iterator[Problem]:
         """What was said of objects that are not there; to be asked when all of the base is known.
 
@@ -92,7 +111,7 @@ class Overlay:
             if listed is not None and listed.items:
                 items = [self._take(kind, item) for item in listed.items]
                 fields[kind] = with_items(listed, [item for item in items if item is not None])
-        self.documents.append(with_fields(document, fields) if fields else document)
+        self._documents.append(with_fields(document, fields) if fields else document)
 
     def _take(self, kind: str, node: Node) -> Node | None:
         """Note what an object of the overlay says; what it declares anew is given back."""
@@ -104,7 +123,7 @@ class Overlay:
             return None
         adds, removes = self._marks(node)
         if adds:
-            return _without(node, _ADD)  # if the base has it as well, it is declared twice
+            return _without(node, _ADD)
         if wrong := _bad_version(kind, node):
             self.problems.append(wrong)
             return None
@@ -153,7 +172,7 @@ class Overlay:
     def _merged(self, base: Node, patch: Node, what: str) -> Node:
         """The mapping ``base`` with what ``patch`` says of it."""
         fields, keys = dict(base.fields), dict(base.keys)
-        others = list(base.others)
+        others, gone = list(base.others), dict(base.gone)
         for name, child in patch.fields.items():
             old = fields.get(name)
             if name in _IDENTITY and old is not None and old.value == child.value:
@@ -166,6 +185,7 @@ class Overlay:
                 else:
                     del fields[name], keys[name]
                     others.append((child.file, child.line))
+                    gone[name] = (child.file, *patch.keys[name])
             elif old is not None and isinstance(old.value, dict) and isinstance(child.value, dict):
                 fields[name] = self._merged(old, child, f"{what}: {name}")
             elif name in NAMED_LISTS and _holds_mappings(child) and (old is None or _may_hold_mappings(old)):
@@ -177,7 +197,7 @@ class Overlay:
             else:
                 fields[name], keys[name] = child, patch.keys[name]
         made = with_fields(base, fields, keys)
-        made.others = tuple(others)
+        made.others, made.gone = tuple(others), gone
         return made
 
     def _merged_by_name(self, base: Node, patch: Node, word: str, what: str) -> Node:

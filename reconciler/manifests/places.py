@@ -1,6 +1,6 @@
 """Which object and field a path in a document is, in words and on the page. Called by ``schema_words`` and friends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -32,6 +32,11 @@ class Where(msgspec.Struct, frozen=True):
             return problem_at(rule, self.node, message, hint)
         child = self.node.fields[name]
         return problem(rule, child.key_file or child.file, *self.node.keys[name], message, hint)
+
+    def problem_of_lack(self, names: Iterable[str], rule: Rule, message: str, hint: str | None = None) -> Problem:
+        """A problem with fields that are not there: at the value, or where an overlay took one of them away."""
+        gone = next((self.node.gone[name] for name in names if name in self.node.gone), None)
+        return self.problem(rule, message, hint) if gone is None else problem(rule, *gone, message, hint)
 
 
 def where(path: Path, document: Node) -> Where:

@@ -121,7 +121,7 @@ def _one_kind(fault: Fault, at: Where) -> Problem:
     rule = rules.CHECK_KIND if is_check else rules.SECRET_SOURCE
     given = [kind for kind in kinds if fault.instance.get(kind) is not None]
     if not given:
-        return at.problem(rule, f"{at.what} has none of {', '.join(kinds[:-1])} and {kinds[-1]}")
+        return at.problem_of_lack(kinds, rule, f"{at.what} has none of {', '.join(kinds[:-1])} and {kinds[-1]}")
     second = sorted(given, key=lambda kind: at.node.keys[kind])[1]
     if not is_check:
         return at.problem_at_key(second, rule, f"{at.what} has {' and '.join(given)}, but a value has one place")

@@ -30,7 +30,10 @@ def wrong_type(limit: str | list[str], at: Where) -> Problem:
     if "string" in wanted and node.text and node.value is not None:
         shown = short(node.text)[1:-1]
         message = f"{at.what} must be text, but without quotes {shown} is read as {describe(node.value)}"
-        return at.problem(rules.NEEDS_QUOTES, message, f'put it in quotes: "{shown}"')
+        hint = f'put it in quotes: "{shown}"'
+        if node.key_file:  # it is the value of a parameter, whose declaration would refuse a text
+            hint = f"declare the parameter as type: string, and {hint}"
+        return at.problem(rules.NEEDS_QUOTES, message, hint)
     if "integer" in wanted and isinstance(node.value, Unquoted):
         return _doubtful_number(node.value, at)
     words = " or ".join(_TYPES[name] for name in wanted)

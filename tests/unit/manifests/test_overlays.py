@@ -168,7 +168,19 @@ def test_a_patch_is_for_all_versions_unless_it_names_one() -> None:
         ("services:\n- name: web\n  min: 1\n- name: web\n  max: 9\n", "4 RC084 service 'web' is changed here and in"),
         (
             "services: [{name: web, add: true, task_name: web, task_version: 1, desired: 1}]\n",
-            "1 RC001 service 'web' is declared here and in web.yml:4",
+            "1 RC001 service 'web' is added here, and is in the base already (web.yml:4)",
+        ),
+        (
+            "services:\n- name: web\n\n  task_name: null\n",
+            "4 RC022 service 'web' has no task_name, which null takes away",
+        ),
+        (
+            "task_definitions:\n- name: web\n  containers:\n  - name: app\n    executor:\n      image: null\n",
+            "6 RC022 task definition 'web': containers[0].executor has no image, which null takes away here",
+        ),
+        (
+            "task_definitions:\n- name: web\n  checks:\n  - name: http\n    http: null\n",
+            "5 RC029 task definition 'web': checks[0] has none of",
         ),
         ("services:\n- name: web\n  remove: true\n  min: 1\n", "4 RC084 service 'web' is removed here"),
         ("services:\n- name: web\n  remove: no\n", "3 RC084 remove can only be true"),

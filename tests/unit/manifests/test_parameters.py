@@ -86,6 +86,12 @@ def test_a_value_that_does_not_fit_is_shown_where_the_value_stands() -> None:
     assert problem.startswith("reconciler.yaml:12 RC020 service 'web': desired must be a whole number")
 
 
+def test_a_number_where_text_is_wanted_says_to_declare_it_as_text() -> None:
+    (problem,) = loaded(with_patch('hosts: [{name: h1, tags: {zone: "${WEB_COUNT}"}}]\n')).problems
+    assert (problem.file, problem.line, problem.code) == ("reconciler.yaml", 12, "RC034")
+    assert problem.hint == 'declare the parameter as type: string, and put it in quotes: "6"'
+
+
 def test_a_text_that_does_not_fit_is_shown_where_the_text_stands() -> None:
     files = dict(REPOSITORY)
     files["reconciler.yaml"] = files["reconciler.yaml"].replace("registry.prod", "not a host")
