@@ -60,9 +60,10 @@ def from_the_shell(folder: Path) -> None:
     for name, content in manifests(FILES):
         (folder / name).write_bytes(content)
     environ = os.environ | {"XDG_CACHE_HOME": str(folder / ".cache")}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode beside it, as the peer has
 
     def run(*arguments: str) -> None:
-        command = [sys.executable, "-m", "reconciler", "validate", *arguments]
+        command = [str(Path(sys.executable).with_name("reconciler")), "validate", *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ, cwd=ROOT)
 
     print(f"validate: {FILES + 1} files; from the shell")

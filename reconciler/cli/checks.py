@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
-from reconciler.manifests.checks import Checks
-from reconciler.manifests.policy import Policy, read_policies
+from reconciler.manifests.checks import Checks, Policy
 
 if TYPE_CHECKING:
     from reconciler.manifests.host_policy_rules import HostCheck
@@ -45,6 +44,10 @@ def _host_policy(file: str) -> "HostCheck":
 
 
 def _policies(folders: Sequence[str]) -> tuple[Policy, ...]:
+    if not folders:
+        return ()
+    from reconciler.manifests.policy import read_policies
+
     files: list[tuple[str, bytes]] = []
     for folder in folders:
         try:

@@ -14,7 +14,7 @@ from reconciler.cli.options import (
     store_option,
 )
 from reconciler.errors import UsageError
-from reconciler.manifests.settings import SETTINGS_NAME
+from reconciler.manifests.find import SETTINGS_NAME
 
 
 @click.command()

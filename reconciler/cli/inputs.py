@@ -26,33 +26,21 @@ def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
     """
     found: dict[str, tuple[str, bytes]] = {}
     stdin: list[tuple[str, bytes]] = []
-    folders: dict[str, str] = {}
     for path in dict.fromkeys(paths):
         if path == "-":
             stdin = [(STDIN_NAME, sys.stdin.buffer.read(MAX_FILE_BYTES + 1))]
             continue
-        for name in _names(path):
-            real = _real(name, folders)
+        for name, real in _names(path):
             if real not in found:
                 found[real] = (name, _content(name))
     return [*found.values(), *stdin]
 
 
-def _real(name: str, folders: dict[str, str]) -> str:
-    """Where a file really is; ``folders`` are those that were asked about. There may be thousands of files in one."""
-    if os.path.islink(name):  # noqa: PTH114 - a Path for each of thousands of names takes longer than asking
-        return os.path.realpath(name)  # unlike Path.resolve it leaves a loop of links to open()
-    folder, base = os.path.split(name)
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return f"{folders[folder]}/{base}"
-
-
-def _names(path: str) -> Iterator[str]:
-    """The files that a path on the command line stands for."""
+def _names(path: str) -> Iterator[tuple[str, str]]:
+    """The files that a path on the command line stands for, and where each really is."""
     given = Path(path)
     if not given.is_dir():
-        yield path
+        yield path, os.path.realpath(path)  # unlike Path.resolve it leaves a loop of links to open()
         return
     try:
         inside = find_manifests(given)
@@ -63,19 +51,22 @@ def _names(path: str) -> Iterator[str]:
             f"nothing to check in {path}: no file there ends in {', '.join(SUFFIXES)}",
             hint="name the folder that holds the manifests",
         )
-    prefix = str(given)
-    yield from (f"{prefix.rstrip('/')}/{name}" if prefix != "." else name for name in inside)
+    prefix = "" if given == Path() else f"{str(given).rstrip('/')}/"
+    yield from ((prefix + name, real) for name, real in inside.items())
 
 
 def _content(name: str) -> bytes:
+    content = bytearray()
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - as above
-            content = file.read(_USUAL_BYTES)
-            if len(content) == _USUAL_BYTES:  # one more than allowed is enough to see that it is too large
-                content += file.read(MAX_FILE_BYTES + 1 - _USUAL_BYTES)
-            return content
+        file = os.open(name, os.O_RDONLY)  # a file object for each of thousands of files takes longer than the files
+        try:
+            while (part := os.read(file, _USUAL_BYTES)) and len(content) <= MAX_FILE_BYTES:
+                content += part
+        finally:
+            os.close(file)
     except OSError as error:
         _cannot_read(name, error)
+    return bytes(content[: MAX_FILE_BYTES + 1])  # one more than allowed is enough to see that it is too large
 
 
 def _cannot_read(name: str, error: OSError) -> NoReturn:

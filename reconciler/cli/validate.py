@@ -17,7 +17,7 @@ from reconciler.cli.reports import FORMATS, report
 from reconciler.errors import UsageError
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.disk_cache import judge
-from reconciler.manifests.settings import SETTINGS_NAME
+from reconciler.manifests.find import SETTINGS_NAME
 from reconciler.manifests.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def validate(
     problems = sorted([*verdict.problems, *gates], key=lambda problem: problem.sort_key)
     verdict = msgspec.structs.replace(verdict, problems=tuple(problems), strict=strict)
     click.echo(report(output_format)(verdict, wanted.policies))
+    gc.freeze()  # nor at the very end
     sys.exit(0 if verdict.valid else 1)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.find import is_settings_path
 from reconciler.manifests.load import Loaded, load
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.scope import environments_in
-from reconciler.manifests.settings import is_settings_path
 from reconciler.manifests.verdict import Verdict, verdict_on
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from reconciler.manifests.checks import NO_CHECKS, Checks
-from reconciler.manifests.parsed import FileKind, Parsed, Raw, from_bytes, kind_of, parse, parse_raw
+from reconciler.manifests.parsed import FileKind, Parsed, Raw, from_bytes, kind_of, parse, parse_raw, to_bytes
 
 Key: TypeAlias = bytes
 """A file's kind and the hash of its content."""
@@ -59,10 +59,14 @@ class ParseCache:
         self._raw[-1][key] = found
         return found
 
-    @property
-    def used(self) -> Mapping[Key, Parsed]:
-        """What the last load used."""
-        return self._used[-1] if self._used else {}
+    def take(self, found: dict[Key, Parsed]) -> None:
+        """Take what was parsed elsewhere, as if the last load had used it."""
+        self._used.append(found)
+
+    def compact(self) -> dict[Key, bytes]:
+        """What the last load used, in its compact form."""
+        used = self._used[-1] if self._used else {}
+        return {key: self.known.get(key) or to_bytes(parsed) for key, parsed in used.items()}
 
     def _known(self, key: Key) -> Parsed | None:
         compact = self.known.get(key)
@@ -71,6 +75,7 @@ class ParseCache:
         try:
             return from_bytes(compact)
         except (msgspec.MsgspecError, KeyError):
+            del self.known[key]
             return None
 
 

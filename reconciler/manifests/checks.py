@@ -5,16 +5,29 @@ Manifests and executors do not know each other, so the flags that docker takes c
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from reconciler.manifests import rules
-from reconciler.manifests.host_policy_rules import HostCheck
-from reconciler.manifests.policy import Policy
+from reconciler.manifests.rules import Severity
+
+if TYPE_CHECKING:
+    from reconciler.manifests.host_policy_rules import HostCheck
 
 FlagCheck: TypeAlias = Callable[[Sequence[str]], list[str]]
 """What is wrong with flags of ``docker run``, each as one sentence that begins with the flag."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's rule, made by ``policy``. ``schema`` is the JSON text of it, so that the value stays immutable."""
+
+    code: str
+    kind: str
+    severity: Severity
+    title: str
+    hint: str
+    schema: str
 
 
 class Checks(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +35,7 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
 
     docker_flags: FlagCheck | None = None
     policies: tuple[Policy, ...] = ()
-    host_policies: tuple[HostCheck, ...] = ()
+    host_policies: "tuple[HostCheck, ...]" = ()
 
     @property
     def codes(self) -> frozenset[str]:

@@ -11,12 +11,15 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.verdict import Verdict
+
+if TYPE_CHECKING:
+    from reconciler.manifests.cache import ParseCache
 
 WORTH_FILES: Final = 64
 """Fewer files are checked without a cache."""
@@ -47,30 +50,30 @@ def judge(
     if remembered is not None and remembered.asked == asked:
         with contextlib.suppress(msgspec.MsgspecError):
             return msgspec.msgpack.decode(remembered.verdict, type=Verdict)
-    verdict, compact = _judge(files, checks, remembered.files if remembered else {}, environment)
-    _write(place, _Remembered(asked, msgspec.Raw(msgspec.msgpack.encode(verdict)), compact))
+    known = remembered.files if remembered else {}
+    verdict, cache = _judge(files, checks, known, environment)
+    _write(place, _Remembered(asked, msgspec.Raw(msgspec.msgpack.encode(verdict)), cache.compact()))
     return verdict
 
 
 def _judge(
     files: Sequence[tuple[str, bytes]], checks: Checks, known: dict[bytes, bytes], environment: str | None
-) -> tuple[Verdict, dict[bytes, bytes]]:
+) -> tuple[Verdict, "ParseCache"]:
     """The verdict, and what each file came to; what is ``known`` is not parsed, and much is parsed on all cores."""
     # a remembered verdict needs none of these, and is there sooner than they are
     from reconciler.manifests.across import verdict_across
     from reconciler.manifests.cache import ParseCache, key_of
     from reconciler.manifests.parallel import parse_all
-    from reconciler.manifests.parsed import kind_of, to_bytes
+    from reconciler.manifests.parsed import kind_of
     from reconciler.manifests.scope import parsed_alone
 
     alone = parsed_alone(files)
     kinds = {key_of(kind_of(name), content): (kind_of(name), content) for name, content in alone}
     missing = {key: file for key, file in kinds.items() if key not in known}
-    if len(missing) >= WORTH_FILES:
-        known = known | dict(zip(missing, parse_all(list(missing.values()), checks), strict=True))
     cache = ParseCache(checks, known)
-    verdict = verdict_across(files, cache, environment)
-    return verdict, {key: known.get(key) or to_bytes(parsed) for key, parsed in cache.used.items()}
+    if len(missing) >= WORTH_FILES:
+        cache.take(dict(zip(missing, parse_all(list(missing.values()), checks), strict=True)))
+    return verdict_across(files, cache, environment), cache
 
 
 def _hash(parts: Sequence[bytes]) -> bytes:

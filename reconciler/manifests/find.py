@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from reconciler.manifests.settings import SETTINGS_NAME, is_settings_path
-
 SUFFIXES: Final = (".yml", ".yaml", ".json")
+SETTINGS_NAME: Final = "reconciler.yaml"
 
 
 def is_manifest_path(relative_path: str) -> bool:
@@ -20,6 +19,11 @@ def is_manifest_path(relative_path: str) -> bool:
     return not hidden and parts[-1].lower().endswith(SUFFIXES) and parts[-1] != SETTINGS_NAME
 
 
+def is_settings_path(path: str) -> bool:
+    """Whether the file holds settings."""
+    return path.rpartition("/")[2] == SETTINGS_NAME
+
+
 def is_read_path(relative_path: str) -> bool:
     """Whether ``load`` wants the file at this path: a manifest, or the settings that stand beside some."""
     if is_settings_path(relative_path):
@@ -27,29 +31,32 @@ def is_read_path(relative_path: str) -> bool:
     return is_manifest_path(relative_path)
 
 
-def find_manifests(root: Path) -> list[str]:
-    """The files under a folder that ``load`` wants, as sorted paths relative to it, written with slashes.
+def find_manifests(root: Path) -> dict[str, str]:
+    """The files under a folder that ``load`` wants, by paths relative to it, sorted: where each of them really is.
 
     Raises:
         OSError: a folder could not be read; a part is never returned as the whole.
     """
     real_root = root.resolve()
-    found: list[str] = []
-    pending: list[tuple[str, frozenset[Path]]] = [("", frozenset({real_root}))]
+    found: dict[str, str] = {}
+    pending: list[tuple[str, Path, frozenset[Path]]] = [("", real_root, frozenset({real_root}))]
     while pending:
-        folder, above = pending.pop()
+        folder, real_folder, above = pending.pop()
+        prefix = f"{str(real_folder).rstrip('/')}/"
         with os.scandir(root / folder) as entries:
             for entry in entries:
-                relative = f"{folder}{entry.name}"
                 if entry.name.startswith("."):
                     continue
+                relative = f"{folder}{entry.name}"
                 if entry.is_dir():
                     inside = _folder_inside(Path(entry.path), real_root, above)
                     if inside is not None:
-                        pending.append((f"{relative}/", above | {inside}))
-                elif is_read_path(relative) and _file_inside(entry, real_root):
-                    found.append(relative)
-    return sorted(found)
+                        pending.append((f"{relative}/", inside, above | {inside}))
+                elif is_read_path(entry.name) and entry.is_file():
+                    real = prefix + entry.name if not entry.is_symlink() else _file_inside(entry.path, real_root)
+                    if real is not None:
+                        found[relative] = real
+    return dict(sorted(found.items()))
 
 
 def _folder_inside(folder: Path, real_root: Path, above: frozenset[Path]) -> Path | None:
@@ -58,6 +65,7 @@ def _folder_inside(folder: Path, real_root: Path, above: frozenset[Path]) -> Pat
     return real if real.is_relative_to(real_root) and real not in above else None
 
 
-def _file_inside(entry: "os.DirEntry[str]", real_root: Path) -> bool:
-    """Whether it is a file whose content is inside the root (a link may point out of it)."""
-    return entry.is_file() and (not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(real_root))
+def _file_inside(link: str, real_root: Path) -> str | None:
+    """Where a linked file really is; None if that is outside of the root."""
+    real = Path(link).resolve()
+    return str(real) if real.is_relative_to(real_root) else None

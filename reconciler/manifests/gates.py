@@ -9,10 +9,10 @@ from typing import Final
 from reconciler.manifests import rules
 from reconciler.manifests.across import in_environments
 from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.find import is_settings_path
 from reconciler.manifests.load import Declared, Loaded, Origin, load
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.scope import environments_in
-from reconciler.manifests.settings import is_settings_path
 from reconciler.model.codec import digest
 from reconciler.model.manifests import TaskDefinition
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from reconciler.manifests import rules
-from reconciler.manifests.problem import Problem, problem
+from reconciler.manifests.problem import Ignored, Problem, problem
 from reconciler.manifests.rules import RULES
 
 MARK: Final = "reconciler:"
@@ -38,13 +38,6 @@ class Ignore(msgspec.Struct, frozen=True, array_like=True):
     column: int
     code: str
     about: int
-    reason: str
-
-
-class Ignored(msgspec.Struct, frozen=True):
-    """A problem that does not count, and the reason that somebody gave."""
-
-    problem: Problem
     reason: str
 
 

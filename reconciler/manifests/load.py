@@ -14,9 +14,9 @@ from reconciler.errors import InvalidManifests
 from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.entries import Entry
-from reconciler.manifests.ignores import Ignore, Ignored, sort_out, unused_problems
+from reconciler.manifests.ignores import Ignore, sort_out, unused_problems
 from reconciler.manifests.parsed import Parsed
-from reconciler.manifests.problem import Problem
+from reconciler.manifests.problem import Ignored, Problem
 from reconciler.manifests.references import reference_problems
 from reconciler.manifests.rules import Severity
 from reconciler.manifests.scope import scope

@@ -13,6 +13,7 @@ from reconciler.manifests import rules
 from reconciler.manifests.checks import Checks
 from reconciler.manifests.entries import KINDS, Entry
 from reconciler.manifests.environments import Environments, environments_of, second_document, unreadable
+from reconciler.manifests.find import is_settings_path
 from reconciler.manifests.host_policy_rules import host_policy_problems
 from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.ignores import parse as parse_comments
@@ -21,7 +22,6 @@ from reconciler.manifests.object_rules import object_problems
 from reconciler.manifests.policy import policy_problems
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.schema import check, check_settings
-from reconciler.manifests.settings import is_settings_path
 from reconciler.manifests.yaml_reader import read
 
 _ASKED_LATER: Final = {

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-import msgspec
-
 from reconciler.errors import UsageError
+from reconciler.manifests.checks import Policy
 from reconciler.manifests.entries import SINGULAR, Entry
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.places import dotted
@@ -25,17 +24,6 @@ SEVERITY: Final = "x-severity"
 KIND_OF: Final = {words.replace(" ", "_"): kind for kind, words in SINGULAR.items()}
 _CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _OURS = re.compile(r"rc[0-9]+\Z")
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule of an operator. ``schema`` is the JSON text of it, so that the value stays immutable."""
-
-    code: str
-    kind: str
-    severity: Severity
-    title: str
-    hint: str
-    schema: str
 
 
 def read_policies(files: Iterable[tuple[str, bytes]]) -> tuple[Policy, ...]:

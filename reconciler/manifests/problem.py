@@ -1,11 +1,13 @@
 """What is wrong with a manifest, as a value: where, which rule, and what to do. Made by every check in this package."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from reconciler.manifests.nodes import Node
 from reconciler.manifests.rules import RULES, Rule, Severity
+
+if TYPE_CHECKING:
+    from reconciler.manifests.nodes import Node
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+class Ignored(msgspec.Struct, frozen=True):
+    """A problem that does not count, and the reason that somebody gave in a comment."""
+
+    problem: Problem
+    reason: str
+
+
 def problem(rule: Rule, file: str, line: int, column: int, message: str, hint: str | None = None) -> Problem:
     """A breach of ``rule``; its own remedy is the hint unless a better one is known."""
     return Problem(
@@ -66,6 +75,6 @@ def problem(rule: Rule, file: str, line: int, column: int, message: str, hint: s
     )
 
 
-def problem_at(rule: Rule, node: Node, message: str, hint: str | None = None) -> Problem:
+def problem_at(rule: Rule, node: "Node", message: str, hint: str | None = None) -> Problem:
     """A breach of ``rule`` by the value at ``node``."""
     return problem(rule, node.file, node.line, node.column, message, hint)

@@ -14,9 +14,10 @@ from reconciler.manifests import rules
 from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.environments import Chosen, Environments, overlay_folder
 from reconciler.manifests.field_names import closest
+from reconciler.manifests.find import SETTINGS_NAME, is_settings_path
 from reconciler.manifests.ignores import Ignore
 from reconciler.manifests.problem import Problem, problem, problem_at
-from reconciler.manifests.settings import PARAMETER_MARK, SETTINGS_NAME, ignored_names, is_settings_path
+from reconciler.manifests.settings import PARAMETER_MARK, ignored_names
 
 Files = Sequence[tuple[str, bytes]]
 

@@ -14,7 +14,6 @@ from msgspec import Meta
 from reconciler.model.fields import Text
 from reconciler.model.names import NAME_PATTERN
 
-SETTINGS_NAME: Final = "reconciler.yaml"
 PARAMETER_MARK: Final = b"${"
 """A manifest without this has no parameters in it."""
 
@@ -46,11 +45,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ignore: tuple[Text, ...] = ()
     parameters: dict[ParameterName, Parameter] = {}
     environments: dict[EnvironmentName, Environment] = {}
-
-
-def is_settings_path(path: str) -> bool:
-    """Whether the file holds settings."""
-    return path.rpartition("/")[2] == SETTINGS_NAME
 
 
 def ignored_names(names: Iterable[str], folder: str, patterns: Sequence[str]) -> Iterator[str]:

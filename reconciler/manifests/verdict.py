@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from reconciler.manifests.ignores import Ignored
-from reconciler.manifests.problem import Problem
+from reconciler.manifests.problem import Ignored, Problem
 from reconciler.manifests.rules import Severity
 
 if TYPE_CHECKING:

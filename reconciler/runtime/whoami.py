@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import socket
 
 
 def whoami() -> str:
@@ -11,4 +10,4 @@ def whoami() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.geteuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{os.uname().nodename}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from reconciler.manifests.policy import Policy
+from reconciler.manifests.checks import Policy
 from reconciler.manifests.verdict import Verdict
 
 Report: TypeAlias = Callable[[Verdict, Sequence[Policy]], str]

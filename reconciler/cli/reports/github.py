@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reconciler.cli.reports import shown_path
 from reconciler.cli.reports.text import summary
-from reconciler.manifests.policy import Policy
+from reconciler.manifests.checks import Policy
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.verdict import Verdict
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from reconciler.manifests.policy import Policy
+from reconciler.manifests.checks import Policy
 from reconciler.manifests.verdict import Verdict
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from reconciler.manifests.policy import Policy
+from reconciler.manifests.checks import Policy
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.rules import Severity
 from reconciler.manifests.verdict import Verdict

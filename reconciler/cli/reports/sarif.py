@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from reconciler import __version__
 from reconciler.cli.reports import shown_path
-from reconciler.manifests.policy import Policy
+from reconciler.manifests.checks import Policy
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.rule_texts import TEXTS
 from reconciler.manifests.rules import RULES, Rule

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from reconciler.manifests.policy import Policy
+from reconciler.manifests.checks import Policy
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.rules import Severity
 from reconciler.manifests.verdict import Verdict

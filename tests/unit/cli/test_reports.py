@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.cli.reports import FORMATS, report
-from reconciler.manifests.ignores import Ignored
-from reconciler.manifests.policy import Policy
-from reconciler.manifests.problem import Problem
+from reconciler.manifests.checks import Policy
+from reconciler.manifests.problem import Ignored, Problem
 from reconciler.manifests.rules import RULES, Severity
 from reconciler.manifests.verdict import Verdict
 

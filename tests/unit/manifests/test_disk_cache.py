@@ -1,7 +1,10 @@
 """What is remembered on disk never changes an answer: not after a change, nor broken, nor for other checks."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -58,6 +61,31 @@ def test_after_a_change_only_what_changed_is_parsed(tmp_path: Path, counted: lis
         counted.clear()
         assert judge(changed, NO_CHECKS, tmp_path) == wanted
         assert counted == [content]
+
+
+EDIT = st.one_of(
+    st.tuples(st.just("write"), st.integers(0, 7), st.sampled_from([each for _, each in FILES])),
+    st.tuples(
+        st.just("rename"), st.integers(0, 7), st.sampled_from(["z.yml", "y.json", "a/x.yaml", "reconciler.yaml"])
+    ),
+    st.tuples(st.just("remove"), st.integers(0, 7), st.none()),
+)
+
+
+@given(edits=st.lists(EDIT, min_size=1, max_size=5))
+@settings(max_examples=25, deadline=None, database=None)
+def test_it_says_what_is_said_without_it_whatever_is_edited(edits: list[tuple[str, int, Any]]) -> None:
+    files = [(f"{number}.yml", b"hosts:\n  - name: h%d\n" % number) for number in range(WORTH_FILES + 5)]
+    with TemporaryDirectory() as folder:
+        for what, position, to in edits:
+            judge(files, NO_CHECKS, Path(folder))
+            name, content = files.pop(position)
+            if what != "remove":
+                files.append((name, to) if what == "write" else (to, content))
+                files = list(dict(files).items())
+            fresh = judge(files, NO_CHECKS, None)
+            assert judge(files, NO_CHECKS, Path(folder)) == fresh
+            assert judge(files, NO_CHECKS, Path(folder)) == fresh
 
 
 def test_other_checks_and_another_program_do_not_use_it(
@@ -121,43 +149,66 @@ def test_garbage_under_a_key_is_parsed_anew(garbage: bytes) -> None:
 
 def test_several_processes_find_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = [(parsed.kind_of(name), content) for name, content in FILES]
-    alone = [parsed.to_bytes(parsed.parse(content, kind, NO_CHECKS)) for kind, content in kinds]
-    assert parallel.parse_all(kinds, NO_CHECKS) == alone
-    # pytest's own threads would forbid it
-    monkeypatch.setattr(parallel, "_shares", lambda files: [list(range(i, len(files), 3)) for i in range(3)])
+    alone = [parsed.parse(content, kind, NO_CHECKS) for kind, content in kinds]
+    assert in_bytes(parallel.parse_all(kinds, NO_CHECKS)) == in_bytes(alone)
+    monkeypatch.setattr(parallel, "_processes", lambda files: 3)
     monkeypatch.setattr(os, "fork", _quiet_fork(os.fork))
-    assert parallel.parse_all(kinds, NO_CHECKS) == alone
+    assert in_bytes(parallel.parse_all(kinds, NO_CHECKS)) == in_bytes(alone)
 
 
 def test_what_a_process_does_not_deliver_is_parsed_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = [(parsed.kind_of(name), content) for name, content in FILES[:12]]
-    alone = [parsed.to_bytes(parsed.parse(content, kind, NO_CHECKS)) for kind, content in kinds]
+    kinds = [(parsed.kind_of(name), content) for name, content in FILES]
+    alone = [parsed.parse(content, kind, NO_CHECKS) for kind, content in kinds]
     own = os.getpid()
+    fork = _quiet_fork(os.fork)
 
     def parse(content: bytes, kind: parsed.FileKind, given: Checks) -> parsed.Parsed:
         if os.getpid() != own:
-            os._exit(9)
+            os._exit(9)  # with a part that nobody else takes
         return parsed.parse(content, kind, given)
 
+    def fork_and_see_it_die() -> int:
+        pid = fork()
+        if pid:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return pid
+
+    monkeypatch.setattr(parallel, "_processes", lambda files: 3)
     monkeypatch.setattr(parallel, "parse", parse)
-    monkeypatch.setattr(parallel, "_shares", lambda files: [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]])
-    monkeypatch.setattr(os, "fork", _quiet_fork(os.fork))
-    assert parallel.parse_all(kinds, NO_CHECKS) == alone
+    monkeypatch.setattr(os, "fork", fork_and_see_it_die)
+    assert in_bytes(parallel.parse_all(kinds, NO_CHECKS)) == in_bytes(alone)
 
 
-def _quiet_fork(fork: object) -> object:
+def test_where_there_can_be_no_other_process_one_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    kinds = [(parsed.kind_of(name), content) for name, content in FILES]
+    monkeypatch.setattr(parallel, "_processes", lambda files: 3)
+    monkeypatch.setattr(os, "fork", refused)
+    assert len(parallel.parse_all(kinds, NO_CHECKS)) == len(kinds)
+
+
+def in_bytes(found: list[parsed.Parsed]) -> list[bytes]:
+    """To compare by: nodes are equal only to themselves."""
+    return [parsed.to_bytes(each) for each in found]
+
+
+def _quiet_fork(fork: Callable[[], int]) -> Callable[[], int]:
     """Newer Pythons warn of forks beside threads, which pytest has."""
     import warnings
 
     def call() -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return fork()  # type: ignore[operator]
+            return fork()
 
     return call
 
 
-def test_shares_hold_every_file_once() -> None:
+def test_each_file_is_in_one_part() -> None:
     files = [(parsed.FileKind.YAML, b"x" * size) for size in (0, 10, 200_000, 5, 300_000, 0)]
-    shares = parallel._shares(files)
-    assert sorted(position for share in shares for position in share) == list(range(len(files)))
+    for some in (files, files[:1], []):
+        parts = parallel._parts(some, parallel.MOST_PROCESSES)
+        assert sorted(position for part in parts for position in part) == list(range(len(some)))
+        assert len(parts) <= 256  # a byte holds the number of each
