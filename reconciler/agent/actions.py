@@ -69,7 +69,7 @@ class TakeDown(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Start nothing more of a start that is under way, and end the setup that runs for it."""
+    """Start nothing more of a start that is under way; end the setup that runs for it, break off what is fetched."""
 
     key: TaskKey
 

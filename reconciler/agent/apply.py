@@ -19,7 +19,7 @@ from reconciler.agent.lifecycle import TaskKey, Work
 from reconciler.agent.secrets import Secrets, SecretsAway, hidden
 from reconciler.errors import ExecutorError
 from reconciler.executors import host_ports
-from reconciler.executors.interface import Executor, Spec, StartCancelled
+from reconciler.executors.interface import Executor, Spec, StartCancelled, never
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock
@@ -101,7 +101,10 @@ class Hands:
             for spec in action.specs:
                 if self._is_cancelled(action.key):
                     return False
-                self._fetch_one(spec)
+                try:
+                    self._fetch_one(spec, lambda: self._is_cancelled(action.key))
+                except StartCancelled:
+                    return False
             return not self._is_cancelled(action.key)
 
         if self._ended(action.key, Work.START, fetch, last=False):
@@ -170,9 +173,9 @@ class Hands:
         digest = action.specs[0].digest
         self._report(Fetched(name=action.name, digest=digest, error=error, permanent=permanent))
 
-    def _fetch_one(self, spec: Spec) -> None:
+    def _fetch_one(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         self._permit(spec.container)
-        self._executors[spec.container.type].prepare(spec)
+        self._executors[spec.container.type].prepare(spec, is_cancelled)
 
     def _ended(self, key: TaskKey, work: Work, job: Callable[[], bool], *, last: bool) -> bool:
         """Run ``job`` and report its end, unless it went well and is not the ``last`` of this work."""

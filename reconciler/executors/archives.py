@@ -23,6 +23,7 @@ import msgspec
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.folders import enter
+from reconciler.executors.interface import never, unless_cancelled
 
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_HEADER: Final = 1024 * 1024
@@ -60,14 +61,17 @@ def suffix_of(name: str) -> str | None:
     return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
 
 
-def unpack(archive: Path, suffix: str, destination: Path, limits: Limits) -> None:
+def unpack(
+    archive: Path, suffix: str, destination: Path, limits: Limits, is_cancelled: Callable[[], bool] = never
+) -> None:
     """Unpack ``archive`` into ``destination``, an empty folder that nobody else writes to.
 
     Raises:
         ExecutorError: it is broken, too big, or would write elsewhere. What is in ``destination`` is to be thrown away.
+        StartCancelled: ``is_cancelled`` said so.
         OSError: the disk would not have it.
     """
-    unpacking = _Unpacking(destination, limits)
+    unpacking = _Unpacking(destination, limits, is_cancelled)
     try:
         if suffix == ".zip":
             _unpack_zip(archive, unpacking)
@@ -88,9 +92,10 @@ def unpack(archive: Path, suffix: str, destination: Path, limits: Limits) -> Non
 class _Unpacking:
     """Makes the things in an archive one by one, and keeps count."""
 
-    def __init__(self, root: Path, limits: Limits) -> None:
+    def __init__(self, root: Path, limits: Limits, is_cancelled: Callable[[], bool]) -> None:
         self._root = root
         self._limits = limits
+        self._is_cancelled = is_cancelled
         self._bytes_left = limits.unpacked_bytes
         self._files_left = limits.files
         self._deadline = time.monotonic() + limits.time_s
@@ -129,6 +134,7 @@ class _Unpacking:
             self.take(size)
 
     def check_time(self) -> None:
+        unless_cancelled(self._is_cancelled)
         if time.monotonic() > self._deadline:
             raise ExecutorError(f"unpacking the archive took more than {self._limits.time_s:g} s")
 

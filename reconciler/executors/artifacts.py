@@ -13,16 +13,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits, merge, suffix_of, unpack
+from reconciler.executors.cancelling import until_cancelled
 from reconciler.executors.downloads import Download, shown, split_url
 from reconciler.executors.folders import enter, open_folder
-from reconciler.executors.interface import Keep, Swept
+from reconciler.executors.interface import Keep, StartCancelled, Swept, never, unless_cancelled
 from reconciler.executors.leftovers import delete, is_unchanged, kept_in, note_use, unneeded
 
 log = logging.getLogger(__name__)
@@ -41,11 +43,12 @@ class Artifacts:
         self._folder = folder
         self._limits = limits or Limits()
 
-    def fetch(self, url: str, sha256: str = "") -> None:
+    def fetch(self, url: str, sha256: str = "", is_cancelled: Callable[[], bool] = never) -> None:
         """Make sure that what ``url`` names now is here.
 
         Raises:
             ExecutorError: it can't be had, and no earlier download of it is kept; or it is another one than wanted.
+            StartCancelled: ``is_cancelled`` said so; what has come is gone on with the next time.
         """
         parts = split_url(url)
         if parts.scheme == "file":
@@ -53,35 +56,44 @@ class Artifacts:
             return
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ExecutorError(f"cannot fetch {shown(url)}: not an http, https or file URL", permanent=True)
+        until_cancelled(partial(self._fetch, url, sha256), is_cancelled)
+
+    def _fetch(self, url: str, sha256: str, is_cancelled: Callable[[], bool]) -> None:
         folder = self._kept(url, sha256)
         try:
             with _held(folder):
+                unless_cancelled(is_cancelled)
                 note_use(folder)
                 if not sha256 or not _is_whole(url, folder / "data", sha256):
-                    self._fetch(url, sha256, folder)
+                    self._bring(url, sha256, folder, is_cancelled)
         except OSError as error:
             raise ExecutorError(f"cannot keep {shown(url)}: {error.strerror or error}") from error
 
-    def _fetch(self, url: str, sha256: str, folder: Path) -> None:
+    def _bring(self, url: str, sha256: str, folder: Path, is_cancelled: Callable[[], bool]) -> None:
         try:
-            self._download(url, sha256, folder)
+            self._download(url, sha256, folder, is_cancelled)
+        except StartCancelled:
+            raise
         except ExecutorError as error:
             if error.permanent or not (folder / "data").exists():
                 raise
             log.warning("%s; going on with the download that is kept", error.message)
 
-    def place(self, url: str, destination: Path, sha256: str = "") -> None:
+    def place(self, url: str, destination: Path, sha256: str = "", is_cancelled: Callable[[], bool] = never) -> None:
         """Put it into ``destination``: an archive unpacked, anything else as an executable file of its name.
 
         Raises:
             ExecutorError: it can't be had, is another one than wanted, or is no archive to be unpacked here.
+            StartCancelled: ``is_cancelled`` said so.
         """
         if split_url(url).scheme == "file":
             source = _local(url, sha256)
         else:
             source = self._kept(url, sha256) / "data"
             if sha256 or not source.exists():
-                self.fetch(url, sha256)  # what is here is looked at again: a disk may have lost a part of it
+                self.fetch(
+                    url, sha256, is_cancelled
+                )  # what is here is looked at again: a disk may have lost a part of it
             note_use(source.parent)
         try:
             with contextlib.ExitStack() as opened:
@@ -94,10 +106,12 @@ class Artifacts:
                 opened.callback(os.close, staged)
                 _check_own(staged)
                 with self._unchanging(url, source, sha256) as content:
-                    self._stage(url, content, _path(staged))
+                    self._stage(url, content, _path(staged), is_cancelled)
                 merge(_path(staged), into)
         except OSError as error:
             raise ExecutorError(f"cannot put {shown(url)} into {destination}: {error.strerror or error}") from error
+        except StartCancelled:
+            raise
         except ExecutorError as error:
             raise ExecutorError(f"{shown(url)}: {error.message}", permanent=error.permanent) from error
 
@@ -129,11 +143,11 @@ class Artifacts:
             _check_sha256(url, copy, sha256)
             yield copy
 
-    def _stage(self, url: str, source: Path, staged: Path) -> None:
+    def _stage(self, url: str, source: Path, staged: Path, is_cancelled: Callable[[], bool]) -> None:
         name = unquote(PurePosixPath(urlsplit(url).path).name)
         suffix = suffix_of(name)
         if suffix is not None:
-            unpack(source, suffix, staged, self._limits)
+            unpack(source, suffix, staged, self._limits, is_cancelled)
             return
         if not name or "/" in name or "\0" in name or name in (".", ".."):
             raise ExecutorError("the URL names no file", permanent=True)
@@ -141,8 +155,8 @@ class Artifacts:
             self._copy(content, file, time.monotonic() + self._limits.time_s)
         (staged / name).chmod(0o755)
 
-    def _download(self, url: str, sha256: str, folder: Path) -> None:
-        download = Download(url, folder, self._limits)
+    def _download(self, url: str, sha256: str, folder: Path, is_cancelled: Callable[[], bool]) -> None:
+        download = Download(url, folder, self._limits, is_cancelled)
         if not download.run():
             return
         try:

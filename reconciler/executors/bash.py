@@ -4,7 +4,6 @@ Built by wiring, called by the agent. What runs needs no agent: see ``shim``. Wh
 ``task_folder``.
 """
 
-import contextlib
 import logging
 import math
 import os
@@ -25,7 +24,7 @@ from reconciler.executors.artifacts import Artifacts
 from reconciler.executors.commands import base_environment, require_way, run
 from reconciler.executors.control_groups import ControlGroups
 from reconciler.executors.deaths import Deaths
-from reconciler.executors.folders import open_folder
+from reconciler.executors.folders import disk_errors, open_folder
 from reconciler.executors.interface import (
     Keep,
     Observed,
@@ -115,7 +114,7 @@ class Bash:
 
     def observe(self) -> Sequence[Observed]:
         reap()
-        with _disk("read", self._tasks):
+        with disk_errors("read", self._tasks):
             kept = [(folder, attempt) for folder in folders_in(self._tasks) if (attempt := folder.attempt())]
             living = self._living()
             boot = boot_id()
@@ -140,11 +139,11 @@ class Bash:
     def _living(self) -> dict[tuple[Owner, Ref], TaskProcesses]:
         return {key: task for key, task in self._table.scan().items() if task.own}
 
-    def prepare(self, spec: Spec) -> None:
+    def prepare(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         executor = _bash(spec).executor
         user_of(executor.user)  # what can't be run is not fetched
         if executor.artifact:
-            self._artifacts.fetch(executor.artifact, executor.sha256)
+            self._artifacts.fetch(executor.artifact, executor.sha256, is_cancelled)
 
     def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         user, folder = user_of(_bash(spec).executor.user), self._task(spec.ref)
@@ -154,14 +153,14 @@ class Bash:
                 self._await_setup(task.first, folder, spec, is_cancelled)
                 return
             self._kill(spec.ref)
-        with _disk("write", folder.path):
+        with disk_errors("write", folder.path):
             folder.begin(marks, self._clock.wall(), has_user=user is not None)
             try:
                 if user is not None:
                     require_way(user, folder.path)
                 secrets = self._secrets.write(folder.path.name, spec.values.files, user)
                 variables = {**environment(spec, secrets), **naming.to_environment(marks)}
-                process = self._spawn(spec, folder, user, variables)
+                process = self._spawn(spec, folder, user, variables, is_cancelled)
             except ExecutorError as error:
                 folder.note_failure(error.message)
                 raise
@@ -171,13 +170,20 @@ class Bash:
         self._deaths.add(process)
         self._await_setup(process, folder, spec, is_cancelled)
 
-    def _spawn(self, spec: Spec, folder: TaskFolder, user: User | None, variables: Mapping[str, str]) -> Process:
+    def _spawn(
+        self,
+        spec: Spec,
+        folder: TaskFolder,
+        user: User | None,
+        variables: Mapping[str, str],
+        is_cancelled: Callable[[], bool],
+    ) -> Process:
         container = _bash(spec)
         task_scripts.write(folder, container)
         cwd = task_scripts.working_folder(folder, container)
         os.close(open_folder(cwd))
         if container.executor.artifact:
-            self._artifacts.place(container.executor.artifact, cwd, container.executor.sha256)
+            self._artifacts.place(container.executor.artifact, cwd, container.executor.sha256, is_cancelled)
         if user is not None:
             folder.hand_over(user)
             variables = {**user.variables, **variables}
@@ -254,13 +260,13 @@ class Bash:
             self._kill(ref)
         self._groups.remove(folder.path.name)
         self._secrets.remove(folder.path.name)
-        with _disk("delete", folder.path):
+        with disk_errors("delete", folder.path):
             folder.remove()
 
     def sweep(self, keep: Keep, wanted: Sequence[Container]) -> Swept:
         now = self._clock.wall()
         named = [each.executor for each in wanted if isinstance(each, BashContainer) and each.executor.artifact]
-        with _disk("sweep", self._folder):
+        with disk_errors("sweep", self._folder):
             self._groups.sweep(lambda name: (self._tasks / name).exists())  # a start makes its folder first
             downloads = self._artifacts.sweep(keep, [(each.artifact, each.sha256) for each in named], now)
             cut = delete_old((each.path for each in folders_in(self._tasks) if each.is_cut), now - _CUT_S)
@@ -282,12 +288,12 @@ class Bash:
 
     def logs(self, ref: Ref, tail_lines: int) -> bytes:
         output = self._task(ref).output
-        with _disk("read", output):
+        with disk_errors("read", output):
             return tail(output, tail_lines)
 
     def follow(self, ref: Ref, tail_lines: int) -> Iterator[bytes]:
         output = self._task(ref).output
-        with _disk("read", output):
+        with disk_errors("read", output):
             yield from self._logs.follow(output, tail_lines)
 
     def wait(self, timeout_s: float) -> bool:
@@ -339,11 +345,3 @@ def _bash(spec: Spec) -> BashContainer:
 
 def _key(attempt: Attempt) -> tuple[Owner, Ref]:
     return attempt.marks.owner, attempt.marks.ref
-
-
-@contextlib.contextmanager
-def _disk(what: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ExecutorError(f"cannot {what} {error.filename or path}: {error.strerror or error}") from error

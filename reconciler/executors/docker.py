@@ -12,11 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from reconciler.errors import ExecutorError
 from reconciler.executors import docker_config, docker_report, host_ports
+from reconciler.executors.cancelling import until_cancelled
 from reconciler.executors.commands import base_environment, run_script
 from reconciler.executors.docker_engine import Engine, NameTaken, NoImage
 from reconciler.executors.docker_events import News
@@ -139,11 +141,14 @@ class Docker:
             return None
         return f"container {names[0]}" if names else None
 
-    def prepare(self, spec: Spec) -> None:
+    def prepare(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         image = docker_config.of(spec).executor.image
         wanted = docker_config.request(spec, self._owner, ())
         if not self._engine.has_image(image):
-            self._engine.pull(image, wanted.platform)
+            self._pull(image, wanted.platform, is_cancelled)
+
+    def _pull(self, image: str, platform: str, is_cancelled: Callable[[], bool]) -> None:
+        until_cancelled(lambda is_cut: self._engine.pull(image, platform, is_cut), is_cancelled)
 
     def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         name = instance_name(self._owner, spec.ref)
@@ -165,8 +170,9 @@ class Docker:
         wanted = docker_config.request(spec, self._owner, _addresses(spec.address), secrets)
         body = _with_profile(wanted.body())
         self._run_setup(spec, container.setup, secrets, is_cancelled)
+        pull = partial(self._pull, container.executor.image, wanted.platform, is_cancelled)
         with self._working_on(spec.ref):
-            self._create(spec.ref, body, container.executor.image, wanted.platform)
+            self._create(spec.ref, body, wanted.platform, pull)
             try:
                 unless_cancelled(is_cancelled)
                 self._engine.start(name)
@@ -180,13 +186,13 @@ class Docker:
                     raise host_ports.taken(port, holder) from error
                 raise
 
-    def _create(self, ref: Ref, body: Mapping[str, Any], image: str, platform: str) -> None:
+    def _create(self, ref: Ref, body: Mapping[str, Any], platform: str, pull: Callable[[], None]) -> None:
         name = instance_name(self._owner, ref)
         for pause_s in _CREATE_AGAIN_S:
             try:
                 self._engine.create(name, body, platform)
             except NoImage:
-                self._engine.pull(image, platform)
+                pull()
             except NameTaken:
                 # What an agent asked for that was killed meanwhile is still carried out.
                 if self._named(ref) is not None:

@@ -25,7 +25,7 @@ from reconciler.errors import ExecutorError
 from reconciler.executors import docker_report
 from reconciler.executors.docker_report import Listed
 from reconciler.executors.docker_streams import KILL_MARKED, end_of, payloads, shut
-from reconciler.executors.interface import ScriptResult
+from reconciler.executors.interface import ScriptResult, never, unless_cancelled
 from reconciler.runtime.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -99,8 +99,11 @@ class Engine:
                 raise docker_report.pull_failed(image, _text(error)) from error
             return True
 
-    def pull(self, image: str, platform: str) -> None:
-        """Fetch an image with the credentials of this host's ``docker login``, if any."""
+    def pull(self, image: str, platform: str, is_cancelled: Callable[[], bool] = never) -> None:
+        """Fetch an image with the credentials of this host's ``docker login``, if any.
+
+        Broken off (StartCancelled) at the first word of the engine after ``is_cancelled`` says so.
+        """
         repository, tag = docker.utils.parse_repository_tag(image)
         query = {"fromImage": repository, "tag": tag or "latest", "platform": platform or None}
         log.info("pulling image %s", image)
@@ -119,6 +122,7 @@ class Engine:
                 if response.status_code >= 400:
                     raise docker_report.pull_failed(image, _message(response))
                 for line in response.iter_lines():
+                    unless_cancelled(is_cancelled)  # the engine breaks off what nobody listens to
                     progress = json.loads(line) if line else {}
                     if error := progress.get("error"):
                         raise docker_report.pull_failed(image, str(error))

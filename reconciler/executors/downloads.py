@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -18,6 +19,7 @@ import urllib3
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits
+from reconciler.executors.interface import never, unless_cancelled
 
 _BLOCK_BYTES: Final = 256 * 1024
 _MOST_RESUMES: Final = 20
@@ -41,9 +43,10 @@ class Kept(msgspec.Struct, frozen=True):
 class Download:
     """Brings ``folder`` up to date with ``url``: ``run``, then ``keep`` or ``forget``. Methods raise OSError."""
 
-    def __init__(self, url: str, folder: Path, limits: Limits) -> None:
+    def __init__(self, url: str, folder: Path, limits: Limits, is_cancelled: Callable[[], bool] = never) -> None:
         self._url = url
         self._limits = limits
+        self._is_cancelled = is_cancelled
         self._data, self._data_note = folder / "data", folder / "kept.json"
         self.part, self._part_note = folder / "part", folder / "part.json"
 
@@ -52,6 +55,7 @@ class Download:
 
         Raises:
             ExecutorError: it can't be had. What has come of it is gone on with the next time.
+            StartCancelled: likewise.
         """
         deadline = time.monotonic() + self._limits.time_s
         with _pool(self._url) as pool:
@@ -91,6 +95,7 @@ class Download:
             return 0
 
     def _ask(self, pool: urllib3.PoolManager, deadline: float) -> bool:
+        unless_cancelled(self._is_cancelled)
         came, note = self._came(), _read_note(self._part_note)
         resumes = came > 0 and bool(note.strong)
         headers = self._conditions()
@@ -122,6 +127,7 @@ class Download:
     def _copy(self, response: urllib3.BaseHTTPResponse, file: IO[bytes], left: int, deadline: float) -> None:
         try:
             for block in response.stream(_BLOCK_BYTES, decode_content=False):
+                unless_cancelled(self._is_cancelled)
                 left -= len(block)
                 self._limits.check_download(left, deadline)
                 file.write(block)

@@ -6,7 +6,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -14,6 +14,15 @@ from reconciler.errors import ExecutorError
 
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS: Final = 40
+
+
+@contextlib.contextmanager
+def disk_errors(what: str, path: Path) -> Iterator[None]:
+    """Tell people what the disk refused: an OSError within becomes an ExecutorError, that one can't ``what`` there."""
+    try:
+        yield
+    except OSError as error:
+        raise ExecutorError(f"cannot {what} {error.filename or path}: {error.strerror or error}") from error
 
 
 def make_passable(*own: Path) -> None:

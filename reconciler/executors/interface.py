@@ -154,8 +154,11 @@ class Executor(Protocol):
         whose secrets are there before its container is. Raises ExecutorError.
         """
 
-    def prepare(self, spec: Spec) -> None:
-        """Fetch what a start needs (image, artifact); does nothing if it is here. Raises ExecutorError."""
+    def prepare(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
+        """Fetch what a start needs (image, artifact); does nothing if it is here.
+
+        Raises ExecutorError; StartCancelled soon after ``is_cancelled`` says so, and what is under way is broken off.
+        """
 
     def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         """Run ``setup``, then start it, and return once it has started; remains of an earlier attempt are removed.

@@ -34,6 +34,9 @@ class Kit(Protocol):
     def http(self) -> Container:
         """A container that serves HTTP on the task's port."""
 
+    def fetched(self, server: str) -> Container:
+        """A container of something that is to be fetched from ``server`` (host:port) first."""
+
     def impossible(self) -> Container:
         """A container that can never be started."""
 
@@ -69,6 +72,9 @@ class BashKit:
     def http(self) -> Container:
         start = 'exec python3 -m http.server --bind 127.0.0.1 "$PORT"'
         return BashContainer(name="main", executor=BashExecutor(start=("echo serving >index.html", start)))
+
+    def fetched(self, server: str) -> Container:
+        return BashContainer(name="main", executor=BashExecutor(start=("./tool",), artifact=f"http://{server}/tool"))
 
     def impossible(self) -> Container:
         return self.shell("if then")
@@ -117,6 +123,9 @@ class DockerKit:
 
     def http(self) -> Container:
         return self._container(container_port=8080)
+
+    def fetched(self, server: str) -> Container:
+        return DockerContainer(name="main", executor=DockerExecutor(image=f"{server}/tool:{os.getpid()}"))
 
     def impossible(self) -> Container:
         return self._container(cmd=("/no/such/program",))

@@ -10,6 +10,7 @@ from reconciler.errors import ExecutorError
 from reconciler.executors.interface import StartCancelled
 from tests.executor_contract.conftest import Stage
 from tests.executor_contract.kits import POLITE
+from tests.support.endless_server import EndlessServer
 from tests.support.wait import wait_until
 
 
@@ -117,6 +118,19 @@ def test_a_start_that_is_cancelled_ends_its_setup_and_nothing_runs(stage: Stage,
     spec = stage.spec(stage.kit.shell(POLITE, setup=(f"touch '{note}'", "sleep 30")))
     with pytest.raises(StartCancelled):
         stage.executor.start(spec, note.exists)
+    observed = stage.seen(spec)
+    assert observed is None or not observed.running
+
+
+def test_what_is_fetched_for_a_start_that_is_cancelled_is_broken_off(
+    stage: Stage, endless_server: EndlessServer
+) -> None:
+    spec = stage.spec(stage.kit.fetched(endless_server.hostport))
+    with pytest.raises(StartCancelled):
+        stage.executor.prepare(spec, endless_server.asked.is_set)
+    wait_until(lambda: endless_server.open == 0, what="nothing is fetched any more")
+    with pytest.raises(StartCancelled):
+        stage.executor.start(spec, lambda: True)
     observed = stage.seen(spec)
     assert observed is None or not observed.running
 

@@ -13,13 +13,14 @@ import urllib3
 from reconciler.health.consul_registry import ConsulRegistry
 from reconciler.health.interface import HealthProvider, ScriptRunner
 from reconciler.model import codec, keys
-from reconciler.model.manifests import Check, Restart
+from reconciler.model.manifests import BashContainer, BashExecutor, Check, Restart, TaskDefinition
 from reconciler.model.task import Health, HostStatus, Phase
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.consul import ConsulStore
 from reconciler.store.interface import Put
 from tests.support.agent import AgentWorld, bash_definition, free_port, is_alive, noting_pid, pids_of
 from tests.support.consul import ConsulAgent, Roles, StartConsul
+from tests.support.endless_server import EndlessServer
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.consul
@@ -211,8 +212,8 @@ def test_while_consul_is_away_tasks_run_and_deaths_are_restarted(start_consul: S
         world.await_health(late, Health.PASSING)
 
 
-def test_a_task_that_may_not_run_unheard_of_is_stopped_while_consul_is_away(
-    start_consul: StartConsul, tmp_path: Path
+def test_a_task_that_may_not_run_unheard_of_is_stopped_while_consul_is_away_and_what_is_fetched_for_one_broken_off(
+    start_consul: StartConsul, tmp_path: Path, endless_server: EndlessServer
 ) -> None:
     consul = start_consul(is_dev=False)
     world = ConsulWorld(consul, consul.store(), tmp_path)
@@ -223,16 +224,24 @@ def test_a_task_that_may_not_run_unheard_of_is_stopped_while_consul_is_away(
         (tmp_path / "other").mkdir()
         alone = world.issue(bash_definition(noting_pid(tmp_path / "alone"), name="alone"), stop_isolated_after_s=8.0)
         other = world.issue(bash_definition(noting_pid(tmp_path / "other"), name="other"))
+        tool = BashExecutor(start=("exec ./tool",), artifact=f"http://{endless_server.hostport}/tool")
+        slow = TaskDefinition(name="slow", version=1, containers=(BashContainer(name="main", executor=tool),))
+        fetching = world.issue(slow, stop_isolated_after_s=8.0)
         world.await_health(alone, Health.PASSING)
         world.await_health(other, Health.PASSING)
+        wait_until(endless_server.asked.is_set, what="the download has begun")
         consul.stop()
         (pid,), (other_pid,) = pids_of(tmp_path / "alone"), pids_of(tmp_path / "other")
         wait_until(lambda: not is_alive(pid), what="it is stopped", timeout_s=40)
-        assert "this host is isolated" in world.agents[0].status.tasks[alone.id].reason
+        wait_until(lambda: endless_server.open == 0, what="the download is broken off")
+        for task in (alone, fetching):
+            assert "this host is isolated" in world.agents[0].status.tasks[task.id].reason
         assert is_alive(other_pid)
+        endless_server.content = b"#!/bin/sh\nexec sleep 100000\n"
         consul.launch()
         consul.wait_leader()
         world.await_status(alone, lambda status: status.attempt == 2 and status.healthy, "started again", 60)
+        world.await_health(fetching, Health.PASSING)
         assert is_alive(other_pid)
 
 

@@ -33,7 +33,7 @@ class PretendExecutor:
     def take_over(self, found: Sequence[Observed]) -> None:
         pass
 
-    def prepare(self, spec: Spec) -> None:
+    def prepare(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         pass
 
     def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
