@@ -21,15 +21,7 @@ from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View
 from reconciler.sync.gate import Gate, Pair
 from reconciler.sync.late import is_due, late_plan
-from reconciler.sync.outcome import (
-    Decision,
-    Outcome,
-    described,
-    events_of,
-    short,
-    trial_event,
-    with_problems,
-)
+from reconciler.sync.outcome import Decision, Outcome, described, events_of, short, trial_event, with_problems
 from reconciler.sync.plan import Goal, Plan, Wanted, plan
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord
 from reconciler.sync.reconcile import reconcile
@@ -114,10 +106,14 @@ class SourceSync:
         """
         self._approved = intent.approved if intent else ""
         last = Decision()
+        is_ours = False
 
         def decide(view: View) -> Decision:
-            nonlocal last
+            nonlocal last, is_ours
             self._store_id = view.store_id
+            is_ours = view.is_from(self._identity.location)
+            if not is_ours:
+                self.trials.forget()  # what is on trial was read elsewhere, where other services may be meant
             last = self._decide(view, revision, failure, intent, is_confirmed=is_confirmed)
             return last
 
@@ -125,7 +121,8 @@ class SourceSync:
         self._tell(revision, outcome)
         if last.report is not None:
             self._tell_trial(last)
-            self.trials.follow(last.report.trial, self._gated)
+            if is_ours or last.target is not None:
+                self.trials.follow(last.report.trial, self._gated)
         if outcome.decision.plan is not None and is_due(outcome.decision.plan.retired, self._clock.wall()):
             self._delete_late(fence)
         self._record_provenance(fence, outcome.decision)

@@ -11,6 +11,7 @@ from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.events import Event
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
+from reconciler.model.locations import in_environment
 from reconciler.model.task import SourceState, Trial
 from reconciler.operations import overrides, source_intents
 from reconciler.operations.overrides import Said
@@ -77,6 +78,12 @@ class World:
             health_gate=Gate(self.judge, limit_s),
             **more,  # type: ignore[arg-type]
         )
+
+    def become(self, environment: str) -> None:
+        """From now on the process is one for this environment."""
+        self.source.environment = environment
+        self.source.location = in_environment(ListedSource.location, environment)
+        self.sync = self.process()
 
     def judge(self, pairs: frozenset[Pair]) -> Look:
         self.asked.append(pairs)
@@ -376,6 +383,31 @@ class TestTakeover:
             if survived:
                 return
         raise AssertionError("it never came to its end")
+
+    def test_a_process_for_another_environment_judges_nothing(self, store: Store) -> None:
+        settings = {"reconciler.yaml": "environments: {prod: {}, staging: {}}\n"}
+        good, bad = (
+            revision(each.id, {name: content.decode() for name, content in each.files.items()} | settings)
+            for each in (GOOD, BAD)
+        )
+        world = World(store, good)
+        world.become("prod")
+        world.sync_now()
+        world.watch(WELL, STEADY_S + 2 * LOOK_S)
+        world.push(bad)
+        trial = world.state.trial
+        assert trial is not None
+        world.asked.clear()
+        world.become("staging")  # somebody gave it the name of the other one
+        world.sync_now()
+        assert "is for environment prod" in world.state.problems[0]
+        world.watch(WELL, STEADY_S + 2 * LOOK_S)
+        world.watch(GIVEN_UP, LIMIT_S)
+        assert (world.asked, world.state.trial, world.state.quarantine) == ([], trial, None)
+        world.become("prod")
+        world.sync_now()
+        world.watch(GIVEN_UP, 2 * LOOK_S)
+        assert world.past[-2:] == [("bad", "quarantined"), ("good", "rolled back")]
 
 
 class TestTheDaemon:
