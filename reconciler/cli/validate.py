@@ -154,9 +154,9 @@ def _changed_versions(
     before = files_at(base, paths)
     if not before:
         click.echo(f"reconciler: {base} has no manifests in {', '.join(paths)}: nothing to compare with", err=True)
-    found, unread = changed_versions(files, before, base, environment)
-    for each in unread:
-        click.echo(f"reconciler: not compared, since it can't be read in {base}: {each}", err=True)
+    found, notes = changed_versions(files, before, base, environment)
+    for note in notes:
+        click.echo(f"reconciler: {note}", err=True)
     return found
 
 

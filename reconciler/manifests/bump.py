@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from reconciler.errors import UsageError
+from reconciler.errors import InvalidManifests, UsageError
 from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.load import Loaded, load
 from reconciler.manifests.nodes import Node
@@ -70,6 +70,12 @@ def bump(
     loaded = [before.get(each) or load(files, cache=cache, environment=each) for each in chosen]
     for each in loaded:
         each.raise_if_invalid()
+    for other, each in before.items():
+        if not each.valid:
+            raise InvalidManifests(
+                "\n".join([f"environment {environment} is valid, and {other} is not:", *map(str, each.errors)]),
+                hint="mend that first: what is invalid can't be seen to stay as it is; nothing was written",
+            )
     definition = _newest(loaded, name)
     after = definition.version + 1 if to is None else to
     if after <= definition.version:

@@ -25,8 +25,8 @@ _REFERENCES: Final = "RC017"
 
 def changed_versions(
     now: Files, before: Files, revision: str, environment: str | None = None
-) -> tuple[list[Problem], list[Problem]]:
-    """Definitions with another content than under the same version ``before``; and why some were not compared.
+) -> tuple[list[Problem], list[str]]:
+    """Definitions with another content than under the same version ``before``; and what was not compared, and why.
 
     Each environment (only the one that is named, if one is) is compared with itself, one that is new with nothing.
     Where there are none, files that are the same in both can't differ, so they are not read.
@@ -37,15 +37,19 @@ def changed_versions(
         same = {file for file in set(now) & set(before) if not is_settings_path(file[0])}
         old = load([file for file in before if file not in same])
         new = load([file for file in now if file not in same])
-        return list(_changed(new, old, revision)), _unread(old)
+        return list(_changed(new, old, revision)), _unread(old, revision)
     found: dict[str, list[Problem]] = {}
-    unread: list[Problem] = []
+    notes: list[str] = []
     for name in names if environment is None else (environment,):
         is_new = bool(there) and name not in there
         old = _NOTHING if is_new else load(before, cache=cache, environment=name if there else None)
         found[name] = list(_changed(load(now, cache=cache, environment=name), old, revision))
-        unread += _unread(old)
-    return in_environments(found), list(dict.fromkeys(unread))
+        notes += _unread(old, revision)
+        if is_new:
+            notes.append(f"environment {name} is not in {revision}: nothing to compare it with")
+    gone = [name for name in there if name not in names and environment in {None, name}]
+    notes += [f"environment {name} of {revision} is gone, or has another name now: not compared" for name in gone]
+    return in_environments(found), list(dict.fromkeys(notes))
 
 
 def _changed(new: Loaded, old: Loaded, revision: str) -> Iterable[Problem]:
@@ -56,9 +60,10 @@ def _changed(new: Loaded, old: Loaded, revision: str) -> Iterable[Problem]:
             yield problem(rules.VERSION_CHANGED, origin.file, origin.line, origin.column, message)
 
 
-def _unread(old: Loaded) -> list[Problem]:
+def _unread(old: Loaded, revision: str) -> list[str]:
     """What may have declared something that could not be compared."""
-    return [each for each in old.errors if each.code > _REFERENCES and not rules.RULES[each.code].ignorable]
+    unread = (each for each in old.errors if each.code > _REFERENCES and not rules.RULES[each.code].ignorable)
+    return [f"not compared, since it can't be read in {revision}: {each}" for each in unread]
 
 
 def misfit(origin: Origin, message: str) -> Problem:

@@ -6,6 +6,7 @@ An object's own rules are checked once for a file's content; what objects must k
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
 from reconciler.manifests import rules
 from reconciler.manifests.check_rules import check_problems
@@ -99,6 +100,9 @@ def _bash(container: BashContainer, executor: Node, entry: Entry) -> Iterator[Pr
         message = f"{entry.label}: download_dir of container {container.name!r} leads out of the task's folder"
         hint = "write a folder below it, or one that begins with /"
         yield _at(executor.fields["download_dir"], rules.BAD_FORMAT, message, hint)
+    if wrong := _wrong_url(container.executor.artifact):
+        message = f"{entry.label}: artifact of container {container.name!r} is no URL: {wrong}"
+        yield _at(executor.fields["artifact"], rules.BAD_FORMAT, message, "write it as a browser would take it")
     if container.executor.sha256 and not container.executor.artifact:
         message = f"{entry.label}: container {container.name!r} has a sha256, but no artifact that must have it"
         yield _at(executor.fields["sha256"], rules.NO_EFFECT, message, "name the artifact, or remove it")
@@ -148,6 +152,15 @@ def _from_host(container: Container, node: Node, who: str) -> Iterator[Problem]:
 def _leads_out(folder: str) -> bool:
     path = PurePosixPath(folder)
     return not path.is_absolute() and ".." in path.parts
+
+
+def _wrong_url(url: str) -> str | None:
+    """Why nobody can tell the parts of a URL; None: they can."""
+    try:
+        _ = urlsplit(url).port  # only looked at when asked for
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _twice(nodes: list[Node], names: list[str], what: str) -> Iterator[Problem]:

@@ -88,6 +88,28 @@ def test_a_revision_that_is_broken_or_has_no_manifests_says_what_was_not_compare
     assert "not compared, since it can't be read in HEAD: manifests/broken.yml:" in done.stderr
 
 
+def test_environments_that_are_gone_or_new_are_named_since_nothing_of_them_is_compared(
+    repository: GitRepository,
+) -> None:
+    settings = "environments: {staging: {}, prod: {}}\n"
+    repository.commit({**FILES, "manifests/reconciler.yaml": settings})
+    changed = {"manifests/definition.yml": DEFINITION.replace("nginx", "httpd")}
+    repository.write(
+        {**changed, "manifests/reconciler.yaml": settings.replace("staging", "stage").replace("prod", "live")}
+    )
+    done = run(repository.path, "--base", "HEAD")
+    assert done.returncode == 0, done.stdout
+    assert done.stderr.splitlines() == [
+        "reconciler: environment stage is not in HEAD: nothing to compare it with",
+        "reconciler: environment live is not in HEAD: nothing to compare it with",
+        "reconciler: environment staging of HEAD is gone, or has another name now: not compared",
+        "reconciler: environment prod of HEAD is gone, or has another name now: not compared",
+    ]
+    (repository.path / "manifests/reconciler.yaml").unlink()
+    done = run(repository.path, "--base", "HEAD")
+    assert "environment prod of HEAD is gone" in done.stderr
+
+
 def test_a_shallow_clone_says_to_fetch_more(repository: GitRepository, tmp_path: Path) -> None:
     repository.commit(FILES)
     repository.commit({"README": "more"})

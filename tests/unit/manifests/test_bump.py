@@ -213,3 +213,10 @@ environments:
     again = bump([(name, made.files.get(name, content)) for name, content in files], "web", to=6)
     assert (again.before, again.after) == (5, 6)
     assert [(each.line, each.new) for each in again.edits] == [(3, "6")]
+
+
+def test_another_environment_that_is_invalid_is_named_and_this_one_is_not_blamed() -> None:
+    settings = "environments: {staging: {}, prod: {overlay: overlays/prod}}\n"
+    files = in_environments(settings, BASE, "services: [{name: web, min: 7}]\n")
+    with pytest.raises(InvalidManifests, match=r"staging is valid, and prod is not:\noverlays/prod/web.yml:1:.* RC014"):
+        bump(files, "web", environment="staging")
