@@ -202,18 +202,18 @@ class Bench:
         plain = Wish(self._engine.image("1"), size)
         checked = msgspec.structs.replace(plain, checked=True)
         for contender in self._contenders:
-            replaces = isinstance(contender, Ours | Swarm)
-            if not (replaces or "create" in phases):
+            orchestrator = contender if isinstance(contender, Ours | Swarm) else None
+            if not (orchestrator or "create" in phases):
                 continue
             if not {"create", "heal", "update"}.isdisjoint(phases):
                 with self._created(contender, plain):
-                    for _ in range(HEALS if replaces and "heal" in phases else 0):
+                    for _ in range(HEALS if orchestrator and "heal" in phases else 0):
                         self._heal(contender, size)
-                    if replaces and "update" in phases:
-                        self._update(contender, plain)
-            if replaces and "checked" in phases:
+                    if orchestrator and "update" in phases:
+                        self._update(orchestrator, plain)
+            if orchestrator and "checked" in phases:
                 with self._created(contender, checked):
-                    self._update(contender, checked)
+                    self._update(orchestrator, checked)
 
     def show(self) -> None:
         """The table."""

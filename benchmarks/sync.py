@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from prometheus_client import REGISTRY
@@ -198,7 +198,7 @@ def first(agent: ConsulAgent, repository: GitRepository, folder: Path) -> None:
             values = [(entry.key, entry.value) for entry in one.store.list(keys.CONFIG).entries]
         whole.append(one.over_at - began)
         parts.append(tuple(until - since for since, until in itertools.pairwise(marks)))
-        bare.append(timed(lambda run=run, values=values: bare_loop(agent, f"bare-{run}/", values)))
+        bare.append(timed(partial(bare_loop, agent, f"bare-{run}/", values)))
     print(f"sync: the first {len(values) - 1:,} objects")
     copied, loaded, written, noted = zip(*parts, strict=True)
     peer = show(f"bare loop: the same values in transactions of {OPERATIONS}", bare)

@@ -112,16 +112,15 @@ def run_peer(folder: Path) -> None:
     """check-jsonschema over the folder."""
     schema = bundled(folder)
     files = sorted(str(path) for path in folder.glob("*.yml"))
-    subprocess.run(
-        [PEER / "bin" / "check-jsonschema", "--schemafile", schema, *files], check=True, stdout=subprocess.DEVNULL
-    )
+    command = [str(PEER / "bin" / "check-jsonschema"), "--schemafile", str(schema), *files]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def install_peer() -> None:
     """Into an environment of its own, once."""
     if not (PEER / "bin" / "check-jsonschema").exists():
         subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
-        pip = [PEER / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(PEER / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "check-jsonschema"], check=True)
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET
@@ -24,6 +24,7 @@ from reconciler.model.task import (
     PlacementSeq,
     SourceState,
     Task,
+    TaskStatus,
 )
 from reconciler.store import lease
 from reconciler.store.interface import Check, DeleteIf, Entry, Operation, Put, PutIf, Store
@@ -63,6 +64,8 @@ PORTS_BUG: Bug = "ignores ports of stopping tasks"
 BUGS: tuple[Bug, ...] = get_args(Bug)
 
 PATIENCE_S = 6.0
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class World(msgspec.Struct):
@@ -141,7 +144,7 @@ class CarelessScheduler:
         if [entry.index for entry in before] != [each.index for each in state if each.key.startswith(keys.SOURCES)]:
             return None
 
-        def all_of(prefix: str, kind: type[msgspec.Struct]) -> list:
+        def all_of(prefix: str, kind: type[S]) -> list[S]:
             return [codec.decode(each.value, kind) for key, each in entries.items() if key.startswith(prefix)]
 
         return World(
@@ -261,7 +264,7 @@ class CarelessScheduler:
         for host in sorted(world.present, key=lambda each: (crowd[each], each)):
             state, status = world.hosts[host], world.statuses.get(host, HostStatus(host=host))
             leaving = [each for task_id, each in status.tasks.items() if (host, task_id) not in here]
-            held = [*(task for task in tasks if task.host == host), *leaving]
+            held: list[Task | TaskStatus] = [*(task for task in tasks if task.host == host), *leaving]
             held_ports = [each for each in held if each not in leaving] if self._bug == PORTS_BUG else held
             taken = {port for each in held_ports for port in each.held_ports}
             used = 0 if self._bug == "ignores memory" else sum(each.memory for each in held)

@@ -118,7 +118,7 @@ class DockerEngine:
 
     def _id_of(self, tag: str) -> str:
         try:
-            return str(self.client.inspect_image(tag)["Id"])
+            return str(self.client.inspect_image(tag)["Id"])  # type: ignore[no-untyped-call]  # the stubs lack it
         except docker.errors.ImageNotFound:
             return ""
 

@@ -135,8 +135,9 @@ class PlannedHost:
         """A scheduler wants what tasks of it need to be fetched."""
         digest = codec.digest(made_of)
         self.definitions[digest] = made_of
-        fields = {"task_name": made_of.name, "task_version": made_of.version, "digest": digest}
-        self.preparations["c/web"] = Preparation(cluster="c", service="web", host="h1", **fields)
+        self.preparations["c/web"] = Preparation(
+            cluster="c", service="web", host="h1", task_name=made_of.name, task_version=made_of.version, digest=digest
+        )
         return "c/web"
 
     def take_back(self, task: Task) -> None:

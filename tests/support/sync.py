@@ -186,7 +186,7 @@ class WatchedStore:
         return self.on_commit(len(self.commits), operations, lambda: self.inner.commit(operations))
 
     @property
-    def decisive(self) -> "list[tuple[Operation, ...]]":
+    def decisive(self) -> Sequence[tuple[Operation, ...]]:
         """The commits on which anything rests: not those that say where objects are written."""
         return [each for each in self.commits if not is_provenance(each)]
 
