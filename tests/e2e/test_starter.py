@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.git import GitRepository
 from tests.support.program import ROOT, Program
 from tests.support.wait import wait_until
 from tests.support.workflow import filled, load_yaml, run_step, runner_environment
@@ -27,25 +29,56 @@ def ci_steps(starter: Path) -> list[dict[str, str]]:
     return [step for step in job["steps"] if "run" in step]
 
 
-def test_the_starter_passes_its_own_ci_and_fails_it_when_it_is_broken(starter: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "summary"),
+    [
+        ([], "valid: 2 files, 3 objects, no errors, no warnings\n"),
+        (["--environments"], "valid: 4 files, 6 objects in 2 environments, no errors, no warnings\n"),
+    ],
+    ids=["plain", "environments"],
+)
+def test_the_starter_passes_its_own_ci_and_fails_it_when_it_is_broken(
+    program: Program, tmp_path: Path, options: list[str], summary: str
+) -> None:
+    repository = GitRepository(program.folder / "fleet")
+    program.ok("init", "fleet", *options)
+    starter = repository.path
     environ = runner_environment(tmp_path) | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     install, check = ci_steps(starter)
     assert install["run"] == 'python -m pip install --quiet "$RECONCILER"'
+    before = repository.commit()
+    repository.git("update-ref", "refs/remotes/origin/main", before)  # as a checkout of the whole history has it
+    gitlab = load_yaml(starter / ".gitlab-ci.yml")["validate"]
 
-    def run() -> tuple[int, str]:
-        done = run_step(check, {}, environ, starter)
+    def github(base: str) -> tuple[int, str]:
+        done = run_step(check, {"github.base_ref": base}, environ, starter)
         return done.returncode, done.stdout + done.stderr
 
-    assert run() == (0, "valid: 2 files, 3 objects, no errors, no warnings\n")
+    def on_gitlab(**more: str) -> tuple[int, str]:
+        command = ["bash", "-euo", "pipefail", "-c", "\n".join(gitlab["script"])]
+        done = subprocess.run(command, env=environ | more, cwd=starter, capture_output=True, text=True)
+        assert (starter / "junit.xml").read_text().startswith("<?xml")
+        return done.returncode, done.stdout
+
+    assert github("main") == (0, summary)
+    assert on_gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=before) == (0, "")
     path = starter / "manifests" / "hello.yml"
-    path.write_text(path.read_text().replace("    memory: 64                # MiB\n", ""))
-    code, shown = run()
+    text = path.read_text()
+    path.write_text(text.replace("interval: 5s", "interval: 6s"))  # without a new version
+    assert github("") == (0, summary), "a push to main has nothing to compare with"
+    assert github("main")[0] == 1
+    assert "title=RC065 version-changed::" in github("main")[1]
+    code, shown = on_gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
+    assert code == 1
+    assert "error RC065" in shown
+    hook = yaml.safe_load((starter / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"][0]
+    assert subprocess.run(hook["entry"].split(), env=environ, cwd=starter).returncode == 0
+    for each in starter.rglob("manifests/**/hello.yml"):
+        each.write_text("".join(line for line in each.read_text().splitlines(True) if "memory:" not in line))
+    code, shown = github("")
     assert code == 1
     assert "title=memory-is-set::" in shown
-    gitlab = load_yaml(starter / ".gitlab-ci.yml")["validate"]
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(gitlab["script"])], env=environ, cwd=starter)
-    assert done.returncode == 1
-    hook = yaml.safe_load((starter / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"][0]
+    assert on_gitlab()[0] == 1
     assert subprocess.run(hook["entry"].split(), env=environ, cwd=starter).returncode == 1
 
 
@@ -59,7 +92,7 @@ def test_its_workflow_installs_the_program_and_passes(program: Program, tmp_path
     environ = runner_environment(tmp_path) | {name: filled(value, {}) for name, value in workflow["env"].items()}
     environ |= {"PATH": f"{tmp_path}/python/bin:{os.environ['PATH']}", "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
     for step in ci_steps(starter):
-        done = run_step(step, {}, environ, starter)
+        done = run_step(step, {"github.base_ref": ""}, environ, starter)
         assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == "valid: 2 files, 3 objects, no errors, no warnings\n"
 
@@ -74,7 +107,8 @@ def test_nothing_of_the_users_is_overwritten(program: Program, starter: Path) ->
     assert "README.md" in again.stderr
     assert (starter / "README.md").read_text() == "mine\n"
     assert not (starter / "manifests" / "cluster.yml").exists()
-    assert "{{" not in "".join(path.read_text() for path in starter.rglob("*") if path.is_file())
+    written_text = "".join(path.read_text() for path in starter.rglob("*") if path.is_file())
+    assert not re.search(r"(?<!\$)\{\{", written_text), "a word that was not replaced"
 
 
 def test_the_starter_runs_and_a_bump_rolls_it_over(program: Program, starter: Path) -> None:
