@@ -84,7 +84,7 @@ class RolloutPolicy(Object, frozen=True, kw_only=True):
 
     @property
     def healthy_after_s(self) -> float:
-        """In seconds; 0 when it is not given."""
+        """In seconds; 0 when it is not given (``scheduler.proving`` says what counts then)."""
         return parse_duration(self.healthy_after) if self.healthy_after else 0.0
 
     @property

@@ -16,6 +16,7 @@ from reconciler.model.task import Health, Phase, Task
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.misplaced import misplaced
 from reconciler.scheduler.outage import Outage, patience_s
+from reconciler.scheduler.proving import proves_s
 
 RETRY_FIRST_S = 10.0
 RETRY_MOST_S = 300.0
@@ -39,7 +40,7 @@ class Standing(enum.IntEnum):
     MISSING = 5
     """Its host is missing, perhaps only for a moment."""
     SETTLING = 6
-    """It is healthy, but not yet for as long as ``healthy_after`` wants."""
+    """It is healthy, but not yet for as long as it has to be (``proving``)."""
     HEALTHY = 7
 
 
@@ -106,7 +107,7 @@ def members(
     """All issued tasks of a service; ``accepts`` says which are what is wanted now."""
     answer = []
     declared = view.services.get(service)
-    settles_s = declared.policy.healthy_after_s if declared else 0.0
+    rollout = view.rollouts.get(service)
     restarted = view.restarted.get(service, 0)
     lost_after_s = patience_s(view, service)
     is_batch = declared is not None and declared.kind == "batch"
@@ -120,8 +121,11 @@ def members(
             standing = Standing.FAILED  # a service's task that ends, even well, is a death
         if standing is Standing.FAILED:
             wait_s = max(0.0, retry_delay_s(task) - view.failed_s.get(task.id, 0.0))
-        elif standing is Standing.HEALTHY and (wait_s := settles_s - view.healthy_s.get(task.id, 0.0)) > 0:
-            standing, reason = Standing.SETTLING, f"it has to stay healthy for {format_duration(settles_s)}"
+        elif standing is Standing.HEALTHY:
+            proves = proves_s(declared, rollout, view.definition_of(task), task)
+            wait_s = max(0.0, proves - view.healthy_s.get(task.id, 0.0))
+            if wait_s > 0:
+                standing, reason = Standing.SETTLING, f"it has to stay healthy for {format_duration(proves)}"
         draining = host.config.draining and host.drain_settled
         answer.append(
             Member(
@@ -130,7 +134,7 @@ def members(
                 current=accepts(task, standing),
                 draining=draining,
                 reason=reason,
-                wait_s=max(0.0, wait_s),
+                wait_s=wait_s,
                 restarts=task.issue <= restarted or (declared is not None and task.completes != is_batch),
                 overdue=draining and host.overdue,
                 misplaced=elsewhere.get(task.id, ""),

@@ -25,11 +25,11 @@ from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.preparing import why_not_prepared
+from reconciler.scheduler.proving import GOES_ON
 from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Bounds, Member, Standing, members
 from reconciler.scheduler.rollout import Course
 from reconciler.scheduler.steps import DropRollout, Note, Pending, SaveRollout, Step
 from reconciler.scheduler.stop_first import Short
-from reconciler.scheduler.timing import GOES_ON
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from reconciler.model.task import Phase, Rollout, RolloutPhase, Task, TaskStatus
+from reconciler.model.task import Phase, RolloutPhase, Task, TaskStatus
+from reconciler.scheduler.proving import GOES_ON, is_of_goal, proves_s
 from reconciler.scheduler.snapshot import Snapshot
 from reconciler.scheduler.stopwatch import Stopwatch
 
-GOES_ON = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPhase.REVERTING})
 _ENDED = (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)
 
 _RolloutKey = tuple[str, str, int, str, RolloutPhase, float, int, tuple[str, ...]]
@@ -24,14 +24,13 @@ class Timing:
     def __init__(self) -> None:
         self._missing: Stopwatch[str] = Stopwatch()
         self._failed: Stopwatch[tuple[str, int]] = Stopwatch()
-        self._healthy: Stopwatch[tuple[str, int]] = Stopwatch()
+        self._healthy: Stopwatch[tuple[str, int, int]] = Stopwatch()
         self._stalled: Stopwatch[tuple[_RolloutKey, int]] = Stopwatch()
         self._most: dict[_RolloutKey, int] = {}
 
     def read(self, snapshot: Snapshot, now: float) -> Snapshot:
         """The snapshot with all times in it; ``now`` is monotonic."""
         missing = (snapshot.host_states.keys() | {task.host for task in snapshot.tasks}) - snapshot.present
-        timed = {name for name, service in snapshot.services.items() if service.policy.healthy_after}
         failed, healthy = [], []
         for task in snapshot.tasks:
             status = _status(snapshot, task)
@@ -39,13 +38,16 @@ class Timing:
                 continue
             if status.phase in _ENDED:
                 failed.append((task.id, task.issue))
-            elif task.service in timed and status.healthy and task.host in snapshot.present:
-                healthy.append((task.id, task.issue))
+            elif status.healthy and task.host in snapshot.present and _proves_s(snapshot, task):
+                healthy.append((task.id, task.issue, status.attempt))
+        snapshot = msgspec.structs.replace(
+            snapshot,
+            healthy_s={task_id: seconds for (task_id, _, _), seconds in self._healthy.read(healthy, now).items()},
+        )
         return msgspec.structs.replace(
             snapshot,
             missing_s=self._missing.read(missing, now),
             failed_s={task_id: seconds for (task_id, _), seconds in self._failed.read(failed, now).items()},
-            healthy_s={task_id: seconds for (task_id, _), seconds in self._healthy.read(healthy, now).items()},
             stalled_s=self._rollouts(dict(_progress(snapshot)), now),
         )
 
@@ -76,10 +78,11 @@ def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
         # what an operator wants replaced counts no longer, so that what comes in its place is progress again
         restarted = snapshot.overrides.restarted_at(name, cluster)
         healthy = sum(
-            _goes_to(rollout, task) and task.issue > restarted and _is_healthy(snapshot, task) for task in mine
+            is_of_goal(rollout, task) and task.issue > restarted and _is_healthy(snapshot, task) for task in mine
         )
         wanted = min(declared.policy.canary, snapshot.overrides.service(declared).desired)
-        if rollout.phase is RolloutPhase.CANARY and healthy >= wanted:
+        proven = sum(is_of_goal(rollout, task) and _has_proven(snapshot, task) for task in mine)
+        if rollout.phase is RolloutPhase.CANARY and proven >= wanted:
             continue  # it waits for an operator
         # each of these that is replaced is progress, and so is that it is known of
         outdated = tuple(sorted(task.id for task in mine if _is_outdated(snapshot, task)))
@@ -87,15 +90,24 @@ def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
         yield (cluster, name, *target, rollout.phase, rollout.since, restarted, outdated), healthy
 
 
-def _goes_to(rollout: Rollout, task: Task) -> bool:
-    if rollout.phase is RolloutPhase.REVERTING:
-        return (task.task_name, task.task_version) == (rollout.previous_task, rollout.previous_version)
-    return task.digest == rollout.target_digest
-
-
 def _is_settled(snapshot: Snapshot, source: str | None) -> bool:
     found = snapshot.sources.get(source) if source else None
     return found is None or found.mark.settled
+
+
+def _proves_s(snapshot: Snapshot, task: Task) -> float:
+    return proves_s(
+        snapshot.services.get(task.service),
+        snapshot.rollouts.get((task.cluster, task.service)),
+        snapshot.definitions.get((task.task_name, task.task_version)),
+        task,
+    )
+
+
+def _has_proven(snapshot: Snapshot, task: Task) -> bool:
+    """Whether it has been healthy for as long as it has to be; one that flaps never has."""
+    wanted_s = _proves_s(snapshot, task)
+    return _is_healthy(snapshot, task) and (not wanted_s or snapshot.healthy_s.get(task.id, 0.0) >= wanted_s)
 
 
 def _is_healthy(snapshot: Snapshot, task: Task) -> bool:

@@ -21,7 +21,7 @@ def manifests(*, version: int) -> str:
         "task_version": version,
         "desired": 2,
         "max": 4,
-        "rollout": {"canary": 1, "on_failure": "revert"},
+        "rollout": {"canary": 1, "on_failure": "revert", "healthy_after": "1ms"},
     }
     report = {"name": "report", "kind": "batch", "task_name": "report", "task_version": 1, "desired": 2}
     return json.dumps(

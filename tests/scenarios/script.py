@@ -123,6 +123,8 @@ class Script:
 
     def definition(self, words: list[str], fields: dict[str, Any]) -> None:
         name, version = words[0], int(words[1])
+        if fields.get("checks") == "none":
+            fields["checks"] = ()
         self.world.definitions[name, version] = definition(name, version, **fields)
 
     def service(self, words: list[str], fields: dict[str, Any]) -> None:

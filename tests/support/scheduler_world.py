@@ -12,6 +12,7 @@ from reconciler.model import codec
 from reconciler.model.manifests import (
     BashContainer,
     BashExecutor,
+    Check,
     Cluster,
     Container,
     DockerContainer,
@@ -52,16 +53,17 @@ from reconciler.scheduler.steps import (
 from reconciler.scheduler.timing import Timing
 
 replace = msgspec.structs.replace
+CHECK = Check(script="is it well?", interval="1s")
 
 
 def definition(name: str, version: int, executor: str = "bash", publish: str = "", **fields: Any) -> TaskDefinition:
-    """A task definition with one container of that kind; ``fields`` as in ``TaskDefinition``."""
+    """A task definition with one container of that kind, and a check; ``fields`` as in ``TaskDefinition``."""
     container: Container = BashContainer(name=name, executor=BashExecutor(start=("run",)))
     if executor == "docker":
         container = DockerContainer(
             name=name, executor=DockerExecutor(image=name, flags=(f"-p={publish}",) if publish else ())
         )
-    return TaskDefinition(name=name, version=version, containers=(container,), **fields)
+    return TaskDefinition(name=name, version=version, containers=(container,), **({"checks": (CHECK,)} | fields))
 
 
 def state(host: str, **fields: Any) -> HostState:

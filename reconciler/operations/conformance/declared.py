@@ -7,6 +7,7 @@ import msgspec
 from reconciler.model.manifests import (
     BashContainer,
     BashExecutor,
+    Check,
     Cluster,
     ConfigObject,
     Host,
@@ -106,6 +107,7 @@ def definition(
         name=name,
         version=version,
         containers=(BashContainer(name="main", executor=BashExecutor(start=(f"echo {name} {version}",))),),
+        checks=(Check(script=f"echo {name}", interval="1s"),),
         memory=memory,
         cpu_units=cpu_units,
         port=port,

@@ -51,7 +51,13 @@ GOES_ON = {
 """How a rollout may go on by itself. So a revert is never reverted, and what has ended has ended."""
 
 definitions = st.builds(
-    lambda memory, cpu_units, disk, port: {"memory": memory, "cpu_units": cpu_units, "disk": disk, **port},
+    lambda memory, cpu_units, disk, port, checks: {
+        "memory": memory,
+        "cpu_units": cpu_units,
+        "disk": disk,
+        **port,
+        **checks,
+    },
     st.sampled_from([0, 100, 250, 500]),
     st.sampled_from([0, 100]),
     st.sampled_from([0, 0, 400]),
@@ -65,6 +71,7 @@ definitions = st.builds(
             {"ports": (NamedPort(name="a", port=80), NamedPort(name="b"), NamedPort(name="c", port=81))},
         ]
     ),
+    st.sampled_from([{}, {}, {"checks": ()}]),
 )
 policies = st.builds(
     RolloutPolicy,
