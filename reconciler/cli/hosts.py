@@ -16,7 +16,7 @@ def hosts(context: click.Context, store_url: str | None, output_format: str) -> 
     MEMORY is in MiB and CPU in units of 1/1024 of a core; both as promised to tasks, of what there is.
     """
     if context.invoked_subcommand is not None:
-        context.obj = store_url
+        context.obj = (store_url, output_format)
         return
     from reconciler.queries import hosts as query
 
@@ -49,8 +49,8 @@ def hosts(context: click.Context, store_url: str | None, output_format: str) -> 
 @click.option("--gone", "is_gone", is_flag=True, help="Nothing runs there any more, though tasks are issued there.")
 @store_option
 @format_option("text", "json")
-@click.pass_obj
-def forget(outer_url: str | None, host: str, is_gone: bool, store_url: str | None, output_format: str) -> None:
+@click.pass_context
+def forget(context: click.Context, host: str, is_gone: bool, store_url: str | None, output_format: str) -> None:
     """Remove HOST, which is gone for good, from the store.
 
     What its agent said goes, and a `drain` by hand; not what manifests say of it. Refused while its agent is there, and
@@ -61,9 +61,10 @@ def forget(outer_url: str | None, host: str, is_gone: bool, store_url: str | Non
     from reconciler import wiring
     from reconciler.operations import hosts as operation
 
+    outer_url, outer_format = context.obj
     with wiring.open_store(store_url or outer_url) as store:
         done = operation.forget(store, host, is_gone=is_gone)
-    if output_format == "json":
+    if "json" in (output_format, outer_format):
         output.print_json(done)
         return
     click.echo(f"host {host} is forgotten")

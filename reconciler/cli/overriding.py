@@ -95,6 +95,8 @@ def _report(store: "Store", done: "Overridden", output_format: str) -> None:
         output.print_json(done)
         return
     click.echo(f"{done.object}: {done.what}")
+    if done.deadline:
+        click.echo(f"from {output.when(done.deadline)} on what is left there is replaced at once, whatever min says")
     for line in _about_git(store, done):
         click.echo(line)
     for warning in done.warnings:

@@ -109,7 +109,7 @@ def _moves(made: Preview) -> Iterator[str]:
         yield f"{'does not fit' if each in new else 'did not fit before either'}: {place(each)}"
     yield from (f"cluster {name}: {why}" for name, why in sorted(made.tasks.unfinished.items()))
     yield from (f"stays overridden: {overridden(each)}" for each in made.overrides)
-    yield from (f"ends the override: {each.text}, by {each.by} {output.ago(each.since)} ago" for each in made.ended)
+    yield from (f"ends the override: {_ended(each)}" for each in made.ended)
     yield from made.tasks.notes
     yield from (f"{each} goes a day after nothing wants it any more" for each in made.kept)
 
@@ -120,10 +120,17 @@ def _unplaced(made: Preview) -> Iterator[str]:
 
 def overridden(row: OverrideRow) -> str:
     """What an operator changed, who it was, and until when it holds."""
-    until = f"until {output.when(row.until)}" if row.until else "until its manifest changes"
+    until = f"until {output.when(row.until)}" if row.until else "until it is taken back or its manifest changes"
     if row.field == "paused" and not row.until:
         until = "until `reconciler unpause`"
+    if row.deadline:
+        until = f"with a deadline of {output.when(row.deadline)}, {until}"
     return f"{row.text}, by {row.by} {output.ago(row.since)} ago, {until}" + (f": {row.reason}" if row.reason else "")
+
+
+def _ended(row: OverrideRow) -> str:
+    asleep = " (asleep: the store says something else than it did then)" if row.asleep else ""
+    return f"{row.text}, by {row.by} {output.ago(row.since)} ago{asleep}"
 
 
 def place(each: Unplaced) -> str:

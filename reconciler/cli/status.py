@@ -11,7 +11,7 @@ from reconciler.cli.options import format_option, read_fleet, store_option
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.queries.status import SourceRow
+    from reconciler.queries.status import ServiceRow, SourceRow
 
 
 @click.command()
@@ -36,7 +36,7 @@ def status(store_url: str | None, output_format: str) -> None:
                 row.service,
                 f"{row.task_name}/{row.task_version}",
                 row.desired,
-                f"{row.done} done" if row.done else row.current,
+                _healthy(row),
                 row.issued,
                 "ok" if row.ok else "not ok",
                 "; ".join(row.reasons),
@@ -76,6 +76,14 @@ def status(store_url: str | None, output_format: str) -> None:
     for warning in answer.warnings:
         click.echo(f"warning: {warning}")
     sys.exit(0 if answer.ok else 1)
+
+
+def _healthy(row: "ServiceRow") -> str | int:
+    """How many are as wanted, and what serves beside them, or in their place."""
+    others = row.healthy - row.current
+    if row.done:
+        return f"{row.done} done"
+    return f"{row.current}, {others} old" if others > 0 else row.current
 
 
 def _state(row: "SourceRow") -> str:

@@ -39,7 +39,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 class Overridden(msgspec.Struct, frozen=True, kw_only=True):
     """What a command did. ``field`` is empty where there is nothing that a manifest could say; ``before`` is what the
-    manifest says of it, ``after`` what counts now. ``key`` is the object's, ``managed_by`` its source.
+    manifest says of it, ``after`` what counts now. ``key`` is the object's, ``managed_by`` its source. ``deadline``: of
+    a drain (seconds since 1970; 0: none).
     """
 
     object: str
@@ -50,6 +51,7 @@ class Overridden(msgspec.Struct, frozen=True, kw_only=True):
     before: int | bool = 0
     after: int | bool = 0
     until: float = 0.0
+    deadline: float = 0.0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -84,7 +86,14 @@ def scale(store: Store, name: str, desired: int, said: Said) -> Overridden:
             f"service {name} has max: {high}, so it can't be scaled to {desired}",
             hint=f"Raise max to {desired} in its manifest first; nothing else in it has to change.",
         )
-    return _scaled(store, service, desired, said, f"{desired} tasks are desired")
+    done = _scaled(store, service, desired, said, _are_desired(desired))
+    scaled = msgspec.structs.replace(service, desired=desired)
+    if service.kind != "service" or not scaled.min_healthy == desired == scaled.max_issued:
+        return done
+    warning = f"min, desired and max are all {desired} now, so no rollout, restart or drain moves a task of it"
+    return msgspec.structs.replace(
+        done, warnings=(*done.warnings, f"{warning}: raise max or lower min in its manifest")
+    )
 
 
 def stop(store: Store, name: str, said: Said) -> Overridden:
@@ -111,7 +120,7 @@ def start(store: Store, name: str) -> Overridden:
         return msgspec.structs.replace(override, scaled=None)
 
     override_records.of_service(store, name, change)
-    return _about(store, service, service.desired, f"{service.desired} tasks are desired, as in its manifest")
+    return _about(store, service, service.desired, f"{_are_desired(service.desired)}, as in its manifest")
 
 
 def restart(store: Store, name: str, said: Said) -> Overridden:
@@ -233,6 +242,10 @@ def _not_kept(said: Said) -> tuple[str, ...]:
     return (f"its manifest counts now, so nothing is kept, not {lost}",) if lost else ()
 
 
+def _are_desired(count: int) -> str:
+    return "1 task is desired" if count == 1 else f"{count} tasks are desired"
+
+
 def _scaled(store: Store, service: Service, desired: int, said: Said, what: str) -> Overridden:
     scaled = None
     if desired != service.desired:
@@ -283,6 +296,7 @@ def _drained(store: Store, host: Host, *, draining: bool, said: Said, deadline: 
         before=host.draining,
         after=draining,
         until=said.until,
+        deadline=deadline,
     )
 
 

@@ -157,6 +157,14 @@ def _refused(fleet: Fleet, name: str) -> tuple[Refused, ...]:
     return tuple(found)
 
 
+def _how_it_drains(host: HostView) -> str:
+    count = host.issued.tasks
+    what = "1 task goes" if count == 1 else f"{count} tasks go"
+    if host.overdue:
+        return f"its deadline is over, so {what} as soon as there is a place elsewhere"
+    return f"{what} once {'it' if count == 1 else 'each'} has a healthy replacement elsewhere"
+
+
 def _waits_for(fleet: Fleet, name: str) -> tuple[str, ...]:
     host, reasons = fleet.scene.hosts[name], []
     if host.state is None:
@@ -170,7 +178,7 @@ def _waits_for(fleet: Fleet, name: str) -> tuple[str, ...]:
         if each.failed
     ]
     if host.config.draining and host.issued.tasks:
-        reasons.append(f"draining: {host.issued.tasks} tasks go once each has a healthy replacement elsewhere")
+        reasons.append(f"draining: {_how_it_drains(host)}")
         services = {(task.cluster, task.service) for task in fleet.snapshot.tasks if task.host == name}
         for cluster, plan in sorted(fleet.plans.items()):
             reasons += [

@@ -13,7 +13,8 @@ from reconciler.scheduler.snapshot import Snapshot
 class OverrideRow(msgspec.Struct, frozen=True, kw_only=True):
     """One of them. ``declared`` is what the manifest says of ``field``; both are None of a pause.
 
-    Times are seconds since 1970; ``until`` 0: until the manifest changes that field, or a command takes it back.
+    Times are seconds since 1970; ``until`` 0: until the manifest changes that field, or a command takes it back;
+    ``deadline`` is that of a drain (0: none).
     """
 
     kind: str
@@ -25,6 +26,9 @@ class OverrideRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     since: float
     until: float
+    deadline: float = 0.0
+    asleep: bool = False
+    """The manifest says something else than it did then, so it does not count until that is said again."""
 
     @property
     def text(self) -> str:
@@ -40,6 +44,11 @@ class OverrideRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def overrides(snapshot: Snapshot) -> tuple[OverrideRow, ...]:
     """All that are in force, by kind and name."""
+    return tuple(row for row in all_said(snapshot) if not row.asleep)
+
+
+def all_said(snapshot: Snapshot) -> tuple[OverrideRow, ...]:
+    """All whose time is not over, by kind and name, also those that are asleep."""
     return tuple(_rows(snapshot))
 
 
@@ -49,12 +58,16 @@ def _rows(snapshot: Snapshot) -> Iterator[OverrideRow]:
         if pause := cluster.pause(said.now):
             yield _row("cluster", "" if name == keys.EVERY else name, "paused", pause)
     for name in sorted(said.hosts):
-        if drained := said.drained(_host(snapshot.host_configs, name)):
-            yield _row("host", name, "draining", drained, drained.draining, drained.declared)
+        drained = said.hosts[name].drained
+        if drained is not None and not drained.is_over(said.now):
+            is_asleep = not drained.holds(_host(snapshot.host_configs, name).draining, said.now)
+            yield _row("host", name, "draining", drained, drained.draining, drained.declared, asleep=is_asleep)
     for name in sorted(said.services):
         service = snapshot.services.get(name)
-        if service is not None and (scaled := said.scaled(service)):
-            yield _row("service", name, "desired", scaled, scaled.desired, scaled.declared)
+        scaled = said.services[name].scaled
+        if service is not None and scaled is not None and not scaled.is_over(said.now):
+            is_asleep = not scaled.holds(service.desired, said.now)
+            yield _row("service", name, "desired", scaled, scaled.desired, scaled.declared, asleep=is_asleep)
 
 
 def _row(
@@ -64,6 +77,8 @@ def _row(
     said: Paused | Drained | Scaled,
     value: int | bool | None = None,
     declared: int | bool | None = None,
+    *,
+    asleep: bool = False,
 ) -> OverrideRow:
     return OverrideRow(
         kind=kind,
@@ -75,6 +90,8 @@ def _row(
         reason=said.reason,
         since=said.since,
         until=said.until,
+        deadline=said.deadline if isinstance(said, Drained) else 0.0,
+        asleep=asleep,
     )
 
 

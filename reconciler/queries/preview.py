@@ -15,7 +15,7 @@ from reconciler.model.codec import encode
 from reconciler.model.task import SourceState, SyncMark
 from reconciler.queries.field_changes import FieldChange, field_changes, main_fields
 from reconciler.queries.forecast import Forecast, Unplaced, forecast
-from reconciler.queries.overrides import OverrideRow, overrides
+from reconciler.queries.overrides import OverrideRow, all_said, overrides
 from reconciler.queries.snapshot_file import freeze
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.snapshot import Snapshot
@@ -112,7 +112,7 @@ def preview(
     made = braked(plan(view, goal, now), view, goal, limit, intent.approved if intent else "")
     is_now, will_be = _snapshot(frozen), _snapshot(_applied(frozen, view, goal, made, now))
     before, after = forecast(is_now, now), forecast(will_be, now)
-    kept_overrides = overrides(will_be)
+    left = {(each.kind, each.name, each.field) for each in all_said(will_be)}
     return Preview(
         source=name,
         revision=goal.revision,
@@ -124,8 +124,8 @@ def preview(
         warnings=tuple(map(str, loaded.warnings)),
         tasks=after,
         does_not_fit=new_unplaced(before, after),
-        overrides=kept_overrides,
-        ended=tuple(each for each in overrides(is_now) if each not in kept_overrides),
+        overrides=overrides(will_be),
+        ended=tuple(each for each in all_said(is_now) if (each.kind, each.name, each.field) not in left),
     )
 
 

@@ -108,7 +108,8 @@ def _together(said: _Said) -> str:
     verb, _, version = said.kind.partition(" ")
     if verb == "prepare":
         return f"prepare version {version} of {said.service} on {count} hosts ({said.ids[0]} to {said.ids[-1]})"
-    return f"{verb} {count} tasks of {said.service} version {version} ({said.ids[0]} to {said.ids[-1]})"
+    which = f"{said.service} by version" if verb == "replace" else f"{said.service} version"
+    return f"{verb} {count} tasks of {which} {version} ({said.ids[0]} to {said.ids[-1]})"
 
 
 def _cut(text: str) -> str:

@@ -132,7 +132,10 @@ class SchedulerDaemon:
         session_id = self._keeper.session_id
         if session_id != self._session_id:
             self._session_id, self._session_since = session_id, self._clock.monotonic()
+            for name in sorted(self._held):
+                self._tell(name, "our session ended, so another scheduler may have taken over", Level.WARNING)
             self._held = set()
+            HELD.set(0)
         if session_id is None:
             return self._wait_for_session()
         waiting = self._take_locks(session_id)

@@ -111,7 +111,7 @@ class Observer:
             statuses={each.host: each for each in read.all(statuses, keys.STATUSES, HostStatus)},
             heads={each.cluster: each for each in read.all(heads, keys.CLUSTER_HEADS, ClusterHead)},
             rollouts={(each.cluster, each.service): each for each in read.all(plain, keys.ROLLOUTS, Rollout)},
-            preparations=tuple(read.all(preparations, keys.ROLLOUTS, Preparation)),
+            preparations=tuple(map(_preparation, preparations)),
             sources={each.source: each for each in read.all(marks, keys.SOURCES, SourceState)},
             overrides=Overrides(
                 services={each.service: each for each in read.all(overrides, keys.SERVICE_OVERRIDES, ServiceOverride)},
@@ -142,6 +142,15 @@ def observe(store: Store, cluster: str, scheduler: str | None = None) -> Cluster
 
 def _under(found: Mapping[str, Entry], prefix: str) -> list[Entry]:
     return [entry for key, entry in found.items() if key.startswith(prefix)]
+
+
+def _preparation(entry: Entry) -> Preparation:
+    """What a newer program wrote in a form of its own is nothing that we asked for: it is written anew, or goes."""
+    try:
+        return codec.decode(entry.value, Preparation, entry.key)
+    except codec.Undecodable:
+        cluster, service, host = entry.key.removeprefix(keys.ROLLOUTS).split("/", 2)
+        return Preparation(cluster=cluster, service=service, host=host, task_name="", task_version=0, digest="")
 
 
 def _defined(definition: TaskDefinition) -> Defined:

@@ -1,6 +1,6 @@
 """Why a service is not as it should be, in words, beside what can't be placed. ``service_plan`` asks at its end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from reconciler.model.task import RolloutPhase
 from reconciler.scheduler.changes import Changes
@@ -19,12 +19,14 @@ def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, block
     yield from _of_the_rollout(service, course, changes)
     missing = [each.task.host for each in left if each.standing is Standing.MISSING]
     if missing:
-        text = f"{len(missing)} of its tasks are on missing hosts ({', '.join(sorted(set(missing)))})"
-        yield Note(service=service, reason=f"{text}: nothing is known of them")
-    for each in left:
-        if each.wait_s > 0 and each.standing is Standing.FAILED and (each.current or course.start is not None):
-            text = f"{each.task.id} failed on {each.task.host} ({each.reason}); another starts in {each.wait_s:.0f} s"
-            yield Note(service=service, reason=text)
+        hosts = ", ".join(sorted(set(missing)))
+        text = f"{len(missing)} of its tasks are on missing hosts ({hosts}): nothing is known of them"
+        if len(missing) == 1:
+            text = f"1 of its tasks is on a missing host ({hosts}): nothing is known of it"
+        yield Note(service=service, reason=text)
+    failed = [each for each in left if _waits_to_retry(each) and (each.current or course.start is not None)]
+    if failed:
+        yield _tried_again(service, failed)
     if changes.leavers and not changes.steps:
         yield _waits_for(service, changes, bounds, blocker)
 
@@ -32,7 +34,7 @@ def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, block
 def _of_the_rollout(service: str, course: Course, changes: Changes) -> Iterator[Note]:
     """What an operator should know of it, and can do."""
     version, record = course.target.definition.version, course.record
-    again = "it is tried again when its content changes, or on `reconciler promote`"
+    again = f"it is tried again when its content changes, or on `reconciler promote {service}`"
     match record.phase:
         case RolloutPhase.CANARY:
             canaries = [each for each in changes.keepers.values() if course.target.is_of(each.task)]
@@ -54,6 +56,17 @@ def _of_the_rollout(service: str, course: Course, changes: Changes) -> Iterator[
             yield Note(service=service, reason=f"version {version} failed: {record.reason}; {again}")
     if course.given_up and course.before is None:
         yield Note(service=service, reason="the version before it is not in the store any more, so nothing new starts")
+
+
+def _tried_again(service: str, failed: Sequence[Member]) -> Note:
+    """One sentence, however many there are: what fails everywhere fails for one reason."""
+    first = min(failed, key=lambda each: each.task.id)
+    soonest_s = min(each.wait_s for each in failed)
+    who = f"{first.task.id} failed"
+    if len(failed) > 1:
+        who = f"{len(failed)} of its tasks failed, such as {first.task.id}"
+    text = f"{who} on {first.task.host} ({first.reason}); another starts in {soonest_s:.0f} s"
+    return Note(service=service, reason=text)
 
 
 def _waits_to_retry(member: Member) -> bool:

@@ -37,7 +37,8 @@ def judge(view: ClusterView) -> Outage:
     if len(unexplained) > 1 and len(unexplained) * 3 > len(occupied):
         names = ", ".join(sorted(host.name for host in unexplained)[:5])
         text = f"{len(unexplained)} of {len(occupied)} hosts with tasks are missing ({names}): nothing is replaced"
-        return Outage({}, f"{text} until at most a third is", None)
+        forget = "if a host is gone for good, say `reconciler hosts forget HOST --gone`"
+        return Outage({}, f"{text} until at most a third is; {forget}", None)
     found = {host.name: host.missing_s for host in missing}
     return Outage(found, None, min(_waits(view, found), default=None))
 

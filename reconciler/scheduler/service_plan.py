@@ -122,12 +122,13 @@ def hold_service(
     changes = Changes(view, service, group, placer, numbering, now)
     notes = [Note(service=service, reason=f"on hold: {reason}")]
     declared = view.services.get(service)
-    is_system = declared is not None and declared.kind == "system"
+    may_be_system = declared is None or declared.kind == "system"
     for dead in list(changes.dead.values()):
         if own := view.definition_of(dead.task):
-            if not is_system:
+            # one that can't be read may be a system service: then any other host has one already
+            if dead.task.completes or not may_be_system:
                 changes.replace(dead, [(own, True)], why_dead(dead))
-            elif dead.standing is Standing.FAILED:  # each host has its own; of a lost one nothing starts elsewhere
+            elif dead.standing is Standing.FAILED:  # of a lost one nothing starts elsewhere
                 changes.replace_there(dead, own, why_dead(dead))
         else:
             text = f"{dead.task.id} can't be replaced: what it ran is not in the store any more"

@@ -382,6 +382,7 @@ def test_a_scheduler_whose_session_ended_stops_and_another_takes_over(store: Sto
     assert session is not None
     session.close()
     wait_until(lambda: store.get(keys.scheduler_lock("main")).holder not in (None, entry.holder), what="a new holder")  # type: ignore[union-attr]
+    wait_until(lambda: schedulers.said("another scheduler"), what="the first one to say that it has lost it")
     declare_web(store, desired=4)
     wait_until(lambda: agents.healthy("web", 1, 4), what="four tasks, each once")
 

@@ -56,8 +56,8 @@ MAY_WRITE = {
     "agent": {"state/hosts/host-1", "state/status/host-1"},
     "operator": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/overrides/services/web",
-        "state/overrides/sources/demo", "state/wake/demo", "state/hosts/host-1", "state/sync/demo", "sync/demo",
-        "state/provenance/demo/7f",
+        "state/overrides/sources/demo", "state/wake/demo", "state/hosts/host-1", "state/status/host-1",
+        "state/sync/demo", "sync/demo", "state/provenance/demo/7f",
     },
     "reader": set(),
 }  # fmt: skip

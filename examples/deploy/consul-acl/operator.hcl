@@ -6,6 +6,7 @@ key_prefix "state/sync/"       { policy = "write" }
 key_prefix "state/provenance/" { policy = "write" }
 key_prefix "state/wake/"       { policy = "write" }
 key_prefix "state/hosts/"      { policy = "write" }
+key_prefix "state/status/"     { policy = "write" }
 key        "state/.store"      { policy = "write" }
 key_prefix "schedulers/"       { policy = "list" }
 key_prefix "sync/"             { policy = "write" }

@@ -1,7 +1,13 @@
 """``hosts forget``: only what is gone is forgotten."""
 
-import pytest
+import contextlib
+import json
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from reconciler.cli.main import reconciler
 from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import keys
 from reconciler.model.task import HostStatus, Task
@@ -12,6 +18,7 @@ from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.outage import judge
 from reconciler.scheduler.snapshot import view_of
+from reconciler.store.connect import open_store
 from reconciler.store.memory import MemoryStore
 from tests.support.scheduler_store import PretendAgents, declare_web, make_ours, put
 from tests.support.scheduler_world import state
@@ -77,3 +84,13 @@ def test_while_tasks_are_issued_there_somebody_has_to_say_that_it_is_gone_and_th
     assert judge(view(store)).brake is not None, "both are missing, so nothing is replaced"
     assert hosts.forget(store, "h1", is_gone=True).tasks == ("main-web-1-0",)
     assert judge(view(store)).brake is None
+
+
+@pytest.mark.parametrize("order", [["--format", "json", "forget", "h1"], ["forget", "h1", "--format", "json"]])
+def test_the_format_may_stand_before_forget_or_after_it(tmp_path: Path, order: list[str]) -> None:
+    url = f"sqlite://{tmp_path}/store.db"
+    with contextlib.closing(open_store(url, environ={})) as store:
+        put(store, keys.host_state("h1"), state("h1"))
+    done = CliRunner().invoke(reconciler, ["hosts", "--store", url, *order])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["removed"] == [keys.host_state("h1")]

@@ -2,6 +2,8 @@
 
 import pytest
 
+from reconciler.cli.output import when
+from reconciler.cli.plan_text import overridden
 from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import keys
 from reconciler.model.codec import decode, digest
@@ -10,6 +12,8 @@ from reconciler.model.overrides import ServiceOverride
 from reconciler.model.task import HostStatus, Phase, Rollout, RolloutPhase, TaskStatus
 from reconciler.operations import overrides, verdicts
 from reconciler.operations.overrides import Said
+from reconciler.queries import provenance
+from reconciler.queries.explain_host import explain_host
 from reconciler.queries.fleet import read
 from reconciler.queries.overrides import overrides as in_force
 from reconciler.queries.status import status
@@ -180,12 +184,27 @@ def test_a_drained_host_is_emptied_and_used_again(small: Small) -> None:
     assert not small.plan().steps
 
 
+def test_scaled_to_max_it_is_said_that_nothing_can_move(small: Small) -> None:
+    assert not overrides.scale(small.store, "web", 3, said()).warnings
+    (warning,) = overrides.scale(small.store, "web", 4, said()).warnings
+    assert "min, desired and max are all 4 now" in warning
+    declare_web(small.store, version=2, desired=2, max=4)
+    small.go()
+    (web,) = status(read(small.store, NOW)).services
+    assert "min = desired = max = 4, so no task may start or stop first: raise max or lower min" in web.reasons
+
+
 def test_past_its_deadline_a_drain_waits_no_longer(small: Small) -> None:
     overrides.pause(small.store, "main", said())  # so that nothing has begun to move
     overrides.drain(small.store, "h1", said(now=NOW - 10), deadline=NOW - 1)
     overrides.unpause(small.store, "main", NOW)
     (step,) = [step for step in small.plan().steps if any(isinstance(each, Withdraw) for each in step.actions)]
     assert [type(action) for action in step.actions] == [Withdraw, Issue]
+    (row,) = in_force(read(small.store, NOW).snapshot)
+    assert f"with a deadline of {when(NOW - 1)}" in overridden(row)
+    fleet = read(small.store, NOW)
+    (reason,) = explain_host(fleet, provenance.read(small.store), "h1").waits_for
+    assert reason == "draining: its deadline is over, so 1 task goes as soon as there is a place elsewhere"
 
 
 def test_canaries_are_promoted_or_aborted_only_where_there_are_some(small: Small) -> None:

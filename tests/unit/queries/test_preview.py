@@ -153,3 +153,14 @@ def test_a_plan_says_which_override_it_ends_and_plans_without_it_for_good(store:
     made = look(store, files(desired=1))
     assert "ends the override: service web: desired 3 instead of 2, by ann" in "\n".join(plan_text.text(made))
     assert (made.overrides, made.tasks.starts) == ((), 1)
+
+
+def test_a_plan_says_that_it_ends_an_override_that_is_asleep(store: Store) -> None:
+    overrides.scale(store, "web", 3, Said(by="ann", now=NOW))
+    # a program of somebody else's wrote what sync has not seen: now it sleeps, until what is applied next takes it away
+    value = msgspec.json.decode(store.get(keys.service("web")).value)  # type: ignore[union-attr]
+    assert isinstance(store.commit([Put(keys.service("web"), encode(value | {"desired": 4}))]), Committed)
+    made = look(store, files(desired=1, version=2))
+    assert [(each.text, each.asleep) for each in made.ended] == [("service web: desired 3 instead of 2", True)]
+    assert "asleep" in "\n".join(plan_text.text(made))
+    assert look(store, files(desired=4, version=2)).ended == (), "its field is not changed"

@@ -15,7 +15,7 @@ from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Reading, view_of
 from reconciler.scheduler.steps import Plan
-from reconciler.store.interface import Acquire, CommitResult, Committed, Operation, PutIf, Unknown
+from reconciler.store.interface import Acquire, CommitResult, Committed, Operation, Put, PutIf, Unknown
 from reconciler.store.memory import MemoryStore
 from tests.support.scheduler_store import (
     PretendAgents,
@@ -367,9 +367,14 @@ def test_a_preparation_is_told_to_its_host_and_goes_with_what_it_was_for(
     scheduler.go()
     assert writes(store) == before, "nothing changes while nothing can be fetched"
 
-    # another version takes its place, though somebody touched a copy
+    # another version takes its place, though somebody touched a copy, and a newer program wrote what can't be read
     asked = next(entry for entry in store.list(keys.TASKS).entries if keys.is_preparation(entry.key))
     put(store, asked.key, ClusterHead(cluster="?", scheduler="?", seq=1))
+    ours = [each for each in store.list(keys.ROLLOUTS).entries if keys.is_preparation(each.key)]
+    alien = next(each for each in ours if each.value != asked.value)
+    _, _, host = alien.key.removeprefix(keys.ROLLOUTS).split("/")
+    for key in (alien.key, keys.preparation_by_host(host, "main", "web")):
+        assert isinstance(store.commit([Put(key, b'{"digests": []}')]), Committed)
     declare_web(store, version=3, desired=2, min=1, max=2)
     assert scheduler.go() is None
     assert preparations(store, keys.ROLLOUTS) == preparations(store, keys.TASKS)

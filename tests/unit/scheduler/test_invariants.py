@@ -403,7 +403,10 @@ class Fleet(RuleBasedStateMachine):
         if task.disk:
             disk = sum(each.disk for each in records) + sum(each.disk for each in alive)
             assert disk <= world.host_states[host].disk, f"{host} is promised {disk} MiB of disk"
-        self.check_placement(task, config, {replaced[each.id].id for each in records if each.id in replaced})
+        is_named = task.service in world.clusters[CLUSTER].services
+        if is_named or task.id not in replaced or replaced[task.id].host != host:
+            # what fails while its cluster does not name its service, in mid-revision, begins anew where it was
+            self.check_placement(task, config, {replaced[each.id].id for each in records if each.id in replaced})
 
     def check_placement(self, task: Task, config: Host, ended: set[str]) -> None:
         """The host is what the service asks for, and nothing is there that it is kept apart from."""

@@ -175,6 +175,21 @@ def test_what_is_not_needed_any_more_is_forgotten() -> None:
     assert not world.preparations
 
 
+def test_what_was_fetched_for_another_version_does_not_count() -> None:
+    world = tight_world(2, min=1)
+    world.services["web"] = replace(world.services["web"], task_version=2)
+    look(world)
+    world.run_agents()
+    world.services["web"] = replace(world.services["web"], task_version=3)
+    old = dict(world.prepared)
+    for _ in range(3):  # the hosts have not looked again: what they say is of version 2
+        assert not [action for action in look(world).actions if isinstance(action, Withdraw)]
+        assert world.prepared == old
+    assert {each.task_version for each in world.preparations.values()} == {3}
+    world.run_agents()
+    assert [action for action in look(world).actions if isinstance(action, Withdraw)]
+
+
 def test_a_missing_host_is_not_waited_for() -> None:
     world = tight_world(3, min=2)
     world.services["web"] = replace(world.services["web"], task_version=2)
