@@ -33,7 +33,7 @@ from reconciler.store.interface import Committed, Entry, Operation, Put, Store
 from reconciler.store.kept import KeptListing
 from tests.support.consul import FETCHED, ConsulAgent, consul_servers
 
-HOSTS_PER_PROCESS = 125
+HOSTS_PER_PROCESS = 25
 LARGEST_SERVICE = 100
 MOST_S = 900.0
 REST_S = 10.0

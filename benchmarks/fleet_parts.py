@@ -3,6 +3,7 @@
 import collections
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -103,6 +104,7 @@ def run_scheduler(pipe: Connection, url: str) -> None:
 
 def run_hosts(pipe: Connection, url: str, names: Sequence[str], folder: Path) -> None:
     """A process of many hosts: for each the real agent, with connections of its own."""
+    sys.setswitchinterval(0.1)  # or hundreds of threads that share one interpreter do little but ask for their turn
     os.nice(5)  # in a real fleet they take nothing from the machines of Consul and the scheduler
     answer = count_requests(pipe)
     for name in names:

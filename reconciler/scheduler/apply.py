@@ -1,11 +1,12 @@
 """Carries plans out: steps cut into transactions, each fenced by the cluster's lock, none on what has moved since.
 
 Rule 1: every transaction compares the head and sets it to ``seq`` + 1. After a conflict or an unknown answer nothing
-more is tried: the loop observes again. Rule 8: after the first transaction only steps that rest on no health go on.
+more is tried: the loop observes again. Rule 8: what rests on health is done on a reading that is not older than the last
+transaction of the same service (``chunks``), and not for long.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 import msgspec
 
@@ -13,6 +14,7 @@ from reconciler.errors import StoreTooLarge
 from reconciler.model import codec, keys
 from reconciler.model.preparation import Preparation
 from reconciler.model.task import ClusterHead, Decision, PlacementSeq, Task
+from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.scheduler import chunks, decisions
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.snapshot import Reading
@@ -41,6 +43,10 @@ from reconciler.store.interface import (
     Store,
 )
 
+STANDS_S: Final = 1.0
+"""How long after the first transaction of a plan others still rest on what it knew of health."""
+STALE: Final = "the rest needs a fresh look at health"
+
 
 class Applier:
     """Carries out one plan of one cluster. ``done`` and ``actions`` say what was certainly carried out."""
@@ -53,6 +59,7 @@ class Applier:
         *,
         session_id: str,
         now: float,
+        clock: Clock | None = None,
         note: Callable[[Sequence[Operation], CommitResult], None] = lambda _, __: None,
     ) -> None:
         """``note`` is told of each transaction and of its outcome."""
@@ -60,6 +67,7 @@ class Applier:
         self._note = note
         self._view = view
         self._now = now
+        self._clock = clock or SystemClock()
         self._session_id = session_id
         # what a plan rests on, whatever it does: no source applied anything since, nobody pulled the emergency brake
         brakes = (keys.cluster_override(view.name), keys.cluster_override(keys.EVERY))
@@ -81,22 +89,24 @@ class Applier:
             StoreError: the store said certainly that the last transaction was not written.
         """
         fixed = 3 + len(self._unmoved)  # fence, head, placement
-        for number, steps in enumerate(chunks.split(plan.steps, self._store.limits.operations - fixed)):
-            if number and (reason := self._why_no_further(steps, stopping)):
+        cut = chunks.split(plan.steps, self._store.limits.operations - fixed)
+        began = self._clock.monotonic()
+        for number, steps in enumerate(cut.transactions):
+            if number and self._clock.monotonic() > began + STANDS_S and any(step.needs_fresh_health for step in steps):
+                return STALE
+            if number and (reason := self._why_no_further(stopping)):
                 return reason
             made = decisions.decide(steps, self._head.seq + 1, self._now)
             if refused := self._commit(steps, made):
                 return refused
             self.done.extend(made)
             self.actions += sum(len(step.actions) for step in steps)
-        return None
+        return None if cut.is_all else STALE
 
-    def _why_no_further(self, steps: Sequence[Step], stopping: Callable[[], bool]) -> str | None:
+    def _why_no_further(self, stopping: Callable[[], bool]) -> str | None:
         """Whether the next transaction would rest on what is not so any more; else the indexes it compares are read."""
         if stopping():
             return "this scheduler may not act any longer"
-        if any(step.needs_fresh_health for step in steps):
-            return "the rest needs a fresh look at health"
         for key, value in self._written.items():  # those of which the store has not said the index
             entry = self._store.get(key)
             if entry is None or entry.value != value:

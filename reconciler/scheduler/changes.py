@@ -102,15 +102,18 @@ class Changes:
         self._step(Withdraw(member.task, why), needs_fresh_health=not (harmless or member.dead))
         self._forget(member)
 
-    def start(self, defined: Defined, count: int, why: str) -> int:
-        """Issue up to ``count`` new tasks that may stay, rather where it is prepared; returns how many did not fit."""
+    def start(self, defined: Defined, count: int, why: str, *, says_why_not: bool = True) -> int:
+        """Issue up to ``count`` new tasks that may stay, rather where it is prepared; returns how many did not fit,
+        which is said if wanted.
+        """
         demand = self._demand(defined)
         prepared = [host for host in self.preparing.under_way(defined) if self.preparing.is_ready(host, defined)]
         for number in range(count):
             task_id = self._next_id(defined)
             place = self._places.place_first(prepared, demand, task_id) or self._places.place(demand, task_id)
             if place is None:
-                self.cannot_place(defined, count - number)
+                if says_why_not:
+                    self.cannot_place(defined, count - number)
                 return count - number
             prepared = [host for host in prepared if host != place.host]
             self._step(self._issue(defined, place, why))

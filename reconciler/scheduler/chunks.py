@@ -1,8 +1,18 @@
 """Cuts the steps of a plan into transactions that a store takes. Pure; ``apply`` carries them out in order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
-from reconciler.scheduler.steps import Action, DropRollout, SaveRollout, Step
+import msgspec
+
+from reconciler.scheduler.steps import Action, DropRollout, Issue, SaveRollout, Step
+
+
+class Chunks(msgspec.Struct, frozen=True):
+    """The transactions that one reading allows. ``is_all``: whether no step waits for a fresh look at health."""
+
+    transactions: tuple[tuple[Step, ...], ...]
+    is_all: bool
 
 
 def operations_of(action: Action) -> int:
@@ -10,18 +20,72 @@ def operations_of(action: Action) -> int:
     return 1 if isinstance(action, SaveRollout | DropRollout) else 2
 
 
-def split(steps: Sequence[Step], most_operations: int) -> list[tuple[Step, ...]]:
-    """The steps in order, none torn, as many in each transaction as fit."""
-    chunks: list[tuple[Step, ...]] = []
-    current: list[Step] = []
-    used = 0
-    for step in steps:
-        size = sum(map(operations_of, step.actions))
-        if current and used + size > most_operations:
-            chunks.append(tuple(current))
-            current, used = [], 0
-        current.append(step)
-        used += size
-    if current:
-        chunks.append(tuple(current))
-    return chunks
+def split(steps: Sequence[Step], most_operations: int) -> Chunks:
+    """As many steps in each transaction as fit, none torn, those of a service in order.
+
+    What rests on health is left for another reading once a transaction has written something of the same service, and
+    all of that service after it (rule 8). So where that matters, services begin a new transaction rather than be torn.
+    """
+    cut = _Cut(most_operations)
+    for _, block in groupby(_host_by_host(steps), lambda step: step.service):
+        cut.take(tuple(block))
+    cut.close()
+    return Chunks(tuple(cut.closed), is_all=not cut.left)
+
+
+class _Cut:
+    """Transactions in the making. ``left``: services of which the rest waits."""
+
+    def __init__(self, most_operations: int) -> None:
+        self._most = most_operations
+        self._current: list[Step] = []
+        self._room = most_operations
+        self._written: set[str] = set()
+        self.closed: list[tuple[Step, ...]] = []
+        self.left: set[str] = set()
+
+    def take(self, block: Sequence[Step]) -> None:
+        """Add the next steps, all of one service."""
+        service = block[0].service
+        if self._room < _size(block) <= self._most and any(step.needs_fresh_health for step in block):
+            self.close()
+        for step in block:
+            size = _size((step,))
+            if size > self._room:
+                self.close()
+            if step.needs_fresh_health and service in self._written:
+                self.left.add(service)
+            if service in self.left:
+                return
+            self._current.append(step)
+            self._room -= size
+
+    def close(self) -> None:
+        """Let the next step begin a transaction."""
+        if self._current:
+            self.closed.append(tuple(self._current))
+            self._written |= {step.service for step in self._current}
+        self._current, self._room = [], self._most
+
+
+def _host_by_host(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps of services that only start tasks by the host of these, after those that store rollouts.
+
+    They are legal in any order, and a host that learns of all its tasks at once looks, works and reports once.
+    """
+    others = {step.service for step in steps if not _only_starts(step)}
+    for only_start, run in groupby(steps, lambda step: step.service not in others):
+        yield from sorted(run, key=_host) if only_start else run
+
+
+def _only_starts(step: Step) -> bool:
+    return all(isinstance(action, Issue | SaveRollout) for action in step.actions)
+
+
+def _host(step: Step) -> str:
+    first = step.actions[0]
+    return first.task.host if isinstance(first, Issue) else ""
+
+
+def _size(steps: Iterable[Step]) -> int:
+    return sum(operations_of(action) for step in steps for action in step.actions)

@@ -22,6 +22,8 @@ from reconciler.scheduler.steps import (
 MOST_BYTES: Final = 8 * 1024
 """What all decisions of a head may take together (the promise is 16 KiB for the whole head)."""
 MOST_TEXT: Final = 300
+MANY: Final = 8
+"""With more decisions than this, what starts is told host by host if that makes fewer."""
 
 
 class _Said(msgspec.Struct):
@@ -32,19 +34,17 @@ class _Said(msgspec.Struct):
     what: str
     why: str
     ids: list[str]
+    host: str = ""
 
 
 def decide(steps: Iterable[Step], seq: int, now: float) -> tuple[Decision, ...]:
     """The decisions of one transaction: many alike become one."""
-    said: dict[tuple[str, str, str], _Said] = {}
-    for step in steps:
-        for each in _say(step):
-            same = said.setdefault((each.service, each.kind, each.why), each)
-            if same is not each:
-                same.ids.extend(each.ids)
+    every = [each for step in steps for each in _say(step)]
+    said = _alike(every)
+    if len(said) > MANY:
+        said = min(said, _alike([_of_host(each) for each in every]), key=len)
     return tuple(
-        Decision(seq=seq, at=now, service=each.service, what=_cut(_together(each)), why=_cut(each.why))
-        for each in said.values()
+        Decision(seq=seq, at=now, service=each.service, what=_cut(_together(each)), why=_cut(each.why)) for each in said
     )
 
 
@@ -58,6 +58,23 @@ def append(old: Sequence[Decision], new: Sequence[Decision]) -> tuple[Decision, 
             break
         kept.append(decision)
     return tuple(reversed(kept))
+
+
+def _alike(every: Sequence[_Said]) -> list[_Said]:
+    """Each thing once, with the ids of all to which it was done."""
+    said: dict[tuple[str, str, str], _Said] = {}
+    for each in every:
+        key = each.service, each.kind, each.why
+        same = said.setdefault(key, msgspec.structs.replace(each, ids=[]))
+        same.ids.extend(each.ids)
+    return list(said.values())
+
+
+def _of_host(said: _Said) -> _Said:
+    """What starts on a host as a decision about the host, others as they are."""
+    if not said.host:
+        return said
+    return msgspec.structs.replace(said, service="", kind=f"start on {said.host}")
 
 
 def _say(step: Step) -> list[_Said]:
@@ -79,7 +96,7 @@ def _one(service: str, action: Action) -> _Said:
     match action:
         case Issue(task=task, why=why):
             text = f"start {task.id} on {task.host}"
-            return _Said(service, f"start {task.task_version}", text, why, [task.id])
+            return _Said(service, f"start {task.task_version}", text, why, [task.id], task.host)
         case Withdraw(task=task, why=why):
             return _Said(service, f"stop {task.task_version}", f"stop {task.id} on {task.host}", why, [task.id])
         case Amend(task=task, why=why):
@@ -108,6 +125,8 @@ def _together(said: _Said) -> str:
     verb, _, version = said.kind.partition(" ")
     if verb == "prepare":
         return f"prepare version {version} of {said.service} on {count} hosts ({said.ids[0]} to {said.ids[-1]})"
+    if not said.service:
+        return f"start {count} tasks on {said.host} ({said.ids[0]} to {said.ids[-1]})"
     which = f"{said.service} by version" if verb == "replace" else f"{said.service} version"
     return f"{verb} {count} tasks of {which} {version} ({said.ids[0]} to {said.ids[-1]})"
 

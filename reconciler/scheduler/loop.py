@@ -223,6 +223,7 @@ class SchedulerDaemon:
                 view,
                 session_id=session_id,
                 now=self._clock.wall(),
+                clock=self._clock,
                 note=self._observer.note,
             )
             try:

@@ -5,7 +5,8 @@ The rules, in the order in which they are applied (``docs/scheduling.md`` explai
 1. A task that is dead (lost with its host, or failed) is replaced: one transaction withdraws it and issues the other.
 2. New tasks start, as far as ``max`` and the hosts allow.
 3. Tasks that must go (old version, draining host) and are not healthy make room for those that ``max`` keeps out.
-4. Healthy ones that must go stop only while ``desired`` healthy ones remain: start first, then stop.
+4. Healthy ones that must go stop only while ``desired`` healthy ones remain: start first, then stop. New ones start in
+   their stead at once, where a host has room for them already.
 5. Only where starting first is impossible (``max`` = ``desired``, or no host has room beside the old task) do they stop
    first, down to ``min``, and only where that lets a new one start (``stop_first``).
 6. Surplus tasks stop, down to ``min`` healthy ones.
@@ -164,7 +165,8 @@ class _Moves:
         blocker: Note | None = None
         self._replace_dead()
         short = [self._exchange(self._start(defined, missing)) for defined, missing in self._missing()]
-        self._stop_leavers()
+        if self._stop_leavers():
+            short = [self._start_in_their_stead(each) for each in short]
         at_once = self._bounds.desired - self._least
         for each in short:
             waits = stop_first.stop_first(self._changes, each, self._least, at_once, surges=self._surges)
@@ -251,8 +253,22 @@ class _Moves:
             blocked, later = 0, later + blocked
         return Short(defined=defined, unplaced=unplaced, blocked=blocked, later=later)
 
-    def _stop_leavers(self) -> None:
+    def _start_in_their_stead(self, short: Short) -> Short:
+        """Start what ``max`` has room for now that others stop, if there is a place; returns what could not."""
+        changes = self._changes
+        kept_out = short.blocked + short.later
+        count = min(self._allowed(kept_out), max(0, self._bounds.ceiling - changes.issued))
+        if short.unplaced or not count:
+            return short
+        why = self._why_start(short.defined)
+        kept_out -= count - changes.start(short.defined, count, why, says_why_not=False)
+        blocked = min(short.blocked, kept_out)
+        return msgspec.structs.replace(short, blocked=blocked, later=kept_out - blocked)
+
+    def _stop_leavers(self) -> bool:
+        """Stop those that must go and may; returns whether there were any."""
         changes, bounds = self._changes, self._bounds
+        before = len(changes.leavers)
         for leaver in list(changes.leavers.values()):
             if leaver.standing is Standing.MISSING:
                 continue
@@ -263,6 +279,7 @@ class _Moves:
                 free = changes.alive > bounds.desired
             if free:
                 changes.withdraw(leaver, self._why_leave(leaver))
+        return len(changes.leavers) < before
 
     def _stop_surplus(self) -> None:
         changes, bounds = self._changes, self._bounds

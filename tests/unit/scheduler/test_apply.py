@@ -218,6 +218,39 @@ def test_rule_08_a_plan_that_only_starts_tasks_goes_on_over_many_transactions(
     assert len(tasks(store)) == 100
 
 
+def test_rule_08_services_do_not_wait_for_each_other(store: MemoryStore, agents: PretendAgents) -> None:
+    names = ("a", "b", "c")
+    cluster = Cluster(name="main", services=names)
+
+    def declare_all(version: int) -> None:
+        for name in names:
+            service = Service(name=name, task_name=name, task_version=version, desired=20, max=40)
+            declare(store, definition(name, version), service, cluster)
+
+    scheduler = Scheduler(store)
+    for version in (1, 2):
+        declare_all(version)
+        scheduler.go()
+        agents.tick()
+    # twenty old tasks of each may stop, and each twenty take a transaction of their own
+    assert scheduler.go() is None
+    assert {task.task_version for task in tasks(store)} == {2}
+
+
+def test_hosts_learn_of_all_their_tasks_at_once(store: MemoryStore, agents: PretendAgents) -> None:
+    names = tuple(f"s{number}" for number in range(10))
+    for name in names:
+        service = Service(name=name, task_name=name, task_version=1, desired=9)
+        declare(store, definition(name, 1), service, Cluster(name="main", services=names))
+    assert Scheduler(store).go() is None
+    heard: dict[str, set[int]] = {}
+    for task in tasks(store):
+        heard.setdefault(task.host, set()).add(task.issue)
+    # the first of each service stores its rollout; the others take three transactions more, not each of them all hosts
+    assert sum(len(issues) for issues in heard.values()) <= 3 + 3 + 2
+    assert len(tasks(store)) == 90
+
+
 def test_a_plan_is_left_where_it_is_when_the_scheduler_must_stop(store: MemoryStore, agents: PretendAgents) -> None:
     declare_web(store, desired=100)
     scheduler = Scheduler(store)

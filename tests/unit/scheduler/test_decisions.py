@@ -47,6 +47,12 @@ def test_many_alike_are_said_once() -> None:
     ]
 
 
+def test_what_starts_is_told_host_by_host_where_that_is_shorter() -> None:
+    steps = [Step(service=f"s{number}", actions=(Issue(task(number), "first placement"),)) for number in range(12)]
+    assert said(*steps) == [("start 12 tasks on h1 (main-web-1-0 to main-web-1-11)", "first placement")]
+    assert len(said(*steps[:5])) == 5
+
+
 def test_the_oldest_decisions_make_room() -> None:
     old = tuple(Decision(seq=number, at=0.0, what="w" * 200, why="y" * 200, service="web") for number in range(100))
     new = (Decision(seq=100, at=0.0, what="the newest", why=""),)

@@ -288,9 +288,7 @@ class Fleet(RuleBasedStateMachine):
         """Carry out a plan as the daemon does: in transactions, and no further than a reading allows."""
         if not self.is_attentive:
             return
-        for number, steps in enumerate(split(self.plan().steps, self.most_operations)):
-            if number and any(step.needs_fresh_health for step in steps):
-                break
+        for steps in split(self.plan().steps, self.most_operations).transactions:
             self.commit(steps)
 
     def plan(self) -> Plan:

@@ -121,9 +121,7 @@ class Kinds(RuleBasedStateMachine):
     @invariant()
     def schedule(self) -> None:
         if self.is_attentive:
-            for number, steps in enumerate(split(self.plan().steps, 45)):
-                if number and any(step.needs_fresh_health for step in steps):
-                    break
+            for steps in split(self.plan().steps, 45).transactions:
                 self.commit(steps)
 
     def plan(self) -> Plan:

@@ -85,9 +85,7 @@ class Tight(RuleBasedStateMachine):
         """Whoever is healthy and is withdrawn leaves its place to one that has all it needs."""
         if not hasattr(self, "world"):
             return
-        for number, steps in enumerate(split(self.world.plan(CLUSTER).steps, 12)):
-            if number and any(step.needs_fresh_health for step in steps):
-                break
+        for steps in split(self.world.plan(CLUSTER).steps, 12).transactions:
             for action in (action for step in steps for action in step.actions):
                 if isinstance(action, Withdraw) and self.world.is_healthy(action.task):
                     assert self.has_all(action.task), f"{action.task.host} has not fetched what takes its place"
