@@ -1,8 +1,8 @@
 """Carries plans out: steps cut into transactions, each fenced by the cluster's lock, none on what has moved since.
 
 Rule 1: every transaction compares the head and sets it to ``seq`` + 1. After a conflict or an unknown answer nothing
-more is tried: the loop observes again. Rule 8: what rests on health is done on a reading that is not older than the last
-transaction of the same service (``chunks``), and not for long.
+more is tried: the loop observes again. Rule 8: what rests on health is done on a reading that is not older than the
+last transaction of the same service (``chunks``), and not for long.
 """
 
 from collections.abc import Callable, Sequence

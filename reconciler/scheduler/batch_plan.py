@@ -14,12 +14,13 @@ from reconciler.model.task import RolloutPhase
 from reconciler.scheduler import rollout
 from reconciler.scheduler.changes import Changes
 from reconciler.scheduler.cluster_view import ClusterView
+from reconciler.scheduler.moves import why_dead
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.replicas import Member, Standing, members
 from reconciler.scheduler.rollout import TRIES, Course
-from reconciler.scheduler.service_plan import ServicePlan, next_retry, stop_all, why_dead
+from reconciler.scheduler.service_plan import ServicePlan, next_retry, stop_all
 from reconciler.scheduler.steps import Note, SaveRollout, Step, Withdraw
 
 MOST_AT_ONCE: Final = 5

@@ -1,6 +1,6 @@
 """The steps of one service in the making: each method plans one legal move and keeps the counts after it.
 
-``service_plan`` decides which moves to make.
+``moves`` decides which to make.
 """
 
 from collections import Counter

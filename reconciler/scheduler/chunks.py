@@ -74,8 +74,9 @@ def _host_by_host(steps: Sequence[Step]) -> Iterator[Step]:
     They are legal in any order, and a host that learns of all its tasks at once looks, works and reports once.
     """
     others = {step.service for step in steps if not _only_starts(step)}
-    for only_start, run in groupby(steps, lambda step: step.service not in others):
-        yield from sorted(run, key=_host) if only_start else run
+    for may_stop, run in groupby(steps, lambda step: step.service in others):
+        together = tuple(run)
+        yield from together if may_stop else sorted(together, key=_host)
 
 
 def _only_starts(step: Step) -> bool:

@@ -10,7 +10,7 @@ from reconciler.model.manifests import Service
 from reconciler.model.task import Rollout, RolloutPhase, Task
 from reconciler.scheduler.cluster_view import Defined
 
-UNCHECKED_S: Final = 5.0
+UNCHECKED_S: Final = 2.0
 """For a task of a new version that has no check, where its service does not say how long."""
 GOES_ON: Final = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPhase.REVERTING})
 

@@ -1,6 +1,6 @@
 """Stopping an old task before the new one starts: only where it can't be otherwise, and only where it helps.
 
-``service_plan`` calls it last. It is the way out of what would be a deadlock: ``max`` = ``desired``, a fixed port on
+``moves`` calls it late. It is the way out of what would be a deadlock: ``max`` = ``desired``, a fixed port on
 every host, hosts so full that a second version does not fit beside the first. What the new task needs is fetched on its
 host before anything that may be healthy stops for it.
 """

@@ -16,13 +16,14 @@ from reconciler.scheduler import obstacles, rollout
 from reconciler.scheduler.changes import Changes
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.filters import Demand
+from reconciler.scheduler.moves import why_dead
 from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.preparing import why_not_prepared
 from reconciler.scheduler.replicas import PERHAPS_HEALTHY, Bounds, Member, Standing, members
 from reconciler.scheduler.rollout import Course
-from reconciler.scheduler.service_plan import ServicePlan, converged, next_look, stop_all, why_dead, with_record
+from reconciler.scheduler.service_plan import ServicePlan, converged, next_look, stop_all, with_record
 from reconciler.scheduler.steps import Note
 
 ROOM: Final = frozenset({"memory", "cpu_units", "disk", "port", "provided port", "apart"})
