@@ -4,10 +4,11 @@ Fetching, starting and stopping have threads of their own: a slow image must not
 that does not want to end keep others from stopping. Nothing is decided here.
 """
 
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -32,6 +33,10 @@ FETCHES_PER_CORE: Final = 2
 STOPS_PER_CORE: Final = 16
 """Stops mostly wait for a process to end; starts keep the engine busy."""
 MOST_TIMELY_STOPS: Final = 1024
+
+
+class ExecutorAway(ExecutorError):
+    """The engine went away in the middle of it. It is no fault of the task."""
 
 
 class Hands:
@@ -124,7 +129,8 @@ class Hands:
                     return False
                 self._permit(spec.container)
                 try:
-                    self._start_one(spec, lambda: self._is_cancelled(action.key))
+                    with self._executor_for(spec) as executor:
+                        executor.start(spec, lambda: self._is_cancelled(action.key))
                 except StartCancelled:
                     return False
             return True
@@ -136,15 +142,19 @@ class Hands:
         found = (executor.publisher(port) for executor in self._executors.values())
         return next((name for name in found if name), None)
 
-    def _start_one(self, spec: Spec, is_cancelled: Callable[[], bool]) -> None:
+    @contextlib.contextmanager
+    def _executor_for(self, spec: Spec) -> Iterator[Executor]:
         """Errors are shown to people, and may repeat what an engine or a script was given."""
+        executor = self._executors[spec.container.type]
         try:
-            self._executors[spec.container.type].start(spec, is_cancelled)
+            yield executor
         except StartCancelled:
             raise
         except ExecutorError as error:
             hint = hidden(error.hint, spec.values) if error.hint else None
-            raise ExecutorError(hidden(error.message, spec.values), hint=hint, permanent=error.permanent) from None
+            is_away = not error.permanent and executor.unavailable() is not None
+            kind = ExecutorAway if is_away else ExecutorError
+            raise kind(hidden(error.message, spec.values), hint=hint, permanent=error.permanent) from None
 
     def _take_down(self, action: TakeDown) -> None:
         def take_down() -> bool:
@@ -175,7 +185,8 @@ class Hands:
 
     def _fetch_one(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
         self._permit(spec.container)
-        self._executors[spec.container.type].prepare(spec, is_cancelled)
+        with self._executor_for(spec) as executor:
+            executor.prepare(spec, is_cancelled)
 
     def _ended(self, key: TaskKey, work: Work, job: Callable[[], bool], *, last: bool) -> bool:
         """Run ``job`` and report its end, unless it went well and is not the ``last`` of this work."""
@@ -183,7 +194,7 @@ class Hands:
         try:
             whole = job()
         except ExecutorError as failure:
-            error, permanent, waits = _told(failure), failure.permanent, isinstance(failure, SecretsAway)
+            error, permanent, waits = _told(failure), failure.permanent, isinstance(failure, ExecutorAway | SecretsAway)
         except Exception as failure:  # a defect in one executor must not leave its task busy for ever
             error = _unforeseen(failure, f"{work} of {key.id}")
         if error is None and whole and not last:

@@ -18,13 +18,23 @@ from reconciler.executors.policy_patterns import (
     image_matches,
     is_below,
     is_origin,
+    is_place,
     is_socket,
     normalised,
     origin_matches,
+    place_matches,
     reaches_engine,
 )
 from reconciler.model.host_policy import ANY, OWN_USER, HostPolicy, MountRule, PolicyFault, Violation
-from reconciler.model.manifests import BashContainer, Container, DockerContainer, DockerExecutor, TaskDefinition
+from reconciler.model.manifests import (
+    BashContainer,
+    BashExecutor,
+    Container,
+    DockerContainer,
+    DockerExecutor,
+    TaskDefinition,
+)
+from reconciler.model.secrets import SOURCE_KINDS, Wanted
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -90,6 +100,10 @@ def faults(policy: HostPolicy) -> list[PolicyFault]:
     for position, origin in enumerate(policy.artifacts):
         if not is_origin(origin):
             found.append(PolicyFault(("artifacts", position), f"{origin!r} is neither a URL nor {ANY}"))
+    for position, pattern in enumerate(policy.secrets):
+        if not is_place(pattern):
+            text = f"{pattern!r} is neither {ANY} nor one of {', '.join(f'{kind}:…' for kind in SOURCE_KINDS)}"
+            found.append(PolicyFault(("secrets", position), text))
     return found
 
 
@@ -158,8 +172,18 @@ class _Judge:
         inside = (*path, "executor")
         yield from self._user(container.executor.user, (*inside, "user"))
         yield from self._artifact(container.executor.artifact, (*inside, "artifact"))
+        yield from self._secrets(container.executor, inside)
         if container.executor.user:
             yield from self._folder(container.executor.download_dir, (*inside, "download_dir"))
+
+    def _secrets(self, executor: BashExecutor | DockerExecutor, path: Path) -> Iterator[Violation]:
+        listed: dict[str, tuple[Wanted, ...]] = {"env_from": executor.env_from, "secrets": executor.secrets}
+        for field, entries in listed.items():
+            for position, wanted in enumerate(entries):
+                if not any(place_matches(wanted.place, pattern) for pattern in self._policy.secrets):
+                    kind, name = wanted.place.kind, wanted.place.name
+                    remedy = f"secrets lists places such as {kind}:{name}"
+                    yield _violation("secret", (*path, field, position), f"wants {wanted.label}", remedy)
 
     def _artifact(self, url: str, path: Path) -> Iterator[Violation]:
         """The agent reads a file of its host with its own rights, so that ``*`` gives it only to who may have those."""
@@ -195,6 +219,7 @@ class _Judge:
         for position, volume in enumerate(executor.volumes):
             yield from self._volume(volume, (*inside, "volumes", position))
         yield from self._flags(executor, (*inside, "flags"))
+        yield from self._secrets(executor, inside)
 
     def _flags(self, executor: DockerExecutor, path: Path) -> Iterator[Violation]:
         user, at = "", path[:-1]

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from reconciler.model.host_policy import ANY
+from reconciler.model.secrets import SOURCE_KINDS, Place
 
 RealPath: TypeAlias = Callable[[str], str]
 """Where a path of the host really leads. Only the host itself can say it; elsewhere ``normalised`` stands for it."""
@@ -55,6 +56,18 @@ def _image_parts(text: str) -> tuple[str, str, str]:
 def _name_expression(pattern: str) -> str:
     pieces = re.split(r"(\*\*|\*)", pattern)
     return "".join({"**": ".*", "*": "[^/]*"}.get(piece, re.escape(piece)) for piece in pieces)
+
+
+def place_matches(place: Place, pattern: str) -> bool:
+    """Whether ``pattern`` (``kv:web/*``) stands for where a value is; ``*`` and ``**`` are as for images."""
+    kind, _, name = pattern.partition(":")
+    return pattern == ANY or (kind == place.kind and bool(re.fullmatch(_name_expression(name), place.name)))
+
+
+def is_place(text: str) -> bool:
+    """Whether ``text`` can stand for places of values."""
+    kind, _, name = text.partition(":")
+    return text == ANY or (kind in SOURCE_KINDS and bool(name))
 
 
 def origin_matches(url: str, origin: str, real: RealPath) -> bool:

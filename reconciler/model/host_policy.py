@@ -37,6 +37,7 @@ class HostPolicy(Object, frozen=True, kw_only=True):
     flags: tuple[FlagPattern, ...] = ()
     refused_flags: tuple[FlagPattern, ...] = ()
     artifacts: tuple[Text, ...] = (ANY,)
+    secrets: tuple[Text, ...] = (ANY,)
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):

@@ -136,6 +136,21 @@ def test_an_image_that_does_not_exist_is_said_and_harms_nobody(world: DockerWorl
     assert world.published()[good.id].healthy
 
 
+def test_what_takes_more_memory_than_it_may_is_given_up_with_the_reason_and_harms_nobody(world: DockerWorld) -> None:
+    world.with_settings(restart={"delay_s": 0.05, "factor": 1.0, "max_attempts": 2})
+    world.start()
+    good = world.issue(world.definition(), port=free_port())
+    world.await_health(good, Health.PASSING)
+    # its process 1 takes care of nobody: children that have ended stay as zombies until all of it ends
+    script = "sh -c 'sleep 0.1 & exec sleep 0.3' & sleep 0.5; exec dd if=/dev/zero of=/dev/null bs=64M"
+    executor = DockerExecutor(image=world.engine.image(), cmd=("sh", "-c", script), flags=("--memory-swap=16m",))
+    containers = (DockerContainer(name="main", executor=executor),)
+    greedy = world.issue(TaskDefinition(name="greedy", version=1, memory=16, containers=containers))
+    status = world.await_phase(greedy, Phase.FAILED, timeout_s=60)
+    assert "memory" in status.reason
+    assert (world.published()[good.id].attempt, world.published()[good.id].healthy) == (1, True)
+
+
 def test_rule_05_containers_of_another_store_are_left_alone(world: DockerWorld, tmp_path: Path) -> None:
     other = DockerWorld(world.engine, tmp_path / "other")
     with contextlib.closing(other):

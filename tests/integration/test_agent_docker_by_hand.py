@@ -1,6 +1,8 @@
 """What people do to containers behind the agent's back, on a real Docker engine."""
 
 import contextlib
+import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -42,6 +44,35 @@ def test_what_is_ended_by_hand_comes_up_again(world: DockerWorld, how: str) -> N
 
     wait_until(is_up_again, what="it runs again")
     assert world.published()[task.id].attempt <= 2
+
+
+def test_what_somebody_updates_restarts_nothing_and_stays_the_agents_alone(world: DockerWorld) -> None:
+    world.start()
+    task = world.issue(world.definition(), port=free_port())
+    world.await_health(task, Health.PASSING)
+    (container,) = world.containers(task)
+    client = world.engine.client
+    client.update_container(container, cpu_shares=64, restart_policy={"Name": "always"})
+    other = world.issue(world.definition(version=2), port=free_port())
+    world.await_health(other, Health.PASSING)
+    assert (list(world.containers(task)), world.published()[task.id].attempt) == ([container], 1)
+
+    # by itself, not by the engine: now that would start it again, and so would the agent
+    pid = client.inspect_container(container)["State"]["Pid"]
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except PermissionError:
+        pytest.skip("only root can kill what is in a container")
+
+    def one_runs() -> bool:
+        found = [client.inspect_container(each)["State"] for each in world.containers(task)]
+        return [each["Running"] and each["Pid"] != pid for each in found] == [True]
+
+    wait_until(one_runs, what="one runs again")
+    world.await_health(task, Health.PASSING)
+    world.take_back(task)
+    world.await_gone(task)
+    assert world.containers(task) == {}
 
 
 def test_a_container_that_was_renamed_is_still_the_agents_to_stop(world: DockerWorld) -> None:

@@ -1,14 +1,18 @@
 """What goes wrong on a host itself: its disk is full, its clock is set."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from reconciler.agent import identity
+from reconciler.errors import ExecutorError
+from reconciler.executors.interface import Owner, Spec, never
 from reconciler.model.task import Health, Phase
 from reconciler.runtime.clock import SystemClock
 from tests.support.agent import SLEEP, AgentWorld, bash_definition, is_alive, noting_pid, pids_of
+from tests.support.pretend_executor import PretendExecutor
 from tests.support.wait import wait_until
 
 DAY_S = 86_400.0
@@ -75,3 +79,30 @@ def test_rule_16_a_clock_that_is_set_restarts_nothing_and_holds_up_nothing(
     agent_world.take_back(runs)
     agent_world.await_gone(runs)
     assert agent_world.published()[dies.id].phase is Phase.RUNNING
+
+
+class LeavingEngine(PretendExecutor):
+    """It goes away in the middle of the first start, before anybody has noticed, and is back at once."""
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__(owner)
+        self.left = False
+        self.is_away = False
+
+    def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
+        if not self.left:
+            self.left = self.is_away = True
+            raise ExecutorError("creating a container: no engine answers")
+        super().start(spec, is_cancelled)
+
+    def unavailable(self) -> str | None:
+        was_away, self.is_away = self.is_away, False
+        return "no engine answers" if was_away else None
+
+
+def test_a_start_that_fails_because_the_engine_went_away_uses_up_no_attempt(agent_world: AgentWorld) -> None:
+    agent_world.with_settings(restart={"max_attempts": 1})
+    owner = identity.owner(agent_world.settings, agent_world.store_id)
+    agent_world.start_agent(executors={"bash": LeavingEngine(owner)})
+    task = agent_world.issue(bash_definition())
+    assert agent_world.await_health(task, Health.PASSING).attempt == 2

@@ -127,6 +127,12 @@ RULES: list[tuple[str, Container, dict[str, object], dict[str, object]]] = [
         {"users": ["app"], "mounts": [{"path": "/srv"}]}, DEFAULT),
     ("artifact-origin-not-allowed", bash(user="app", artifact="file:///etc/shadow"),
         {"users": ["app"]}, {"users": ["app"], "artifacts": ["file:///etc/"]}),
+    ("secret-not-allowed", docker(secrets=[{"name": "db", "kv": "web/db/main"}]),
+        {"secrets": ["kv:web/*", "file:**", "kv:WEB/**"]}, {"secrets": ["kv:web/**"]}),
+    ("secret-not-allowed", bash(env_from=[{"name": "S", "agent_env": "SITE", "optional": True}]),
+        {"secrets": []}, {"secrets": ["agent_env:S*"]}),
+    ("secret-not-allowed", bash(secrets=[{"name": "key", "file": "tls/key"}]),
+        {"secrets": ["kv:tls/key", "file:tls"]}, DEFAULT),
     ("user-not-allowed", docker(), {"users": ["1000:*"]}, {"users": ["default"]}),
     ("user-not-allowed", docker("-u1000:1", "-u0"), {"users": ["1000:*"]}, {"users": ["0"]}),
     ("user-not-allowed", bash(), {"users": ["deploy"]}, {"users": ["deploy", "default"]}),
@@ -324,7 +330,15 @@ def test_what_is_no_path_and_no_url_is_refused_and_raises_nothing(container: Con
 
 
 @pytest.mark.parametrize(
-    "mistake", [{"mounts": [{"path": "/a\0b"}]}, {"artifacts": ["http://[x/y"]}, {"artifacts": ["a.example.com"]}]
+    "mistake",
+    [
+        {"mounts": [{"path": "/a\0b"}]},
+        {"artifacts": ["http://[x/y"]},
+        {"artifacts": ["a.example.com"]},
+        {"secrets": ["web/db"]},
+        {"secrets": ["kv:"]},
+        {"secrets": ["env:SITE"]},
+    ],
 )
 def test_a_policy_with_what_is_no_path_and_no_url_is_none(mistake: dict[str, object]) -> None:
     assert len(faults(policy(**mistake))) == 1
