@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from reconciler.errors import UsageError
-from reconciler.manifests.file_text import MAX_FILE_BYTES
-from reconciler.manifests.find import SUFFIXES, find_manifests
+from reconciler.manifests.find import MAX_FILE_BYTES, SUFFIXES, find_manifests
 
 STDIN_NAME: Final = "<stdin>"
 _USUAL_BYTES: Final = 32 * 1024

@@ -28,9 +28,11 @@ MOST_CACHES: Final = 16
 
 
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):
+    """``verdict`` and ``files`` (what each came to, by its key) are decoded only when they are needed."""
+
     asked: bytes
     verdict: msgspec.Raw
-    files: dict[bytes, bytes]
+    files: msgspec.Raw
 
 
 def judge(
@@ -50,9 +52,11 @@ def judge(
     if remembered is not None and remembered.asked == asked:
         with contextlib.suppress(msgspec.MsgspecError):
             return msgspec.msgpack.decode(remembered.verdict, type=Verdict)
-    known = remembered.files if remembered else {}
+    known: dict[bytes, bytes] = {}
+    with contextlib.suppress(msgspec.MsgspecError):
+        known = msgspec.msgpack.decode(remembered.files, type=dict[bytes, bytes]) if remembered else {}
     verdict, cache = _judge(files, checks, known, environment)
-    _write(place, _Remembered(asked, msgspec.Raw(msgspec.msgpack.encode(verdict)), cache.compact()))
+    _write(place, _Remembered(asked, _raw(verdict), _raw(cache.compact())))
     return verdict
 
 
@@ -74,6 +78,10 @@ def _judge(
     if len(missing) >= WORTH_FILES:
         cache.take(dict(zip(missing, parse_all(list(missing.values()), checks), strict=True)))
     return verdict_across(files, cache, environment), cache
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.msgpack.encode(value))
 
 
 def _hash(parts: Sequence[bytes]) -> bytes:

@@ -1,6 +1,5 @@
 """Fields that are not known or not there, and what was probably meant. Pure; called by ``schema_words``."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -47,6 +46,8 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     for candidate in (plain, _SYNONYMS.get(plain)):
         if candidate in known:
             return candidate
+    import difflib  # only whoever made a mistake waits for it
+
     guesses = difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
     return guesses[0] if guesses else None
 

@@ -5,13 +5,12 @@ Called by ``yaml_reader`` before it looks at any structure.
 
 import json
 import re
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from reconciler.manifests import rules
+from reconciler.manifests.find import MAX_FILE_BYTES
 from reconciler.manifests.problem import Problem, problem
 from reconciler.manifests.rules import Rule
-
-MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 
 _BAD_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 """What is not to be in YAML; of surrogates there are none in UTF-8."""

@@ -10,6 +10,8 @@ from typing import Final
 
 SUFFIXES: Final = (".yml", ".yaml", ".json")
 SETTINGS_NAME: Final = "reconciler.yaml"
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+"""A larger file is no manifest that anybody reads."""
 
 
 def is_manifest_path(relative_path: str) -> bool:

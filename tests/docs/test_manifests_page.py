@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.manifests.file_text import MAX_FILE_BYTES
+from reconciler.manifests.find import MAX_FILE_BYTES
 from reconciler.manifests.load import load
 from reconciler.manifests.object_rules import MAX_OBJECT_BYTES
 from reconciler.manifests.rules import RULES

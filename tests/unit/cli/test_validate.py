@@ -223,7 +223,7 @@ def test_help_teaches() -> None:
         assert word in done.stdout
 
 
-MOST_MODULES = 240
+MOST_MODULES = 250
 """So many modules are imported to check one file; each of them is time that an editor or a hook waits."""
 
 
@@ -265,7 +265,7 @@ def test_what_is_remembered_needs_neither_parser_nor_model(tmp_path: Path) -> No
     assert {"yaml", "reconciler.model.manifests"} <= imported(folder, 0)
     modules = imported(folder, 0)
     assert not {"yaml", "reconciler.model.manifests", "reconciler.manifests.load"} & modules
-    assert len(modules) <= MOST_MODULES - 70
+    assert len(modules) <= MOST_MODULES - 75
 
 
 def test_the_execution_policy_of_a_host_is_a_policy_too(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import yaml
 
 from reconciler.errors import UsageError
 from reconciler.manifests import rules, yaml_reader
-from reconciler.manifests.file_text import MAX_FILE_BYTES
+from reconciler.manifests.find import MAX_FILE_BYTES
 from reconciler.manifests.nodes import Node
 from reconciler.manifests.yaml_reader import MAX_ALIAS_NODES, MAX_DEPTH, MAX_PROBLEMS, read
 
