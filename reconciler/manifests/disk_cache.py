@@ -2,8 +2,9 @@
 
 Two things are remembered for each set of paths: the verdict on exactly these files, and what each file came to by
 itself, so that after a change only the changed files are parsed. A hash of the content, of the checks and of the
-program's own code decides whether they are the same; the cache may be deleted at any time, and what can't be read is
-not used. A few files are checked faster than a cache is read, so they never touch it.
+program's own code decides whether they are the same: to read a small file takes no longer than to ask for its times,
+which may lie. The cache may be deleted at any time, and what can't be read is not used. A few files are checked faster
+than a cache is read, so they never touch it.
 """
 
 import contextlib
