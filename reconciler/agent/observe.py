@@ -21,6 +21,7 @@ from reconciler.agent.host_view import (
     Unusable,
 )
 from reconciler.agent.lifecycle import TaskKey
+from reconciler.agent.pace import Rest
 from reconciler.agent.settings import AgentSettings
 from reconciler.errors import ExecutorError, StoreDenied, StoreError, StoreNotOurs
 from reconciler.executors.interface import Executor, Owner
@@ -34,7 +35,11 @@ from reconciler.store import sentinel
 from reconciler.store.interface import Entry, Store
 
 _MOST_DEFINITIONS: Final = 4096
+_RESTS: Final = 3.0
+_LEAST_REST_S: Final = 0.1
 _MOST_REST_S: Final = 0.5
+_ISSUED_RESTS: Final = 50.0
+_LEAST_ISSUED_REST_S: Final = 0.05
 HEALTH_GRACE_S: Final = 3.0
 """How long readings stand when no new ones can be had; then they are unknown."""
 
@@ -62,8 +67,8 @@ class IssuedSource:
         self._preparations = keys.preparations_of_host(settings.host)
         self._clock = clock
         self._watched = 0
-        self._rest_s = settings.look_interval_s
-        self._rest_until = clock.monotonic()
+        self._rest = Rest(clock, times=_ISSUED_RESTS, least_s=_LEAST_ISSUED_REST_S, most_s=settings.look_interval_s)
+        self._look_took_s = 0.0
         self._status_index = 0
         self._went_back_at: float | None = None
         self._definitions: dict[str, TaskDefinition | Unusable] = {**(definitions or {})}
@@ -76,23 +81,26 @@ class IssuedSource:
 
     def look(self) -> None:
         """Read everything anew. Raises StoreError; then what was known stands."""
+        began = self._clock.monotonic()
         try:
             self.view = self._read()
         except StoreError as error:
             not_ours = self.view.not_ours or isinstance(error, StoreNotOurs)
             self.view = msgspec.structs.replace(self.view, problem=error.message, not_ours=not_ours)
             raise
+        finally:
+            self._look_took_s = self._clock.monotonic() - began
 
     def wait(self, timeout_s: float) -> bool:
         """Block until something may have been issued or taken back.
 
         The first change is told at once, what follows soon after it together: so hosts that get many tasks look at them
-        a few times, not once for each.
+        a few times, not once for each, the fewer times the longer the store takes to answer.
         """
-        time.sleep(max(0.0, self._rest_until - self._clock.monotonic()))
+        time.sleep(self._rest.left_s)
         before = self._watched
         self._watched = self._store.wait(self._prefix, before, timeout_s)
-        self._rest_until = self._clock.monotonic() + self._rest_s
+        self._rest.begin(self._look_took_s)
         return self._watched != before
 
     def note_status(self, index: int) -> None:
@@ -209,23 +217,22 @@ class ExecutorSource:
         self._clock = clock
         self._is_the_agent = is_the_agent
         self._taken_over = False
-        self._rest_until = clock.monotonic()
+        self._rest = Rest(clock, times=_RESTS, least_s=_LEAST_REST_S, most_s=_MOST_REST_S)
         self.view = ExecutorView()
 
     def look(self) -> float | None:
         """Look at everything. Raises ExecutorError when an executor that is there can't be seen.
 
-        While many tasks start, each of them is a reason to look; so it rests for as long as the last look took, and
-        returns how long that still is.
+        While many tasks start, each of them is a reason to look; so it rests after a look, and returns how long that
+        still takes.
         """
+        if left_s := self._rest.left_s:
+            return left_s
         began = self._clock.monotonic()
-        if began < self._rest_until:
-            return self._rest_until - began
         try:
             self._look(began)
         finally:
-            ended = self._clock.monotonic()
-            self._rest_until = ended + min(ended - began, _MOST_REST_S)
+            self._rest.begin(self._clock.monotonic() - began)
         return None
 
     def _look(self, began: float) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from reconciler.agent import identity
 from reconciler.agent.host_view import NOT_ENTERED
 from reconciler.agent.identity import HostLock
-from reconciler.agent.lifecycle import NEVER
+from reconciler.agent.pace import Rest
 from reconciler.agent.settings import AgentSettings
 from reconciler.agent.status import is_settled
 from reconciler.errors import StoreError, UsageError
@@ -26,6 +26,9 @@ from reconciler.store.lease import SessionKeeper
 log = logging.getLogger(__name__)
 
 _CLAIM_AGAIN_S = 5.0
+_RESTS = 50.0
+"""For how many times as long as the last write took there is no other, so that a busy store gets one a second."""
+_LEAST_REST_S = 0.4
 
 
 class Publisher:
@@ -66,7 +69,7 @@ class Publisher:
         self._claimed_at = clock.monotonic() - settings.poll_s
         self._index = 0
         self._differs_since: float | None = None
-        self._wrote_at = clock.monotonic() - settings.publish_interval_s
+        self._rest = Rest(clock, times=_RESTS, least_s=_LEAST_REST_S, most_s=settings.publish_interval_s)
         self._http = ""
         self.hold: str | None = NOT_ENTERED
         """Why nothing may be started: this host's name is not ours (yet)."""
@@ -134,11 +137,14 @@ class Publisher:
         now = self._clock.monotonic()
         if self._differs_since is None:
             self._differs_since = now
-        settled = is_settled(self.published, self.wanted)
-        due = max(self._wrote_at, NEVER if settled else self._differs_since) + self._settings.publish_interval_s
+        patient_until = self._differs_since + self._settings.publish_interval_s
+        due = self._rest.until if is_settled(self.published, self.wanted) else max(self._rest.until, patient_until)
         if now < due:
             return due - now
-        return self._write(session, self.wanted)
+        try:
+            return self._write(session, self.wanted)
+        finally:
+            self._rest.begin(self._clock.monotonic() - now)
 
     def shown(self) -> tuple[HostStatus | None, str | None]:
         """What is published, and what keeps this host's name from being ours."""
@@ -146,7 +152,7 @@ class Publisher:
 
     def flush(self) -> None:
         """Write the last status now, if that is possible at all."""
-        self._wrote_at = self._differs_since = self._clock.monotonic() - self._settings.publish_interval_s
+        self._rest.until = self._differs_since = self._clock.monotonic() - self._settings.publish_interval_s
         try:
             self.publish()
         except StoreError as error:
@@ -162,7 +168,6 @@ class Publisher:
         fence = lease.fence(keys.host_state(self._settings.host), session)
         key = keys.status(self._settings.host)
         outcome = self._store.commit([fence, PutIf(key, codec.encode(status), self._index)])
-        self._wrote_at = self._clock.monotonic()
         if not isinstance(outcome, Committed):
             # the host or the key may not be what they were: look before the next write
             self._held_by = None

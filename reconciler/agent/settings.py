@@ -15,7 +15,7 @@ class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     shortened by up to ``jitter`` of itself.
     """
 
-    first_delay_s: float = 0.05
+    first_delay_s: float = 0.01
     delay_s: float = 1.0
     factor: float = 4.0
     most_delay_s: float = 60.0

@@ -1,6 +1,7 @@
 """Durations in Go's syntax (``1m30s``), the one that Consul and its users write."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$(?!\n)"
@@ -12,6 +13,7 @@ _WHOLE = re.compile(DURATION_PATTERN)
 _UNIT_S: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+@lru_cache(1024)
 def parse_duration(text: str) -> float:
     """Seconds in a Go duration such as ``10s`` or ``1h30m``.
 

@@ -134,7 +134,8 @@ class History:
             assert record is None or record.issue != key.issue or host.lives[key].phase is Phase.STOPPING
         if isinstance(action, TakeDown):
             for target in action.targets:
-                assert host.containers[target.kind, target.ref].owner != self.orphan_owner
+                there = host.containers.get((target.kind, target.ref))  # gone: somebody removed it since the last look
+                assert there is None or there.owner != self.orphan_owner
 
 
 def known_record(host: PlannedHost, key: TaskKey) -> Task | None:
