@@ -125,7 +125,7 @@ class Ours:
             "desired": wish.count,
             "min": wish.count,
             "max": wish.count + PARALLEL,
-            "rollout": {"parallel": PARALLEL},
+            "rollout": {"parallel": PARALLEL, **({} if wish.checked else {"healthy_after": "1ms"})},
         }
         cluster = {"name": "bench", "services": [NAME]}
         document = {"clusters": [cluster], "services": [service], "task_definitions": [definition]}

@@ -12,6 +12,8 @@ from reconciler.scheduler.cluster_view import Defined
 
 UNCHECKED_S: Final = 2.0
 """For a task of a new version that has no check, where its service does not say how long."""
+AT_ONCE_S: Final = 0.001
+"""A ``healthy_after`` of no more than that asks for no further look, which would take longer."""
 GOES_ON: Final = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPhase.REVERTING})
 
 
@@ -20,7 +22,8 @@ def proves_s(service: Service | None, rollout: Rollout | None, defined: Defined 
     if service is None:
         return 0.0
     if service.policy.healthy_after:
-        return service.policy.healthy_after_s
+        said_s = service.policy.healthy_after_s
+        return said_s if said_s > AT_ONCE_S else 0.0
     if service.kind == "batch" or rollout is None or not is_of_goal(rollout, task):
         return 0.0
     replaces = rollout.phase in GOES_ON and rollout.previous_version is not None
