@@ -276,7 +276,6 @@ class Engine:
                 )
                 if self._where.startswith("unix://"):
                     _share_connections(client.get_adapter(client.base_url))
-                    client.trust_env = False  # no proxy leads to a socket, and each call would look for one
                 self._clients[timeout_s] = client
             return client
 
