@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from reconciler.executors.interface import Executor, Keep, Owner
     from reconciler.health.interface import HealthProvider
     from reconciler.manifests.source import Source
+    from reconciler.notify.receivers import Audience
     from reconciler.scheduler.loop import SchedulerDaemon
     from reconciler.sync.brake import DeletionLimit
     from reconciler.sync.gate import Gate
     from reconciler.sync.loop import SyncDaemon
+    from reconciler.sync.reporter import ReporterDaemon
 
 log = logging.getLogger(__name__)
 
@@ -299,3 +301,24 @@ def health_gate(store: Store, limit_s: float | None) -> "Gate":
         return settling.look(fleet.read(store, time.time()), pairs)
 
     return Gate(judge, limit_s)
+
+
+def reporter(store: Store, daemon: "SyncDaemon", audience: "Audience") -> "ReporterDaemon":
+    """Has others hear what becomes of the revisions that ``daemon`` applies."""
+    from reconciler.notify.receivers import read_place
+    from reconciler.queries import fleet, settling
+    from reconciler.sync.reporter import ReporterDaemon, Survey
+
+    name = audience.about.source
+
+    def survey() -> Survey:
+        found = fleet.read(store, time.time())
+        return Survey(
+            own=found.snapshot.sources.get(name),
+            prints=settling.prints(found, name),
+            look=lambda pairs: settling.look(found, pairs),
+            doubt=found.scene.doubt,
+        )
+
+    read_secret = read_place(os.environ)
+    return ReporterDaemon(store, audience, held=lambda: daemon.held, survey=survey, read_secret=read_secret)

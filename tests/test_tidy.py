@@ -35,6 +35,7 @@ IMPURE_EXCEPTIONS = {
     "reconciler/sync/provenance_record.py": "the last step of a pass: asks git for commits, writes where objects stand",
     "reconciler/sync/passes.py": "one pass: observe, plan, apply, which the daemon and sync --once share",
     "reconciler/sync/once.py": "the loop of sync --once, which ends",
+    "reconciler/sync/reporter.py": "a loop of its own: has others told what became of revisions; words.py decides what",
     "reconciler/sync/reconcile.py": "observe, decide, write until all is there, which passes and apply -f share",
     "reconciler/sync/revisions.py": "what passes reads of a source, each revision once",
     "reconciler/sync/trials.py": "how passes looks at services; what it sees is judged in gate.py",

@@ -46,6 +46,7 @@ SECTIONS: Final = {
         "suspend": "reconciler.cli.suspend:suspend",
         "resume": "reconciler.cli.suspend:resume",
         "adopt": "reconciler.cli.adopt:adopt",
+        "notify": "reconciler.cli.notify:notify",
     },
     "Services and hosts, by hand": {
         "scale": "reconciler.cli.scale:scale",

@@ -115,6 +115,17 @@ def environment_option(function: F) -> F:
     )(function)
 
 
+def notify_option(function: F) -> F:
+    """``--notify FILE``; None when not given."""
+    return click.option(
+        "--notify",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Whom to tell what becomes of each revision: commit statuses at GitHub, GitLab, Gitea, and webhooks "
+        "(docs/reporting.md).",
+    )(function)
+
+
 def format_option(*formats: str) -> Callable[[F], F]:
     """``--format``; the first one is the default."""
     return click.option(

@@ -9,11 +9,13 @@ import click
 
 from reconciler.cli.deletions import max_deletions_option
 from reconciler.cli.moments import Duration
-from reconciler.cli.options import DaemonOptions, daemon_options, environment_option, store_option
+from reconciler.cli.options import DaemonOptions, daemon_options, environment_option, notify_option, store_option
 from reconciler.cli.waiting import HEALTHY, wait_healthy, wait_options
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.manifests.source import Source
+    from reconciler.notify.receivers import Audience
     from reconciler.sync.brake import DeletionLimit
 
 
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     help="Listen for pushes at POST /webhook on --http; the file holds the secret they are signed with. "
     "The secret itself may be in RECONCILER_WEBHOOK_SECRET.",
 )
+@notify_option
 @store_option
 @daemon_options(8233)
 def sync(
@@ -109,6 +112,7 @@ def sync(
     timeout_s: float,
     limit: "DeletionLimit",
     webhook_secret_file: Path | None,
+    notify: Path | None,
     store_url: str | None,
     daemon_options: DaemonOptions,
 ) -> None:
@@ -128,6 +132,8 @@ def sync(
 
     if wait and not once:
         raise UsageError("--wait goes with --once")
+    if notify and once:
+        raise UsageError("--notify goes without --once: who tells of a revision has to stay until it is healthy")
     if gate and directory is not None:
         raise UsageError("--gate goes with --git: a folder has no earlier revision to go back to")
     daemon_options.set_up_log()
@@ -142,6 +148,7 @@ def sync(
         signers=signers,
         environment=environment,
     )
+    audience = _audience(notify, source, git_url, branch) if notify else None
     with wiring.open_store(store_url) as store:
         health_gate = wiring.health_gate(store, gate_timeout_s if gate else None)
         if once:
@@ -162,4 +169,16 @@ def sync(
         secret = webhook.secret(webhook_secret_file, os.environ)
         daemon = wiring.sync(store, source, poll_s=poll_s, heals=drift == "heal", limit=limit, health_gate=health_gate)
         routes = [webhook.Webhook(secret, daemon.notify, now=time.time).route] if secret else []
-        serve([daemon], bind=daemon_options.bind, access=daemon_options.access(), site=Site(routes))
+        reporters = [wiring.reporter(store, daemon, audience)] if audience else []
+        serve([daemon, *reporters], bind=daemon_options.bind, access=daemon_options.access(), site=Site(routes))
+
+
+def _audience(notify: Path, source: "Source", git_url: str | None, branch: str | None) -> "Audience":
+    """Who is told of the source's revisions, with their secrets at hand."""
+    from reconciler.notify.receivers import read_place
+    from reconciler.operations import notifying
+
+    about = notifying.about(source, git_url=git_url, branch=branch)
+    audience = notifying.audience(notifying.notifications(notify), about)
+    notifying.check_secrets(audience, read_place(os.environ))
+    return audience

@@ -9,7 +9,7 @@ from reconciler.errors import UsageError
 
 SCHEMAS: Final = (
     *("manifest", "cluster", "service", "task_definition", "host", "settings"),
-    *("task", "host_state", "host_policy"),
+    *("task", "host_state", "host_policy", "notifications"),
 )
 
 

@@ -32,6 +32,7 @@ CLUSTER_OVERRIDES: Final = "state/overrides/clusters/"
 EVERY: Final = "_"
 """In the place of a cluster's name: all clusters."""
 PROVENANCE: Final = "state/provenance/"
+REPORTS: Final = "state/reports/"
 _SLASHES: Final = 3
 """Those in the key of a task or a rollout."""
 
@@ -159,6 +160,16 @@ def cluster_override(name: str) -> str:
 def provenance_of_source(source_name: str) -> str:
     """The prefix of what is known of where a source's objects are written."""
     return f"{PROVENANCE}{source_name}/"
+
+
+def reports(source_name: str) -> str:
+    """What was said of a source's revisions, and who has heard it."""
+    return REPORTS + source_name
+
+
+def reported_services(source_name: str) -> str:
+    """Beside it: what the source's services were declared as then; written far less often."""
+    return f"{reports(source_name)}/services"
 
 
 def scheduler_lock(cluster_name: str) -> str:

@@ -1,19 +1,22 @@
-"""Has all that changed become healthy? Asked by ``--wait`` and by the gate of sync, again and again.
+"""Has all that changed become healthy? Asked by ``--wait``, by the gate of sync and for reports, again and again.
 
 Pure, over one reading of the store.
 """
 
+import hashlib
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from reconciler.model import keys
+from reconciler.model.codec import encode
 from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.status import ServiceRow, status
 from reconciler.sync.gate import Look, Pair
 
+_PRINT_DIGITS: Final = 8
 _GIVEN_UP: Final = (RolloutPhase.FAILED, RolloutPhase.REVERTING, RolloutPhase.REVERTED)
 
 
@@ -44,6 +47,20 @@ def look(fleet: Fleet, pairs: frozenset[Pair]) -> Look:
         ),
         is_running=not fleet.scene.doubt and any(_is_running(fleet, row) for row in sick),
     )
+
+
+def prints(fleet: Fleet, source: str) -> dict[Pair, str]:
+    """What each service of a source is declared as, with its definition, shortened: equal if nothing changed."""
+    snapshot, found = fleet.snapshot, dict[Pair, str]()
+    for cluster in snapshot.clusters.values():
+        for name in cluster.services:
+            service = snapshot.services.get(name)
+            if service is None or service.managed_by != source:
+                continue
+            definition = snapshot.definitions.get((service.task_name, service.task_version))
+            content = encode(service) + (definition.digest if definition else "").encode()
+            found[cluster.name, name] = hashlib.sha256(content).hexdigest()[:_PRINT_DIGITS]
+    return found
 
 
 def _is_running(fleet: Fleet, row: ServiceRow) -> bool:

@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -26,6 +26,7 @@ from reconciler.runtime.ids import new_id
 from reconciler.runtime.runner import Loop, Waker
 from reconciler.store import lease, sentinel
 from reconciler.store.interface import Held, Put, PutIf, Store
+from reconciler.store.watch import WATCH_S, Watch
 from reconciler.sync import observe
 from reconciler.sync.brake import DeletionLimit
 from reconciler.sync.gate import LOOK_S, Gate
@@ -34,7 +35,6 @@ from reconciler.sync.passes import Emit, SourceSync
 
 POLL_S: Final = 30.0
 RESYNC_S: Final = 60.0
-WATCH_S: Final = 30.0
 LOCK_WAIT_S: Final = 30.0
 LOOK_AGAIN_S: Final = 5.0
 """When a history that was rewritten is looked at a second time, before it is believed."""
@@ -95,11 +95,11 @@ class SyncDaemon:
         )
         self._wakers = [
             Waker(f"{self._name}: source", self._wait_for_source, [self._loop]),
-            Waker(f"{self._name}: config", _Watch(store, keys.CONFIG, self._config_changed.set), [self._loop]),
-            Waker(f"{self._name}: lock", _Watch(store, self._lock_key), [self._loop]),
+            Waker(f"{self._name}: config", Watch(store, keys.CONFIG, self._config_changed.set), [self._loop]),
+            Waker(f"{self._name}: lock", Watch(store, self._lock_key), [self._loop]),
             Waker(f"{self._name}: wake", self._wait_for_notice, [self._loop]),
         ]
-        self._notices = _Watch(store, self._wake_key)
+        self._notices = Watch(store, self._wake_key)
         self._notice: bytes | None = None
         self._held_by: str | None = None
         self._stood_by_for: str | None = None
@@ -122,6 +122,12 @@ class SyncDaemon:
     def parsed_files(self) -> int:
         """How many files were parsed so far."""
         return self._sync.parsed_files
+
+    @property
+    def held(self) -> Held | None:
+        """The fence, while this process holds the source's lock; for others that write about the source. Any thread."""
+        session = self._keeper.session_id
+        return lease.fence(self._lock_key, session) if session is not None and session == self._held_by else None
 
     def start(self) -> None:
         """Start all threads; returns at once."""
@@ -288,24 +294,6 @@ class SyncDaemon:
         session = self._keeper.session_id
         if session is not None and self._held_by == session:
             lease.give_up(self._store, self._lock_key, who(), session)
-
-
-class _Watch:
-    """Waits for a key or prefix to move; what a ``Waker`` calls."""
-
-    def __init__(self, store: Store, prefix: str, moved: Callable[[], None] | None = None) -> None:
-        self._store = store
-        self._prefix = prefix
-        self._moved = moved
-        self._index = 0
-
-    def __call__(self) -> bool:
-        index = self._store.wait(self._prefix, self._index, WATCH_S)
-        is_news = index != self._index or index == 0
-        self._index = index
-        if is_news and self._moved is not None:
-            self._moved()
-        return is_news
 
 
 @contextlib.contextmanager

@@ -38,6 +38,8 @@ KEYS = (
     "state/overrides/sources/demo",
     "state/sync/demo",
     "state/provenance/demo/7f",
+    keys.reports("demo"),
+    keys.reported_services("demo"),
     "state/wake/demo",
     "schedulers/default",
     "sync/demo",
@@ -47,6 +49,7 @@ MAY_WRITE = {
     "sync": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/sync/demo", "state/wake/demo",
         "sync/demo", "state/provenance/demo/7f", "state/overrides/services/web",
+        keys.reports("demo"), keys.reported_services("demo"),
     },
     "scheduler": {
         keys.CONFIG_SENTINEL, keys.STATE_SENTINEL, "state/tasks/_/web-1", "state/tasks/host-1/web-1",

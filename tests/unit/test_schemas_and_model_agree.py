@@ -37,6 +37,7 @@ from reconciler.model.manifests import (
     Service,
     TaskDefinition,
 )
+from reconciler.model.notifications import Notifications
 from reconciler.model.secrets import SOURCE_KINDS, EnvFrom, FromHost, Secret
 from reconciler.model.task import HostState, Task
 
@@ -47,6 +48,7 @@ DECLARED = {
     "host": Host,
     "settings": Settings,
     "host_policy": HostPolicy,
+    "notifications": Notifications,
 }
 RECORDS = {"task": Task, "host_state": HostState}
 PARTS = {

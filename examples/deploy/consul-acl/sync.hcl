@@ -3,6 +3,7 @@ key_prefix "config/"           { policy = "write" }
 key_prefix "state/"            { policy = "list" }
 key_prefix "state/sync/"       { policy = "write" }
 key_prefix "state/provenance/" { policy = "write" }
+key_prefix "state/reports/"    { policy = "write" }
 key_prefix "state/wake/"       { policy = "write" }
 # what an operator scaled or drained by hand ends in the transaction in which git changes that very field
 key_prefix "state/overrides/services/" { policy = "write" }

@@ -58,7 +58,7 @@ def test_what_is_left_out_is_safe() -> None:
         ("flags:\n  - --pid=host\n  - --privileged\n", "policy.yml:3:5: --privileged is allowed by privileged"),
         ("refused_flags: [--privilegd]\n", "policy.yml:1:17: --privilegd is not a flag"),
         ("flags: [", "policy.yml:2:1: "),
-        ("{}\n---\nusers: []\n", "policy.yml:1:1: a policy is one document"),
+        ("{}\n---\nusers: []\n", "policy.yml:1:1: this has to be one document, and here are 2"),
     ],
 )
 def test_a_policy_with_a_mistake_is_none_and_says_where(text: str, place: str) -> None:
