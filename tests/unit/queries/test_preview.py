@@ -7,15 +7,21 @@ from reconciler.cli import plan_text
 from reconciler.errors import StoreDenied, UsageError
 from reconciler.model import keys
 from reconciler.model.codec import encode
-from reconciler.model.task import HostState
+from reconciler.model.task import Health, HostState, HostStatus, Phase, TaskStatus
 from reconciler.operations import overrides
 from reconciler.operations.overrides import Said
 from reconciler.queries import snapshot_file
 from reconciler.queries.preview import Preview, preview
 from reconciler.runtime.clock import SystemClock
+from reconciler.scheduler.apply import Applier
+from reconciler.scheduler.observe import Observer
+from reconciler.scheduler.plan import plan
+from reconciler.scheduler.snapshot import view_of
+from reconciler.store import lease
 from reconciler.store.interface import Acquire, Committed, Put, Store
 from reconciler.store.memory import MemoryStore
 from reconciler.sync.once import sync_once
+from tests.support.scheduler_store import put
 from tests.support.sync import ListedSource, definition, make_ours, manifest, revision, service
 
 NOW = 1_700_000_000.0
@@ -36,11 +42,11 @@ def store() -> Store:
     return store
 
 
-def files(*, desired: int = 2, version: int = 1, memory: int = 64) -> dict[str, str]:
+def files(*, desired: int = 2, version: int = 1, memory: int = 64, port: int = 0, **numbers: int) -> dict[str, str]:
     content = {
         "clusters": [{"name": "main", "services": ["web"]}],
-        "services": [service("web", version, desired)],
-        "task_definitions": [definition("web", version, memory=memory)],
+        "services": [service("web", version, desired, **numbers)],
+        "task_definitions": [definition("web", version, memory=memory, port=port)],
     }
     return {"web.json": msgspec.json.encode(content).decode()}
 
@@ -164,3 +170,30 @@ def test_a_plan_says_that_it_ends_an_override_that_is_asleep(store: Store) -> No
     assert [(each.text, each.asleep) for each in made.ended] == [("service web: desired 3 instead of 2", True)]
     assert "asleep" in "\n".join(plan_text.text(made))
     assert look(store, files(desired=4, version=2)).ended == (), "its field is not changed"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "port", "reason"),
+    [
+        (
+            {"min": 2, "max": 2},
+            0,
+            "min = desired = max = 2, so no task may start or stop first: raise max or lower min",
+        ),
+        ({}, 80, "min = desired = 2 forbids to stop one first: lower min, or make room on a host"),
+    ],
+)
+def test_a_plan_says_what_can_not_move(store: Store, numbers: dict[str, int], port: int, reason: str) -> None:
+    apply(store, files(port=port, **numbers))
+    session = store.open_session("scheduler", 600.0)
+    assert lease.take(store, keys.scheduler_lock("main"), b"me", session.id)
+    reading = Observer(store).read()
+    view = view_of(reading.scene, "main")
+    Applier(store, reading, view, session_id=session.id, now=NOW).apply(plan(view, NOW), lambda: False)
+    for task in Observer(store).read().scene.snapshot.tasks:
+        running = TaskStatus(phase=Phase.RUNNING, issue=task.issue, health=Health.PASSING)
+        put(store, keys.status(task.host), HostStatus(host=task.host, tasks={task.id: running}))
+    made = look(store, files(version=2, port=port, **numbers))
+    assert (made.tasks.starts, made.tasks.stops) == (0, 0)
+    assert any(reason in note for note in made.tasks.notes), made.tasks
+    assert reason in "\n".join(plan_text.text(made))

@@ -15,7 +15,7 @@ from reconciler.operations.apply import apply
 from reconciler.operations.overrides import Said
 from reconciler.runtime.clock import SystemClock
 from reconciler.scheduler.observe import Observer
-from reconciler.store.interface import CommitResult, Operation, Put, Store
+from reconciler.store.interface import CommitResult, Committed, Operation, Put, Store
 from reconciler.store.memory import MemoryStore
 from reconciler.sync.passes import SourceSync
 from tests.support.sync import (
@@ -182,22 +182,42 @@ def test_an_operator_who_says_something_meanwhile_is_heard(store: Store) -> None
     assert (left.scaled, left.restarted is not None) == (None, True)
 
 
+class Careless(WatchedStore):
+    """With a planted bug: what ends overrides is written after what ends them, in a transaction of its own."""
+
+    def commit(self, operations: Sequence[Operation]) -> CommitResult:
+        ending = [each for each in operations if getattr(each, "key", "").startswith(keys.OVERRIDES)]
+        first = super().commit([each for each in operations if each not in ending])
+        return super().commit(ending) if ending and isinstance(first, Committed) else first
+
+
 @pytest.mark.parametrize("moment", ["before it", "after it"])
 @pytest.mark.parametrize("fatal", range(1, 5))
 def test_killed_anywhere_the_field_and_its_override_change_together(moment: str, fatal: int) -> None:
+    assert change_together(WatchedStore, moment, fatal)
+
+
+def test_written_one_after_the_other_they_would_not() -> None:
+    assert not all(change_together(Careless, "before it", fatal) for fatal in range(1, 5))
+
+
+def change_together(kind: type[WatchedStore], moment: str, fatal: int) -> bool:
+    """Whether of each service both have changed or neither, after sync was killed at its commit number ``fatal``."""
     names = [f"s{number}" for number in range(4)]
     store = make_ours(MemoryStore())
     apply(store, [("main.json", manifest(names, desired=3).encode())])
     for name in names:
         overrides.stop(store, name, SAID)
-    watched = WatchedStore(store, operations=5)
+    watched = kind(store, operations=5)
     watched.on_commit = dies_at(fatal + 1, moment)  # the first one takes the lock
     with pytest.raises(Killed):
         apply(watched, [("main.json", manifest(names, desired=5).encode())])
-    for name in names:
-        entry = store.get(keys.service(name))
-        assert entry is not None
-        assert (decode(entry.value, Service, name).desired == 5) == (store.get(keys.service_override(name)) is None)
+    stored = {name: store.get(keys.service(name)) for name in names}
+    return all(
+        entry is not None
+        and (decode(entry.value, Service, name).desired == 5) == (store.get(keys.service_override(name)) is None)
+        for name, entry in stored.items()
+    )
 
 
 def test_nothing_more_is_read_when_no_such_field_changes(store: Store) -> None:
