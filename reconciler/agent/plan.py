@@ -124,9 +124,16 @@ def _decide(case: Case, record: Task | None) -> Decision:
         keeps = bool(case.view.settings.keep.ended_s) and is_worth_keeping(verdict.life)
         stops = lifecycle.begin_stop(verdict.life, case.now, verdict.stop, drains=True, keeps=keeps)
         return stopping.stop(case.with_life(stops))
+    if verdict.confirm and case.key not in case.view.issued.findings and _has_ended(case):
+        # an agent that was killed may have been stopping it: before that is known, this is no death
+        return Decision(verdict.life, confirm=True)
     decision = issued.decide(case.with_life(verdict.life))
     times = [at for at in (decision.again_at, verdict.again_at) if at is not None]
     return msgspec.structs.replace(decision, again_at=min(times, default=None), confirm=verdict.confirm)
+
+
+def _has_ended(case: Case) -> bool:
+    return any(not each.container.running for each in case.seen)
 
 
 def _issues(lives: Mapping[TaskKey, Life], seen: Mapping[TaskKey, list[Seen]]) -> dict[str, set[int]]:

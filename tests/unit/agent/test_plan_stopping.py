@@ -149,6 +149,20 @@ def test_an_orphan_of_ours_is_stopped_once_it_is_certain_that_nobody_issued_it()
     assert host.containers == {}
 
 
+def test_what_a_killed_agent_had_begun_to_stop_is_neither_restarted_nor_taken_for_dead() -> None:
+    host = PlannedHost()
+    task = host.issue(7, definition("a", "b"))
+    host.settle()
+    host.take_back(task)
+    host.settle()  # as far as its containers
+    host.end(Ref(task.id, 7, "b"), 0)
+    host.restart_agent()
+    events = [event.message for _ in range(3) for event in host.look().events]
+    host.settle()
+    assert not any("attempt 2" in message for message in events), events
+    assert host.containers == {}, "it was well, so nothing of it is kept"
+
+
 def test_what_is_stopped_by_hand_ends_without_drain_and_starts_no_more() -> None:
     host = PlannedHost(drain_delay_s=60.0)
     tasks = [host.issue(7, instance=1), host.issue(8, instance=2)]
