@@ -1,9 +1,11 @@
 """What there is to say about a service: asked by ``explain``, of the scheduler's own reading and plan."""
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from reconciler.model import keys
-from reconciler.model.task import Decision, Rollout
+from reconciler.model.task import Decision, Rollout, Task
 from reconciler.queries.fleet import OUR_SCHEDULER, Fleet
 from reconciler.queries.provenance import Origin, Provenance
 from reconciler.queries.status import ServiceRow, SourceRow, status
@@ -101,8 +103,21 @@ def _in_cluster(fleet: Fleet, row: ServiceRow, members: list[TaskRow]) -> Servic
         waits_for=_waits_for(fleet, row, made),
         tasks=tuple(each for each in members if each.id is not None),
         unplaced=unplaced(made, row.service),
-        decisions=tuple(each for each in head.decisions if each.service == row.service) if head else (),
+        decisions=tuple(_decisions(fleet, row, head.decisions)) if head else (),
     )
+
+
+def _decisions(fleet: Fleet, row: ServiceRow, every: Iterable[Decision]) -> Iterator[Decision]:
+    """Those of the service, and those of hosts by which tasks started that it still has."""
+    tasks = [each for each in fleet.snapshot.tasks if (each.cluster, each.service) == (row.cluster, row.service)]
+    for decision in every:
+        if decision.service == row.service or any(is_told_of_host(decision, task) for task in tasks):
+            yield decision
+
+
+def is_told_of_host(decision: Decision, task: Task) -> bool:
+    """Whether it says of a whole host, without a service, what started the task there."""
+    return not decision.service and decision.seq == task.issue and task.host in decision.what.split()
 
 
 def _waits_for(fleet: Fleet, row: ServiceRow, made: Plan | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.task import Decision, Health, Phase, Task, TaskStatus
-from reconciler.queries.explain_service import definition_origin, sources_of
+from reconciler.queries.explain_service import definition_origin, is_told_of_host, sources_of
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.provenance import Origin, Provenance
 from reconciler.queries.status import SourceRow, status
@@ -111,8 +111,8 @@ def explain_task(fleet: Fleet, provenance: Provenance, task_id: str) -> TaskAnsw
 def _why(fleet: Fleet, task: Task) -> tuple[Decision, ...]:
     """What was decided of its service in the transaction that issued it, if the head still has that."""
     head = fleet.snapshot.heads.get(task.cluster)
-    of_service = [each for each in head.decisions if each.service == task.service] if head else []
-    return tuple(each for each in of_service if each.seq == task.issue)
+    of_it = [each for each in head.decisions if each.seq == task.issue] if head else []
+    return tuple(each for each in of_it if each.service == task.service or is_told_of_host(each, task))
 
 
 def _leaving(fleet: Fleet, task_id: str) -> TaskAnswer:

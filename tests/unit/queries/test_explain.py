@@ -8,9 +8,9 @@ import pytest
 
 from reconciler.cli import explain_text
 from reconciler.errors import UsageError
-from reconciler.model import keys
+from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Host, Service
-from reconciler.model.task import Health, HostStatus, Phase, TaskStatus
+from reconciler.model.task import ClusterHead, Health, HostStatus, Phase, TaskStatus
 from reconciler.queries import provenance
 from reconciler.queries.explain import Answer, explain
 from reconciler.queries.explain_host import HostAnswer
@@ -196,6 +196,23 @@ def test_a_task_says_why_it_is_there_and_what_its_check_said(store: Store, agent
     assert ([each.host for each in answer.other_hosts], answer.with_room) == (["h2"], ("h3",))
     assert [each.object for each in answer.origins][-1] == "host h1"
     assert "    no database" in list(explain_text.lines(answer)), "lines of a program's output stay lines"
+
+
+def test_what_is_told_of_a_whole_host_is_told_of_each_that_started_there(store: Store, agents: PretendAgents) -> None:
+    found = store.get(keys.cluster_head("main"))
+    assert found is not None
+    head = codec.decode(found.value, ClusterHead)
+    here, elsewhere = (
+        msgspec.structs.replace(
+            head.decisions[-1], service="", what=f"start 9 tasks on {host} (main-a-1-0 to main-z-1-0)"
+        )
+        for host in ("h1", "h2")
+    )
+    put(store, found.key, msgspec.structs.replace(head, decisions=(here, elsewhere)))
+    task, service = ask(store, "main-web-1-0"), ask(store, "web")
+    assert isinstance(task, TaskAnswer)
+    assert isinstance(service, ServiceAnswer)
+    assert task.decisions == service.clusters[0].decisions == (here,)
 
 
 def test_a_task_that_its_host_still_stops_is_known(store: Store, schedule: Schedule, agents: PretendAgents) -> None:
