@@ -10,6 +10,7 @@ than a cache is read, so they never touch it.
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -93,7 +94,7 @@ def _hash(parts: Sequence[bytes]) -> bytes:
 
 
 def _program() -> bytes:
-    """Differs when the program does: also in a checkout that somebody works on, whose version stays the same."""
+    """Differs when the program, Python or a library does: also in a checkout, whose version stays the same."""
     package = Path(__file__).resolve().parents[1]
     folders = (package / "manifests", package / "model", package / "executors", package.parent / "schemas")
     stamps = [
@@ -103,7 +104,10 @@ def _program() -> bytes:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
         if entry.is_file()
     ]
-    return "\n".join([str(package), *stamps]).encode()
+    # the time of the folder of packages is another one after each installation
+    packages = Path(msgspec.__file__).parents[1]
+    about = [sys.version, str(package), str(packages.stat().st_mtime_ns)]
+    return "\n".join([*about, *stamps]).encode()
 
 
 def _read(place: Path) -> _Remembered | None:

@@ -82,6 +82,8 @@ def _unshown(node: Node, names: frozenset[str], *, is_unshown: bool) -> Iterator
     """The texts in the document that no error may show."""
     if is_unshown and isinstance(node.value, str):
         yield node.value
+    elif is_unshown and node.text and node.value is not None:
+        yield node.text  # a number that should have been a text
     for name, child in node.fields.items():
         yield from _unshown(child, names, is_unshown=is_unshown or name in names)
     for child in node.items:
@@ -90,6 +92,7 @@ def _unshown(node: Node, names: frozenset[str], *, is_unshown: bool) -> Iterator
 
 def _without(problem: Problem, text: str) -> Problem:
     message = problem.message.replace(short(text), "'***'")
+    message = message.replace(text, "***") if len(text) >= _TELLING else message
     hint = problem.hint.replace(text, "***") if problem.hint and len(text) >= _TELLING else problem.hint
     return msgspec.structs.replace(problem, message=message, hint=hint)
 

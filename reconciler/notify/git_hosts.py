@@ -62,7 +62,10 @@ def api_of(settings: CommitStatus, remote: str) -> Api:
 
 def is_private(url: str) -> bool:
     """Whether nobody on the way can read what is sent there."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 

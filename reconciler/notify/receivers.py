@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -65,8 +66,8 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
             request = self.request(message, read)
         except UsageError as error:
             return Later(error.message)
-        if not is_private(request.url):
-            return Later(f"{self.host} has to begin with https://; without TLS only this machine itself is spoken to")
+        if wrong := wrong_url(request.url):
+            return Later(wrong)
         try:
             answer = post(request.url, request.headers, request.body, timeout_s=self.timeout_s, ca_file=self.ca_file)
         except Unanswered as error:
@@ -129,11 +130,8 @@ def faults(settings: Notifications) -> Iterator[Fault]:
 
 
 def _webhook_faults(hook: Webhook, at: tuple[str | int, ...]) -> Iterator[Fault]:
-    for text in templates.faults(hook.body, templates.IN_BODIES):
-        yield Fault((*at, "body"), text)
-    wrong = templates.json_fault(hook.body) if hook.content == "json" else None
-    if wrong is not None:
-        yield Fault((*at, "body"), wrong)
+    check = templates.json_faults if hook.content == "json" else templates.faults
+    yield from (Fault((*at, "body"), text) for text in check(hook.body, templates.IN_BODIES))
     for field, listed in (("headers", hook.headers), ("secret_headers", hook.secret_headers)):
         for name in listed:
             if name.lower() in _OURS:
@@ -185,6 +183,19 @@ def _webhook(settings: Webhook) -> Receiver:
         host=f"the URL in {settings.url}",
         request=request,
     )
+
+
+def wrong_url(url: str) -> str | None:
+    """Why nothing is sent to a URL, without any part of it; None: it is."""
+    try:
+        login = urlsplit(url).username
+    except ValueError:
+        return "what was given is not a URL"  # the error shows a part of it
+    if login is not None:
+        return "a login in the URL is not sent; give it as the header Authorization, in secret_headers"
+    if not is_private(url):
+        return "what was given has to begin with https://; without TLS only this machine itself is spoken to"
+    return None
 
 
 def _hidden(text: str, secrets: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from urllib3 import HTTPHeaderDict
 
 from reconciler.model.notifications import Webhook
 from reconciler.notify import templates
@@ -65,5 +66,7 @@ def webhook(settings: Webhook, message: Message, url: str, secret_headers: Mappi
         body, kind = templates.filled_json(settings.body, message, settings.escape), "application/json"
     else:
         body, kind = templates.filled(settings.body, message, settings.escape).encode(), "text/plain; charset=utf-8"
-    headers = {"Content-Type": kind, **settings.headers, **secret_headers}
-    return Request(url, headers, body, (url, *secret_headers.values()))
+    headers = HTTPHeaderDict({"Content-Type": kind})  # which knows a name however it is written
+    for name, value in (*settings.headers.items(), *secret_headers.items()):
+        headers[name] = value
+    return Request(url, dict(headers), body, (url, *secret_headers.values()))

@@ -8,7 +8,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 from reconciler.model.notifications import Happening
@@ -29,13 +29,23 @@ def faults(text: str, names: tuple[str, ...]) -> Iterator[str]:
             yield f"${{{token['name']}}} is not known here; there are {', '.join(names)}"
 
 
-def json_fault(text: str) -> str | None:
-    """Why a text is not JSON; None: it is."""
+def json_faults(text: str, names: tuple[str, ...]) -> Iterator[str]:
+    """What is wrong with a JSON document whose texts may use ``names``."""
     try:
-        json.loads(text)
+        read = json.loads(text, parse_constant=_no_constant)
+        again = json.dumps(read, allow_nan=False)
+    except RecursionError:
+        yield "this JSON is nested too deeply"
+        return
     except ValueError as error:
-        return f"this is not JSON: {error}; write `content: text` if it is meant to be plain text"
-    return None
+        yield f"this is not JSON: {error}; write `content: text` if it is meant to be plain text"
+        return
+    # texts are filled in after they are read, where \\u0024 is a $, too
+    yield from faults(again, names)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is none of its numbers")
 
 
 def filled(text: str, message: Message, escape: str) -> str:

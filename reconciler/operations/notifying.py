@@ -16,7 +16,7 @@ from reconciler.model.notifications import Happening, Notifications
 from reconciler.notify import templates
 from reconciler.notify.answers import Taken
 from reconciler.notify.message import Message
-from reconciler.notify.receivers import About, Audience, ReadSecret, faults, receivers
+from reconciler.notify.receivers import About, Audience, ReadSecret, faults, receivers, wrong_url
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -78,9 +78,11 @@ def audience(settings: Notifications, about: About, names: Sequence[str] = ()) -
 
 
 def check_secrets(audience: Audience, read: ReadSecret) -> None:
-    """Raises UsageError when one is not where it should be."""
+    """Raises UsageError when one is not where it should be, or is a URL that nothing is sent to."""
     for each in audience.receivers:
-        each.request(_test_message(audience, "", ""), read)
+        request = each.request(_test_message(audience, "", ""), read)
+        if wrong := wrong_url(request.url):
+            raise UsageError(f"notifications: {each.name}: {each.host}: {wrong}")
 
 
 def shown(audience: Audience, revision: str, by: str) -> tuple[Shown, ...]:

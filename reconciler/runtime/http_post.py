@@ -41,6 +41,9 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float,
     # an absent option is not the same as None: that would believe nobody
     trust = {"ca_certs": ca_file} if ca_file else {}
     timeout = urllib3.Timeout(connect=min(_CONNECT_S, timeout_s), read=timeout_s)
+    sent = urllib3.HTTPHeaderDict({"User-Agent": USER_AGENT})
+    for name, value in headers.items():
+        sent[name] = value
     ends_at = time.monotonic() + timeout_s
     try:
         with urllib3.PoolManager(retries=False, cert_reqs="CERT_REQUIRED", **trust) as pool:  # type: ignore[arg-type]
@@ -48,7 +51,7 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float,
                 "POST",
                 url,
                 body=body,
-                headers={"User-Agent": USER_AGENT, **headers},
+                headers=sent,
                 timeout=timeout,
                 redirect=False,
                 preload_content=False,

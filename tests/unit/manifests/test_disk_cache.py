@@ -1,6 +1,7 @@
 """What is remembered on disk never changes an answer: not after a change, nor broken, nor for other checks."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,6 +100,16 @@ def test_other_checks_and_another_program_do_not_use_it(
     monkeypatch.setattr(disk_cache, "_program", lambda: b"newer")
     judge(FILES, NO_CHECKS, tmp_path)
     assert counted
+
+
+def test_another_python_and_other_libraries_do_not_use_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = disk_cache._program()
+    monkeypatch.setattr(sys, "version", "3.99")
+    newer = disk_cache._program()
+    library = tmp_path / "msgspec" / "__init__.py"
+    library.parent.mkdir()
+    monkeypatch.setattr(disk_cache.msgspec, "__file__", str(library))
+    assert len({before, newer, disk_cache._program()}) == 3
 
 
 def test_a_broken_cache_is_no_cache(tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def test_the_example_and_that_of_the_page_can_be_used(tmp_path: Path) -> None:
         assert [each.name for each in made.webhooks] == ["slack"]
 
 
+def test_a_secret_of_digits_alone_is_not_shown_either(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        read(tmp_path, "commit_statuses: [{token: 123456789012}]")
+    assert "commit_statuses[0].token must be text" in raised.value.message
+    assert "123456789012" not in raised.value.message
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -38,6 +45,13 @@ def test_the_example_and_that_of_the_page_can_be_used(tmp_path: Path) -> None:
             "webhooks: [{name: a, url: 'env:U', body: '{}', secret_headers: {A: hush-hush}}]",
             ":1:68: webhooks[0].secret_headers.A is '***'",
         ),
+        (
+            r"""webhooks: [{name: a, url: 'env:U', body: '["\u0024{subjekt}"]'}]""",
+            ":1:42: ${subjekt} is not known here; ",
+        ),
+        ("webhooks: [{name: a, url: 'env:U', body: '{\"a\": NaN}'}]", ":1:42: this is not JSON: NaN is none "),
+        ("webhooks: [{name: a, url: 'env:U', body: '{\"a\": 1e999}'}]", ":1:42: this is not JSON: "),
+        (f"webhooks: [{{name: a, url: 'env:U', body: '{'[' * 5000}'}}]", ":1:42: this JSON is nested too deeply"),
         ("commit_statuses: [{token: 'env:T'}, {token: 'env:T'}]", ":1:37: two receivers are called commit-status"),
         ("webhooks:\n- {name: a, url: 'env:U', body: '{'}", ":2:33: this is not JSON: "),
         ("webhooks:\n- {name: a, url: 'env:U', body: '[\"${subjekt}\"]'}", ":2:33: ${subjekt} is not known here; "),

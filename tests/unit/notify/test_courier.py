@@ -15,7 +15,8 @@ from reconciler.model.reports import Word
 from reconciler.notify.answers import Later, Never, Taken, Verdict
 from reconciler.notify.courier import GIVE_UP_S, PAUSE_S, Courier
 from reconciler.notify.message import Message
-from reconciler.notify.receivers import About, Receiver, read_place, receivers
+from reconciler.notify.receivers import About, Audience, Receiver, read_place, receivers
+from reconciler.operations.notifying import check_secrets
 from tests.support.clock import HandClock
 from tests.support.receiver import ReceiverServer
 
@@ -202,6 +203,26 @@ def test_a_secret_is_read_anew_each_time_and_may_be_in_a_file(receiver: Receiver
         place.write_text(f"{token}\n")
         assert isinstance(send(made, word(1, Happening.STARTED)), Taken)
     assert [each.headers["authorization"] for each in receiver.requests] == ["token first-token", "token second-token"]
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://[::1/hush", "not a URL"),
+        ("https://ann:hush\u2100hush@hooks.example.com", "not a URL"),
+        ("https://ann:hush@hooks.example.com", "a login in the URL is not sent"),
+        ("http://hooks.example.com/hush", "has to begin with https://"),
+    ],
+)
+def test_a_url_that_nothing_is_sent_to_is_said_and_not_shown(url: str, why: str) -> None:
+    said = send(hook_at(), word(1, Happening.STARTED), url)
+    assert isinstance(said, Later)
+    assert why in said.why
+    assert "hush" not in said.why
+    audience = Audience(ABOUT, (hook_at(),), "")
+    with pytest.raises(UsageError, match=why) as raised:
+        check_secrets(audience, read_place({"HOOK": url}))
+    assert "hush" not in raised.value.message
 
 
 def test_a_commit_status_needs_a_repository() -> None:

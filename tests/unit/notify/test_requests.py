@@ -95,3 +95,9 @@ def test_json_stays_json_whatever_a_commit_is_called() -> None:
 def test_a_link_holds_values_percent_encoded() -> None:
     message = Message(event=Happening.FAILED, source="a b&c", environment="prod", revision=SHA)
     assert templates.filled_link("https://x/?s=${source}&v=${short}", message) == f"https://x/?s=a%20b%26c&v={SHA[:12]}"
+
+
+def test_a_header_of_the_operators_replaces_ours_however_it_is_written() -> None:
+    hook = Webhook(name="a", url="env:U", body="{}", headers={"content-type": "application/x", "X-A": "public"})
+    sent = requests.webhook(hook, REFUSED, "https://hooks.example.com/", {"x-a": "secret"})
+    assert list(sent.headers.items()) == [("content-type", "application/x"), ("x-a", "secret")]
