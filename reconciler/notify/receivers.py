@@ -139,7 +139,7 @@ def _webhook_faults(hook: Webhook, at: tuple[str | int, ...]) -> Iterator[Fault]
 
 
 def _commit_status(settings: CommitStatus, about: About) -> Receiver:
-    if not about.remote and not (settings.url and settings.repository and settings.provider != "auto"):
+    if not about.remote:
         raise UsageError(
             f"notifications: {settings.name} is for commits, and there is no git repository here",
             hint="Give --git; for a folder take commit_statuses out of the file.",

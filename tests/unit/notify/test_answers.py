@@ -30,6 +30,7 @@ def test_sending_the_same_again_would_change_nothing(status: int) -> None:
     [
         (500, {}, "", 0.0),
         (404, {}, "Not Found", 0.0),
+        (429, {"retry-after": "Wed, 1 Jan 99999999999999999999 00:00:00 GMT"}, "", 0.0),
         (429, {}, "", 60.0),
         (429, {"retry-after": "7"}, "", 7.0),
         (503, {"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, "", 30.0),

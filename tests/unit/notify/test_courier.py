@@ -226,8 +226,10 @@ def test_a_url_that_nothing_is_sent_to_is_said_and_not_shown(url: str, why: str)
 
 
 def test_a_commit_status_needs_a_repository() -> None:
-    with pytest.raises(UsageError, match="there is no git repository here"):
-        receivers(Notifications(commit_statuses=(CommitStatus(token="env:T"),)), About(source="f", context="c"))
+    placed = CommitStatus(token="env:T", provider="gitea", url="https://git.lan/api/v1", repository="team/fleet")
+    for settings in (CommitStatus(token="env:T"), placed):  # a folder has no commits, wherever they would go
+        with pytest.raises(UsageError, match="there is no git repository here"):
+            receivers(Notifications(commit_statuses=(settings,)), About(source="f", context="c"))
 
 
 @pytest.fixture
