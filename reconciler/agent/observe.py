@@ -229,10 +229,9 @@ class ExecutorSource:
         if left_s := self._rest.left_s:
             return left_s
         began = self._clock.monotonic()
-        try:
-            self._look(began)
-        finally:
-            self._rest.begin(self._clock.monotonic() - began)
+        self._look(began)
+        # not after one that failed: to rest is no success, and would defeat the loop's backoff
+        self._rest.begin(self._clock.monotonic() - began)
         return None
 
     def _look(self, began: float) -> None:

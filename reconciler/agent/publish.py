@@ -141,10 +141,10 @@ class Publisher:
         due = self._rest.until if is_settled(self.published, self.wanted) else max(self._rest.until, patient_until)
         if now < due:
             return due - now
-        try:
-            return self._write(session, self.wanted)
-        finally:
-            self._rest.begin(self._clock.monotonic() - now)
+        again_s = self._write(session, self.wanted)
+        # not after one that failed: to rest is no success, and would defeat the loop's backoff
+        self._rest.begin(self._clock.monotonic() - now)
+        return again_s
 
     def shown(self) -> tuple[HostStatus | None, str | None]:
         """What is published, and what keeps this host's name from being ours."""

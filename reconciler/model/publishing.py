@@ -93,7 +93,9 @@ def split_protocol(text: str) -> tuple[str, str]:
 def values_of(flags: Sequence[str], names: Collection[str]) -> Iterator[str]:
     """The values that flags of these names have: ``--net=host``, ``--net host`` in one entry or two, ``-p80``."""
     found = words(flags)
-    for _, word in found:
+    for _, each in found:
+        # the one switch that may stand before others in a word: -Pp80:80
+        word = f"-{each[2:]}" if each.startswith("-P") and each[2:3] not in ("", "=") else each
         name, equals, value = word.partition("=")
         if name in names:
             following = value if equals else next(found, (0, ""))[1]

@@ -21,6 +21,7 @@ def container(*flags: str, mapped: tuple[str, ...] = ()) -> DockerContainer:
         (("-p 8080:80 --init -p 8081:81/sctp",), (), [(8080, "tcp"), (8081, "sctp")]),
         (("-p8080:80", "-p=8081:81"), (), [(8080, "tcp"), (8081, "tcp")]),
         (("-p 8080:80", "--net=own"), (), [(8080, "tcp")]),
+        (("-Pp8080:80", "-Pp", "8081:81"), (), [(8080, "tcp"), (8081, "tcp")]),
     ],
 )
 def test_every_form_of_a_fixed_port_is_seen(
