@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from reconciler.cli import output
+from reconciler.model.texts import cut
 from reconciler.queries.field_changes import FieldChange
 from reconciler.queries.forecast import Unplaced
 from reconciler.queries.overrides import OverrideRow
@@ -155,5 +156,4 @@ def _field(change: ObjectChange, field: FieldChange) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "(none)"
-    shown = json.dumps(value, ensure_ascii=False)
-    return shown if len(shown) <= _MOST else shown[: _MOST - 1] + "…"
+    return cut(json.dumps(value, ensure_ascii=False), _MOST)

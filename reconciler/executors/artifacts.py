@@ -91,9 +91,8 @@ class Artifacts:
         else:
             source = self._kept(url, sha256) / "data"
             if sha256 or not source.exists():
-                self.fetch(
-                    url, sha256, is_cancelled
-                )  # what is here is looked at again: a disk may have lost a part of it
+                # what is here is looked at again: a disk may have lost a part of it
+                self.fetch(url, sha256, is_cancelled)
             note_use(source.parent)
         try:
             with contextlib.ExitStack() as opened:

@@ -25,7 +25,8 @@ from reconciler.executors.policy_patterns import (
     place_matches,
     reaches_engine,
 )
-from reconciler.model.host_policy import ANY, OWN_USER, HostPolicy, MountRule, PolicyFault, Violation
+from reconciler.model.faults import Fault
+from reconciler.model.host_policy import ANY, OWN_USER, HostPolicy, MountRule, Violation
 from reconciler.model.manifests import (
     BashContainer,
     BashExecutor,
@@ -84,26 +85,26 @@ _ELSEWHERE: Final = {
 """Flags that a field of their own allows."""
 
 
-def faults(policy: HostPolicy) -> list[PolicyFault]:
+def faults(policy: HostPolicy) -> list[Fault]:
     """What is wrong with a policy that its schema can't say: flags that there are not, or that another field allows."""
     found = []
     for field in ("flags", "refused_flags"):
         for position, pattern in enumerate(getattr(policy, field)):
             name = _long_name(pattern)
             if name not in docker_flags.FLAGS:
-                found.append(PolicyFault((field, position), f"{name} is not a flag that a manifest can use"))
+                found.append(Fault((field, position), f"{name} is not a flag that a manifest can use"))
             elif field == "flags" and name in _ELSEWHERE:
-                found.append(PolicyFault((field, position), f"{name} is allowed by {_ELSEWHERE[name]}, not by flags"))
+                found.append(Fault((field, position), f"{name} is allowed by {_ELSEWHERE[name]}, not by flags"))
     for position, rule in enumerate(policy.mounts):
         if "\0" in rule.path:
-            found.append(PolicyFault(("mounts", position, "path"), "no path has a NUL in it"))
+            found.append(Fault(("mounts", position, "path"), "no path has a NUL in it"))
     for position, origin in enumerate(policy.artifacts):
         if not is_origin(origin):
-            found.append(PolicyFault(("artifacts", position), f"{origin!r} is neither a URL nor {ANY}"))
+            found.append(Fault(("artifacts", position), f"{origin!r} is neither a URL nor {ANY}"))
     for position, pattern in enumerate(policy.secrets):
         if not is_place(pattern):
             text = f"{pattern!r} is neither {ANY} nor one of {', '.join(f'{kind}:…' for kind in SOURCE_KINDS)}"
-            found.append(PolicyFault(("secrets", position), text))
+            found.append(Fault(("secrets", position), text))
     return found
 
 
@@ -181,8 +182,7 @@ class _Judge:
         for field, entries in listed.items():
             for position, wanted in enumerate(entries):
                 if not any(place_matches(wanted.place, pattern) for pattern in self._policy.secrets):
-                    kind, name = wanted.place.kind, wanted.place.name
-                    remedy = f"secrets lists places such as {kind}:{name}"
+                    remedy = f"secrets lists places such as {wanted.place.kind}:{wanted.place.name}"
                     yield _violation("secret", (*path, field, position), f"wants {wanted.label}", remedy)
 
     def _artifact(self, url: str, path: Path) -> Iterator[Violation]:

@@ -6,7 +6,8 @@ from typing import Final
 
 from reconciler.errors import UsageError
 from reconciler.manifests.operator_file import Kind, read_operator_file
-from reconciler.model.notifications import Fault, Notifications
+from reconciler.model.faults import Fault
+from reconciler.model.notifications import Notifications
 
 _KIND: Final = Kind(
     "file of notifications",

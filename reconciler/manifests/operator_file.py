@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -14,19 +14,11 @@ from reconciler.manifests.places import short
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.schema_files import schemas
 from reconciler.manifests.yaml_reader import read
+from reconciler.model.faults import Fault
 
 T = TypeVar("T", bound=msgspec.Struct)
 _TELLING: Final = 6
 """Shorter texts are words of hints, too."""
-
-
-class Fault(Protocol):
-    """What is wrong although every field is well-formed, and where."""
-
-    @property
-    def path(self) -> tuple[str | int, ...]: ...
-    @property
-    def text(self) -> str: ...
 
 
 class Kind(msgspec.Struct, frozen=True):

@@ -50,10 +50,3 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[str | int, ...]
     text: str
     remedy: str
-
-
-class PolicyFault(msgspec.Struct, frozen=True):
-    """What is wrong with a policy itself, and where."""
-
-    path: tuple[str | int, ...]
-    text: str

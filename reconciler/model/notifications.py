@@ -79,10 +79,3 @@ class Notifications(Object, frozen=True, kw_only=True):
     link: LinkTemplate = ""
     commit_statuses: tuple[CommitStatus, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """What is wrong with notifications although every field is well-formed, and where."""
-
-    path: tuple[str | int, ...]
-    text: str

@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from reconciler.notify.message import cut, one_line
+from reconciler.model.texts import cut
+from reconciler.notify.message import one_line
 
 LONGEST_WAIT_S: Final = 3600.0
 _LIMITED_S: Final = 60.0

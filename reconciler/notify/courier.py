@@ -15,6 +15,7 @@ import msgspec
 from prometheus_client import Counter, Gauge
 
 from reconciler.model.reports import Word
+from reconciler.model.revisions import short
 from reconciler.notify.answers import Later, Never, Taken, Verdict
 from reconciler.notify.backlog import past_what_is_not_told, unheard
 from reconciler.notify.receivers import Receiver
@@ -180,7 +181,7 @@ class Courier:
     def _give_up(self, word: Word, why: str) -> None:
         self._count("given_up")
         text = "%s: will not hear that revision %s is %s: %s"
-        log.error(text, self._loop.name, word.revision[:12], word.event.value, why)
+        log.error(text, self._loop.name, short(word.revision), word.event.value, why)
         self._failing = None
         self._hear(word)
 

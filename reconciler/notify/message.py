@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from reconciler.model.notifications import Happening
+from reconciler.model.revisions import short
 
 STATES: Final = {
     Happening.STARTED: "pending",
@@ -26,7 +27,6 @@ _PHRASES: Final = {
     Happening.TEST: "test message",
 }
 """What a revision is; each also alone, for a commit."""
-_SHORT_CHARACTERS: Final = 12
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +50,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def short(self) -> str:
         """The revision as people write it."""
-        kind, colon, digits = self.revision.rpartition(":")
-        return f"{kind}{colon}{digits[:_SHORT_CHARACTERS]}"
+        return short(self.revision)
 
     @property
     def description(self) -> str:
@@ -89,8 +88,3 @@ def values(message: Message) -> Mapping[str, str]:
 def one_line(text: str) -> str:
     """A text without line breaks and other white space in a row."""
     return " ".join(text.split())
-
-
-def cut(text: str, most: int) -> str:
-    """A text of at most ``most`` characters, whose end shows that it was longer."""
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

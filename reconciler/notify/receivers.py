@@ -13,10 +13,12 @@ import msgspec
 
 from reconciler.errors import UsageError
 from reconciler.model.durations import parse_duration
-from reconciler.model.notifications import CommitStatus, Fault, Happening, Notifications, Webhook
+from reconciler.model.faults import Fault
+from reconciler.model.notifications import CommitStatus, Happening, Notifications, Webhook
+from reconciler.model.reports import Word
 from reconciler.notify import requests, templates
 from reconciler.notify.answers import Later, Verdict, verdict
-from reconciler.notify.git_hosts import Api, api_of, is_private
+from reconciler.notify.git_hosts import api_of, is_private
 from reconciler.notify.message import Message
 from reconciler.notify.requests import Request
 from reconciler.runtime.http_post import Unanswered, post
@@ -82,6 +84,21 @@ class Audience(msgspec.Struct, frozen=True):
     receivers: tuple[Receiver, ...]
     link: str
 
+    def message(self, word: Word) -> Message:
+        """What a word on one of the source's revisions says to people."""
+        about = self.about
+        message = Message(
+            event=word.event,
+            source=about.source,
+            environment=about.environment,
+            location=about.location,
+            revision=word.revision,
+            reason=word.reason,
+            author=word.author,
+            subject=word.subject,
+        )
+        return msgspec.structs.replace(message, link=templates.filled_link(self.link, message))
+
 
 def receivers(settings: Notifications, about: About) -> tuple[Receiver, ...]:
     """All of them, in the order of the file.
@@ -144,7 +161,7 @@ def _commit_status(settings: CommitStatus, about: About) -> Receiver:
             f"notifications: {settings.name} is for commits, and there is no git repository here",
             hint="Give --git; for a folder take commit_statuses out of the file.",
         )
-    api: Api = api_of(settings, about.remote)
+    api = api_of(settings, about.remote)
 
     def request(message: Message, read: ReadSecret) -> Request:
         context = settings.context or about.context

@@ -11,9 +11,10 @@ import msgspec
 from urllib3 import HTTPHeaderDict
 
 from reconciler.model.notifications import Webhook
+from reconciler.model.texts import cut
 from reconciler.notify import templates
 from reconciler.notify.git_hosts import Api
-from reconciler.notify.message import Message, cut
+from reconciler.notify.message import Message
 
 _STATES: Final[dict[str, dict[str, str]]] = {
     "github": {"pending": "pending", "success": "success", "failure": "failure", "superseded": "error"},

@@ -11,12 +11,12 @@ import msgspec
 from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import keys
 from reconciler.model.intents import UNMANAGED, Adoption, SourceIntent
+from reconciler.model.revisions import short
 from reconciler.model.task import Contested, SourceState
 from reconciler.operations.source_intents import change_intent, read_intent, read_state
 from reconciler.store.interface import DeleteIf, Store
 from reconciler.sync.adoption import named
 from reconciler.sync.config_view import is_object, label, owner_of
-from reconciler.sync.outcome import short
 from reconciler.sync.passes import APPLY
 
 _SHOWN = 5

@@ -8,6 +8,7 @@ import msgspec
 from reconciler.errors import RevisionRefused
 from reconciler.manifests.load import ParseCache, load
 from reconciler.model import keys
+from reconciler.model.revisions import short
 from reconciler.operations.apply import ApplyResult, declared, planned, result_of
 from reconciler.operations.saved_plan import SavedPlan, is_begun, is_done, refuse_moved
 from reconciler.runtime.clock import Clock, SystemClock
@@ -18,7 +19,7 @@ from reconciler.sync.checks import CHECKS
 from reconciler.sync.config_view import View, object_at
 from reconciler.sync.loop import LOCK_WAIT_S, holding
 from reconciler.sync.once import refuse_suspended
-from reconciler.sync.outcome import Decision, short
+from reconciler.sync.outcome import Decision
 from reconciler.sync.passes import APPLY
 from reconciler.sync.plan import Goal, Wanted
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord

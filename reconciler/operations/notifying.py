@@ -13,7 +13,7 @@ from reconciler.manifests import git_remote
 from reconciler.manifests.notifications_file import read_notifications
 from reconciler.manifests.source import Source
 from reconciler.model.notifications import Happening, Notifications
-from reconciler.notify import templates
+from reconciler.model.reports import Word
 from reconciler.notify.answers import Taken
 from reconciler.notify.message import Message
 from reconciler.notify.receivers import About, Audience, ReadSecret, faults, receivers, wrong_url
@@ -108,15 +108,7 @@ def _places(what: str, place: str) -> str:  # noqa: ARG001 - as secrets are read
 
 
 def _test_message(audience: Audience, revision: str, by: str) -> Message:
-    about = audience.about
-    message = Message(
-        event=Happening.TEST,
-        source=about.source,
-        environment=about.environment,
-        location=about.location,
-        revision=revision,
-        reason=f"sent by {by}",
-        author=by,
-        subject="Test of notifications",
+    subject = "Test of notifications"
+    return audience.message(
+        Word(seq=0, revision=revision, event=Happening.TEST, reason=f"sent by {by}", author=by, subject=subject)
     )
-    return msgspec.structs.replace(message, link=templates.filled_link(audience.link, message))

@@ -44,7 +44,7 @@ from reconciler.store.interface import (
 )
 
 STANDS_S: Final = 1.0
-"""How long after the first transaction of a plan others still rest on what it knew of health."""
+"""How long after a plan is begun its later transactions still rest on what it knew of health."""
 STALE: Final = "the rest needs a fresh look at health"
 
 

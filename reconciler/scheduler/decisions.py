@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from reconciler.model.task import Decision
+from reconciler.model.texts import cut
 from reconciler.scheduler.steps import (
     Action,
     Amend,
@@ -44,7 +45,10 @@ def decide(steps: Iterable[Step], seq: int, now: float) -> tuple[Decision, ...]:
     if len(said) > MANY:
         said = min(said, _alike([_of_host(each) for each in every]), key=len)
     return tuple(
-        Decision(seq=seq, at=now, service=each.service, what=_cut(_together(each)), why=_cut(each.why)) for each in said
+        Decision(
+            seq=seq, at=now, service=each.service, what=cut(_together(each), MOST_TEXT), why=cut(each.why, MOST_TEXT)
+        )
+        for each in said
     )
 
 
@@ -129,7 +133,3 @@ def _together(said: _Said) -> str:
         return f"start {count} tasks on {said.host} ({said.ids[0]} to {said.ids[-1]})"
     which = f"{said.service} by version" if verb == "replace" else f"{said.service} version"
     return f"{verb} {count} tasks of {which} {version} ({said.ids[0]} to {said.ids[-1]})"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"

@@ -14,6 +14,7 @@ from reconciler.model import keys
 from reconciler.model.intents import Rollback, SourceIntent
 from reconciler.model.manifests import Cluster, Service
 from reconciler.model.task import SourceState, Trial
+from reconciler.model.texts import cut
 from reconciler.sync.plan import Wanted
 
 LIMIT_S: Final = 300.0
@@ -149,8 +150,7 @@ def quarantined(own: SourceState, watch: Watch, now: float) -> Rollback:
 
 def reason_of(reasons: tuple[str, ...]) -> str:
     """Reasons as one text of bounded length."""
-    text = "; ".join(reasons)
-    return text if len(text) <= REASON_CHARACTERS else text[: REASON_CHARACTERS - 1] + "…"
+    return cut("; ".join(reasons), REASON_CHARACTERS)
 
 
 def gated(before: Mapping[str, Wanted], after: Mapping[str, Wanted]) -> frozenset[Pair]:

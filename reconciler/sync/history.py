@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from reconciler.model.task import PastRevision
+from reconciler.model.texts import cut
 
 MOST: Final = 20
 """So many are kept: they are part of a value that each transaction of the source writes."""
@@ -14,7 +15,10 @@ _CHARACTERS: Final = 160
 def with_entry(history: tuple[PastRevision, ...], entry: PastRevision) -> tuple[PastRevision, ...]:
     """The history with one more entry at its end; repairs of one revision in a row are one entry, the last."""
     entry = msgspec.structs.replace(
-        entry, author=_cut(entry.author), subject=_cut(entry.subject), detail=_cut(entry.detail)
+        entry,
+        author=cut(entry.author, _CHARACTERS),
+        subject=cut(entry.subject, _CHARACTERS),
+        detail=cut(entry.detail, _CHARACTERS),
     )
     last = history[-1] if history else None
     if last is not None and entry.result == last.result == "repaired" and entry.revision == last.revision:
@@ -43,7 +47,7 @@ def with_detail(history: tuple[PastRevision, ...], revision: str, detail: str) -
     """The history with something more to say about how a revision was applied, after what it says already."""
 
     def and_so(said: str) -> str:
-        return f"{_cut(said, _CHARACTERS - len(detail) - 2)}; {detail}" if said else detail
+        return f"{cut(said, _CHARACTERS - len(detail) - 2)}; {detail}" if said else detail
 
     return tuple(
         msgspec.structs.replace(each, detail=and_so(each.detail))
@@ -51,7 +55,3 @@ def with_detail(history: tuple[PastRevision, ...], revision: str, detail: str) -
         else each
         for each in history
     )
-
-
-def _cut(text: str, most: int = _CHARACTERS) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -4,13 +4,14 @@ import time
 
 from reconciler.errors import RevisionRefused, SourceError
 from reconciler.manifests.source import Revision, Source
+from reconciler.model.revisions import short
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.store.interface import Held, Store
 from reconciler.sync import observe
 from reconciler.sync.brake import DeletionLimit
 from reconciler.sync.gate import LOOK_S, Gate, reason_of
 from reconciler.sync.loop import LOCK_WAIT_S, holding
-from reconciler.sync.outcome import Outcome, short
+from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
 
 WAIT_S = 600.0

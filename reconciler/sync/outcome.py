@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from reconciler.model.events import Event, Level
+from reconciler.model.revisions import short
 from reconciler.model.task import Trial
 from reconciler.sync.config_view import label
 from reconciler.sync.plan import Change, Create, Delete, Plan, Update
@@ -73,12 +74,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def counted(plan: Plan) -> str:
     """``3 created, 1 updated, 0 deleted``."""
     return f"{len(plan.creates)} created, {len(plan.updates)} updated, {len(plan.deletes)} deleted"
-
-
-def short(revision: str) -> str:
-    """A revision as people write it."""
-    kind, colon, digits = revision.rpartition(":")
-    return f"{kind}{colon}{digits[:12]}"
 
 
 def described(change: Change) -> str:

@@ -11,6 +11,7 @@ from reconciler.model import keys
 from reconciler.model.events import Event, Level
 from reconciler.model.intents import Adoption, Rollback, SourceIntent
 from reconciler.model.names import is_name
+from reconciler.model.revisions import short
 from reconciler.model.task import SourceState, Trial
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.whoami import whoami
@@ -21,7 +22,7 @@ from reconciler.sync.brake import DeletionLimit, braked
 from reconciler.sync.config_view import View
 from reconciler.sync.gate import Gate, Pair
 from reconciler.sync.late import is_due, late_plan
-from reconciler.sync.outcome import Decision, Outcome, described, events_of, short, trial_event, with_problems
+from reconciler.sync.outcome import Decision, Outcome, described, events_of, trial_event, with_problems
 from reconciler.sync.plan import Goal, Plan, Wanted, plan
 from reconciler.sync.provenance_record import Applied, ProvenanceRecord
 from reconciler.sync.reconcile import reconcile

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from reconciler.model.provenance import MOST_OBJECTS, DeclaredIn, shard_of
+from reconciler.model.texts import cut
 
 MOST_CHARACTERS: Final = 80
 """Of an author and a subject."""
@@ -116,15 +117,11 @@ def _record(name: str, digest: str, objects: dict[str, int], values: dict[str, i
         digest=digest,
         objects=objects,
         commit=made.commit,
-        author=_cut(made.author),
-        subject=_cut(made.subject),
+        author=cut(made.author, MOST_CHARACTERS),
+        subject=cut(made.subject, MOST_CHARACTERS),
         at=made.at,
         values=values,
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 def _made(record: DeclaredIn | None) -> Made:

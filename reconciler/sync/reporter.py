@@ -15,12 +15,10 @@ from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode, encode
 from reconciler.model.reports import Declared, Reports, Word
 from reconciler.model.task import SourceState
-from reconciler.notify import templates
 from reconciler.notify.answers import Verdict
 from reconciler.notify.backlog import gone, past_what_is_not_told
 from reconciler.notify.courier import Courier, dropped
-from reconciler.notify.message import Message
-from reconciler.notify.receivers import About, Audience, ReadSecret, Receiver
+from reconciler.notify.receivers import Audience, ReadSecret, Receiver
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.runner import Loop, Waker
 from reconciler.store.interface import Committed, Held, Operation, PutIf, Store
@@ -78,11 +76,11 @@ class ReporterDaemon:
     ) -> None:
         """``held``: the fence of the source's lock, while this process holds it."""
         self._store = store
+        self._audience = audience
         self._about = about = audience.about
         self._held = held
         self._survey = survey
         self._read_secret = read_secret
-        self._link = audience.link
         self._clock = clock or SystemClock()
         self._seq = 0
         self._look_at = 0.0
@@ -239,19 +237,4 @@ class ReporterDaemon:
         return not operations or isinstance(self._store.commit([fence, *operations]), Committed)
 
     def _send(self, receiver: Receiver, word: Word) -> Verdict:
-        return receiver.send(message_of(self._about, self._link, word), self._read_secret, self._clock.wall())
-
-
-def message_of(about: About, link: str, word: Word) -> Message:
-    """What a word says to people; ``link`` is a template."""
-    message = Message(
-        event=word.event,
-        source=about.source,
-        environment=about.environment,
-        location=about.location,
-        revision=word.revision,
-        reason=word.reason,
-        author=word.author,
-        subject=word.subject,
-    )
-    return msgspec.structs.replace(message, link=templates.filled_link(link, message))
+        return receiver.send(self._audience.message(word), self._read_secret, self._clock.wall())

@@ -11,6 +11,7 @@ import msgspec
 
 from reconciler.model.intents import Rollback
 from reconciler.model.task import Contested, PastRevision, SourceCounts, SourceState, SyncMark, Trial
+from reconciler.model.texts import cut
 from reconciler.sync import history
 from reconciler.sync.plan import Plan
 
@@ -87,8 +88,8 @@ def settled(
             location=identity.location,
             mark=SyncMark(settled=True, revision=target.revision, chunk=mark.chunk, counts=plan.after),
             seen=old.seen if old else "",
-            author=_cut(target.author),
-            subject=_cut(target.subject),
+            author=cut(target.author, MOST_CHARACTERS),
+            subject=cut(target.subject, MOST_CHARACTERS),
             retired=dict(plan.retired),
             applied_at=now if is_new or old is None else old.applied_at,
             history=_past(old, target, plan, report, now, inherited, is_new=is_new, is_repair=is_repair),
@@ -182,9 +183,9 @@ def _reported(state: SourceState, report: Report, now: float) -> SourceState:
     return msgspec.structs.replace(
         state,
         seen=state.seen if report.seen is None else report.seen,
-        problems=tuple(_cut(problem) for problem in report.problems[:MOST_PROBLEMS]),
+        problems=tuple(cut(problem, MOST_CHARACTERS) for problem in report.problems[:MOST_PROBLEMS]),
         problem_count=len(report.problems),
-        drift=tuple(_cut(each) for each in report.drift[:MOST_PROBLEMS]),
+        drift=tuple(cut(each, MOST_CHARACTERS) for each in report.drift[:MOST_PROBLEMS]),
         history=past,
         trial=report.trial,
         quarantine=report.quarantine,
@@ -192,7 +193,3 @@ def _reported(state: SourceState, report: Report, now: float) -> SourceState:
         contested_count=len(report.contested),
         asked=report.asked or state.asked,
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

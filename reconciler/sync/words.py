@@ -11,10 +11,11 @@ import msgspec
 from reconciler.model.intents import SourceIntent
 from reconciler.model.notifications import Happening
 from reconciler.model.reports import MOST_WORDS, Declared, Reports, Word
+from reconciler.model.revisions import short
 from reconciler.model.task import SourceState
+from reconciler.model.texts import cut
 from reconciler.sync import history
 from reconciler.sync.gate import Look, Pair, in_force
-from reconciler.sync.outcome import short
 
 MOST_CHARACTERS: Final = 64 * 1024
 """Of services whose names come to more nothing is remembered, and a revision waits for all of them."""
@@ -117,13 +118,11 @@ def _with(reports: Reports, own: SourceState, revision: str, event: Happening, r
         return reports
     past = history.last_of(own.history, revision)
     author, subject = (past.author, past.subject) if past else (before.author, before.subject) if before else ("", "")
-    if len(reason) > _REASON_CHARACTERS:
-        reason = f"{reason[: _REASON_CHARACTERS - 1]}…"
     word = Word(
         seq=reports.seq + 1,
         revision=revision,
         event=event,
-        reason=reason,
+        reason=cut(reason, _REASON_CHARACTERS),
         author=author,
         subject=subject,
         at=now,
