@@ -43,8 +43,8 @@ def host_status(
 
 
 def is_settled(before: HostStatus | None, after: HostStatus) -> bool:
-    """Whether something came to an end between two statuses: a task is up, healthy or not, is gone, or was given up;
-    what was to be prepared is here, or can't be had.
+    """Whether something came to an end between two statuses: a task is up, healthy or not, is gone, died, or was given
+    up; what was to be prepared is here, or can't be had.
 
     Everything else is on its way, so that a better status follows soon: with one write a second it is worth waiting.
     """
@@ -54,7 +54,15 @@ def is_settled(before: HostStatus | None, after: HostStatus) -> bool:
     fetched = before.prepared if before else {}
     if any(each != fetched.get(name) and (each.ready or each.failed) for name, each in after.prepared.items()):
         return True
-    return any(status != known.get(task_id) and not _is_on_its_way(status) for task_id, status in after.tasks.items())
+    return any(
+        status != known.get(task_id) and (not _is_on_its_way(status) or _has_fallen(known.get(task_id), status))
+        for task_id, status in after.tasks.items()
+    )
+
+
+def _has_fallen(before: TaskStatus | None, status: TaskStatus) -> bool:
+    """Whether a healthy task is no longer so, unasked: until that is known, a rollout counts on it."""
+    return before is not None and before.healthy and not status.healthy and status.phase is not Phase.STOPPING
 
 
 def _is_on_its_way(status: TaskStatus) -> bool:

@@ -1,10 +1,12 @@
 """The status record stays small and the same."""
 
 import msgspec
+import pytest
+from msgspec.structs import replace
 
-from reconciler.agent.status import BYTES_OF_A_SMALL_HOST, BYTES_PER_TASK
+from reconciler.agent.status import BYTES_OF_A_SMALL_HOST, BYTES_PER_TASK, is_settled
 from reconciler.model import codec
-from reconciler.model.task import Phase
+from reconciler.model.task import Health, HostStatus, Phase, TaskStatus
 from tests.support.planned_host import PlannedHost
 
 
@@ -58,3 +60,21 @@ def test_what_one_status_says_can_be_read_back() -> None:
     assert made.status is not None
     assert codec.decode(codec.encode(made.status), type(made.status)) == made.status
     assert msgspec.structs.asdict(made.status)["host"] == "h1"
+
+
+@pytest.mark.parametrize(
+    ("phase", "health", "is_news"),
+    [
+        (Phase.PENDING, Health.UNKNOWN, True),  # it died, and is tried again
+        (Phase.RUNNING, Health.UNKNOWN, True),
+        (Phase.RUNNING, Health.CRITICAL, True),
+        (Phase.STOPPING, Health.UNKNOWN, False),  # as it was told: nobody counts on it
+    ],
+)
+def test_nobody_goes_on_counting_on_a_task_that_has_died(phase: Phase, health: Health, *, is_news: bool) -> None:
+    healthy = TaskStatus(phase=Phase.RUNNING, health=Health.PASSING, issue=1, attempt=1)
+    before = HostStatus(host="h1", tasks={"main-web-1-0": healthy})
+    after = HostStatus(host="h1", tasks={"main-web-1-0": replace(healthy, phase=phase, health=health)})
+    assert is_settled(before, after) is is_news
+    new = HostStatus(host="h1", tasks={"main-web-1-0": replace(healthy, phase=Phase.PENDING, health=Health.UNKNOWN)})
+    assert not is_settled(None, new), "what was never healthy can wait for a better status"
