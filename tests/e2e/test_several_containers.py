@@ -47,6 +47,8 @@ def test_containers_of_one_task_come_and_go_together_whatever_happens_to_the_age
     agent = program.start(*AGENT)
     apply(desired=1)
     wait_until(lambda: list(running(docker_engine)) == ["server"], what="the first one runs", timeout_s=60)
+    # published a moment later; while the gate is shut it comes no further
+    wait_until(lambda: program.tasks()[0]["phase"] not in ("pending", "preparing"), what="the agent to say so")
     assert [row["phase"] for row in program.tasks()] == ["starting"], "it is not up before all of it is"
 
     agent.kill()
