@@ -33,6 +33,7 @@ import docker
 import msgspec
 import yaml
 
+from benchmarks.measure import installed_environ
 from tests.support.consul import FETCHED, ConsulAgent
 from tests.support.docker import DockerEngine, connected
 
@@ -88,7 +89,7 @@ class Ours:
         with (folder / "combined.log").open("wb") as log:
             run = ("combined", "--host", "bench", "--address", "127.0.0.1", "--http", "off", "--executor", "docker")
             arguments = [*run, "--runtime-dir", str(folder / "run"), "--store", self._store]
-            self._daemon = subprocess.Popen([*PROGRAM, *arguments], cwd=ROOT, stdout=log, stderr=log)
+            self._daemon = subprocess.Popen([*PROGRAM, *arguments], cwd=ROOT, stdout=log, stderr=log, env=ENVIRON)
         wait(lambda: "bench" in output(*PROGRAM, "hosts", "--store", self._store, may_fail=True))
 
     def create(self, wish: Wish) -> None:
@@ -186,6 +187,7 @@ class Bare:
 
 
 PROGRAM: Final = (sys.executable, "-m", "reconciler")
+ENVIRON: Final = installed_environ()
 
 
 class Bench:
@@ -286,7 +288,7 @@ def wait(reached: Callable[[], bool]) -> None:
 
 def output(*command: str, may_fail: bool = False) -> str:
     """What a command prints."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ENVIRON)
     if done.returncode and not may_fail:
         raise SystemExit(f"containers: {' '.join(command)} failed: {done.stderr.strip()}")
     return done.stdout

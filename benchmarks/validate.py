@@ -6,7 +6,6 @@ given is the best of some runs.
 """
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.manifests import DEFINITION, SERVICE
-from benchmarks.measure import measure
+from benchmarks.measure import installed_environ, measure
 from reconciler.manifests.load import ParseCache, load
 from reconciler.manifests.schema_files import schema_folder
 
@@ -59,8 +58,7 @@ def from_the_shell(folder: Path) -> None:
     """What a person or a CI job waits for, and the peer on the same files."""
     for name, content in manifests(FILES):
         (folder / name).write_bytes(content)
-    environ = os.environ | {"XDG_CACHE_HOME": str(folder / ".cache")}
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode beside it, as the peer has
+    environ = installed_environ() | {"XDG_CACHE_HOME": str(folder / ".cache")}
 
     def run(*arguments: str) -> None:
         command = [str(Path(sys.executable).with_name("reconciler")), "validate", *arguments]
