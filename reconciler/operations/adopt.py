@@ -12,7 +12,7 @@ from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import keys
 from reconciler.model.intents import UNMANAGED, Adoption, SourceIntent
 from reconciler.model.revisions import short
-from reconciler.model.task import Contested, SourceState
+from reconciler.model.source_state import Contested, SourceState
 from reconciler.operations.source_intents import change_intent, read_intent, read_state
 from reconciler.store.interface import DeleteIf, Store
 from reconciler.sync.adoption import named

@@ -12,7 +12,7 @@ from reconciler.errors import RevisionRefused, StoreError, UsageError
 from reconciler.model import keys
 from reconciler.model.codec import decode, encode
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.runtime.ids import new_id
 from reconciler.store.interface import Committed, DeleteIf, Put, PutIf, Store
 from reconciler.sync import observe

@@ -12,7 +12,7 @@ from reconciler.errors import UsageError
 from reconciler.manifests.load import ParseCache, load
 from reconciler.model import keys
 from reconciler.model.codec import encode
-from reconciler.model.task import SourceState, SyncMark
+from reconciler.model.source_state import SourceState, SyncMark
 from reconciler.queries.field_changes import FieldChange, field_changes, main_fields
 from reconciler.queries.forecast import Forecast, Unplaced, forecast
 from reconciler.queries.overrides import OverrideRow, all_said, overrides

@@ -6,7 +6,7 @@ import msgspec
 
 from reconciler.model.intents import Rollback, Suspension
 from reconciler.model.manifests import Service
-from reconciler.model.task import SourceState, Trial
+from reconciler.model.source_state import SourceState, Trial
 from reconciler.queries.fleet import OUR_SCHEDULER, Fleet
 from reconciler.queries.overrides import OverrideRow, overrides
 from reconciler.queries.tasks import TaskRow, tasks

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from reconciler.model import keys
 from reconciler.model.manifests import Cluster, Service
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.scheduler.cluster_view import Defined
 
 Owners: TypeAlias = Mapping[str, Sequence[str | None]]

@@ -16,15 +16,8 @@ from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
 from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
 from reconciler.model.preparation import Preparation
-from reconciler.model.task import (
-    ClusterHead,
-    HostState,
-    HostStatus,
-    PlacementSeq,
-    Rollout,
-    SourceState,
-    Task,
-)
+from reconciler.model.source_state import SourceState
+from reconciler.model.task import ClusterHead, HostState, HostStatus, PlacementSeq, Rollout, Task
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.overrides import Overrides

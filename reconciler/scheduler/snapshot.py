@@ -12,7 +12,8 @@ import msgspec
 from reconciler.model import keys
 from reconciler.model.manifests import Cluster, Host, Service
 from reconciler.model.preparation import Preparation
-from reconciler.model.task import ClusterHead, HostState, HostStatus, Phase, Rollout, SourceState, Task
+from reconciler.model.source_state import SourceState
+from reconciler.model.task import ClusterHead, HostState, HostStatus, Phase, Rollout, Task
 from reconciler.scheduler import evidence
 from reconciler.scheduler.apart import Apart, apart
 from reconciler.scheduler.cluster_view import ClusterView, Defined, HostView, Use

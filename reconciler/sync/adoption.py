@@ -11,7 +11,7 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.intents import UNMANAGED, Adoption
-from reconciler.model.task import Contested, PastRevision
+from reconciler.model.source_state import Contested, PastRevision
 from reconciler.sync.config_view import View, label
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.codec import encode
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.store import chunks
 from reconciler.store.interface import Check, Committed, Conflict, DeleteIf, Held, Operation, PutIf, Store, Unknown
 from reconciler.sync.adoption import Handover

@@ -8,7 +8,7 @@ from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
 from reconciler.model.intents import Adoption
 from reconciler.model.manifests import Cluster, ConfigObject, Host, Service, TaskDefinition
-from reconciler.model.task import SourceCounts, SourceState
+from reconciler.model.source_state import SourceCounts, SourceState
 
 KINDS: tuple[tuple[str, type[ConfigObject], str, str], ...] = (
     (keys.TASK_DEFINITIONS, TaskDefinition, "task_definitions", "task definition"),

@@ -13,7 +13,7 @@ import msgspec
 from reconciler.model import keys
 from reconciler.model.intents import Rollback, SourceIntent
 from reconciler.model.manifests import Cluster, Service
-from reconciler.model.task import SourceState, Trial
+from reconciler.model.source_state import SourceState, Trial
 from reconciler.model.texts import cut
 from reconciler.sync.plan import Wanted
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from reconciler.model.task import PastRevision
+from reconciler.model.source_state import PastRevision
 from reconciler.model.texts import cut
 
 MOST: Final = 20

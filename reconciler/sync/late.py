@@ -11,7 +11,7 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.manifests import Service
-from reconciler.model.task import SourceCounts
+from reconciler.model.source_state import SourceCounts
 from reconciler.sync.config_view import View, counts_of, object_at
 from reconciler.sync.plan import Delete
 

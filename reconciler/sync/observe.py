@@ -9,7 +9,8 @@ from reconciler.errors import StoreError, StoreNotOurs
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
 from reconciler.model.intents import Adoption, SourceIntent
-from reconciler.model.task import SourceState, Task
+from reconciler.model.source_state import SourceState
+from reconciler.model.task import Task
 from reconciler.store import sentinel
 from reconciler.store.interface import Entry, Store
 from reconciler.sync.config_view import Stored, View, is_object, label, owner_of

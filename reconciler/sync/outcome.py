@@ -6,7 +6,7 @@ import msgspec
 
 from reconciler.model.events import Event, Level
 from reconciler.model.revisions import short
-from reconciler.model.task import Trial
+from reconciler.model.source_state import Trial
 from reconciler.sync.config_view import label
 from reconciler.sync.plan import Change, Create, Delete, Plan, Update
 from reconciler.sync.source_state import Report, Target

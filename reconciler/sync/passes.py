@@ -12,7 +12,7 @@ from reconciler.model.events import Event, Level
 from reconciler.model.intents import Adoption, Rollback, SourceIntent
 from reconciler.model.names import is_name
 from reconciler.model.revisions import short
-from reconciler.model.task import SourceState, Trial
+from reconciler.model.source_state import SourceState, Trial
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Held, Store

@@ -16,7 +16,7 @@ from reconciler.model.intents import UNMANAGED, Adoption
 from reconciler.model.locations import environment_of
 from reconciler.model.manifests import Cluster, ConfigObject, TaskDefinition
 from reconciler.model.names import discovery_name
-from reconciler.model.task import Contested, SourceCounts
+from reconciler.model.source_state import Contested, SourceCounts
 from reconciler.sync import adoption
 from reconciler.sync.adoption import Handover
 from reconciler.sync.config_view import Stored, View, counts_after, counts_of, label, object_at, rank

@@ -14,7 +14,7 @@ import msgspec
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode, encode
 from reconciler.model.reports import Declared, Reports, Word
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.notify.answers import Verdict
 from reconciler.notify.backlog import gone, past_what_is_not_told
 from reconciler.notify.courier import Courier, dropped

@@ -11,7 +11,7 @@ from reconciler.errors import SourceError, UntrustedRevision
 from reconciler.manifests.load import Loaded, ParseCache, load
 from reconciler.manifests.problem import Problem
 from reconciler.manifests.source import Revision, Source
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.sync.checks import CHECKS
 from reconciler.sync.plan import Wanted, wanted_of
 from reconciler.sync.source_state import Report, Target

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from reconciler.model.intents import Rollback
-from reconciler.model.task import Contested, PastRevision, SourceCounts, SourceState, SyncMark, Trial
+from reconciler.model.source_state import Contested, PastRevision, SourceCounts, SourceState, SyncMark, Trial
 from reconciler.model.texts import cut
 from reconciler.sync import history
 from reconciler.sync.plan import Plan

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from reconciler.model.task import SourceState, Trial
+from reconciler.model.source_state import SourceState, Trial
 from reconciler.runtime.clock import Clock
 from reconciler.sync.gate import Gate, Look, Pair, Watch, looked, reason_of, watched
 

@@ -12,7 +12,7 @@ from reconciler.model.intents import SourceIntent
 from reconciler.model.notifications import Happening
 from reconciler.model.reports import MOST_WORDS, Declared, Reports, Word
 from reconciler.model.revisions import short
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.model.texts import cut
 from reconciler.sync import history
 from reconciler.sync.gate import Look, Pair, in_force

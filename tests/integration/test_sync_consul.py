@@ -9,7 +9,7 @@ import pytest
 from reconciler import wiring
 from reconciler.errors import StoreDenied, StoreError, StoreNotOurs
 from reconciler.model import keys
-from reconciler.model.task import SyncMark
+from reconciler.model.source_state import SyncMark
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.consul import ConsulStore
 from reconciler.store.interface import CommitResult, Operation, Store

@@ -9,7 +9,7 @@ import pytest
 from reconciler.manifests.directory_source import DirectorySource
 from reconciler.model import keys
 from reconciler.model.codec import decode
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.store.interface import CommitResult, Operation, PutIf, Store
 from reconciler.store.sqlite import SqliteStore
 from reconciler.sync.loop import SyncDaemon

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.model import keys
 from reconciler.model.codec import encode
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.store.connect import open_store
 from reconciler.store.interface import Committed, DeleteIf, PutIf, Store
 from tests.support.git import GitRepository

@@ -23,7 +23,8 @@ from reconciler.model.overrides import (
     ServiceOverride,
     Verdict,
 )
-from reconciler.model.task import Health, Phase, SourceCounts, SourceState, SyncMark
+from reconciler.model.source_state import SourceCounts, SourceState, SyncMark
+from reconciler.model.task import Health, Phase
 from reconciler.scheduler.steps import (
     Action,
     Amend,

@@ -15,17 +15,8 @@ from msgspec import UNSET
 from reconciler.errors import StoreError
 from reconciler.model import codec, keys, names, ports
 from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
-from reconciler.model.task import (
-    ClusterHead,
-    Health,
-    HostState,
-    HostStatus,
-    Phase,
-    PlacementSeq,
-    SourceState,
-    Task,
-    TaskStatus,
-)
+from reconciler.model.source_state import SourceState
+from reconciler.model.task import ClusterHead, Health, HostState, HostStatus, Phase, PlacementSeq, Task, TaskStatus
 from reconciler.store import lease
 from reconciler.store.interface import Check, DeleteIf, Entry, Operation, Put, PutIf, Store
 

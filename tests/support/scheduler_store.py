@@ -8,18 +8,8 @@ import msgspec
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, ConfigObject, Service
 from reconciler.model.preparation import Preparation, Prepared
-from reconciler.model.task import (
-    ClusterHead,
-    Health,
-    HostState,
-    HostStatus,
-    Phase,
-    Rollout,
-    SourceState,
-    SyncMark,
-    Task,
-    TaskStatus,
-)
+from reconciler.model.source_state import SourceState, SyncMark
+from reconciler.model.task import ClusterHead, Health, HostState, HostStatus, Phase, Rollout, Task, TaskStatus
 from reconciler.store import sentinel
 from reconciler.store.interface import Acquire, Committed, DeleteIf, Put, Session, Store
 from tests.support.scheduler_world import definition, state

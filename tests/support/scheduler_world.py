@@ -23,17 +23,8 @@ from reconciler.model.manifests import (
 )
 from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
 from reconciler.model.preparation import Preparation, Prepared
-from reconciler.model.task import (
-    ClusterHead,
-    Health,
-    HostState,
-    HostStatus,
-    Phase,
-    Rollout,
-    SourceState,
-    Task,
-    TaskStatus,
-)
+from reconciler.model.source_state import SourceState
+from reconciler.model.task import ClusterHead, Health, HostState, HostStatus, Phase, Rollout, Task, TaskStatus
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.overrides import Overrides
 from reconciler.scheduler.plan import plan

@@ -12,7 +12,7 @@ from reconciler.manifests.source import Commit, Revision
 from reconciler.model import keys
 from reconciler.model.codec import decode
 from reconciler.model.provenance import ProvenanceShard
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.store import lease, sentinel
 from reconciler.store.interface import CommitResult, Entry, Held, Limits, Listing, Operation, Session, Store
 from reconciler.store.kept import one_by_one

@@ -15,7 +15,8 @@ from reconciler.model.manifests import (
     Service,
     TaskDefinition,
 )
-from reconciler.model.task import SourceCounts, Task
+from reconciler.model.source_state import SourceCounts
+from reconciler.model.task import Task
 
 
 class Declared(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 from reconciler.errors import StoreError
 from reconciler.model import codec, keys
 from reconciler.model.manifests import ConfigObject
-from reconciler.model.task import SourceState, SyncMark
+from reconciler.model.source_state import SourceState, SyncMark
 from reconciler.operations.conformance.declared import Declared
 from reconciler.store import lease
 from reconciler.store.interface import Committed, DeleteIf, Operation, Put, Store, Unknown

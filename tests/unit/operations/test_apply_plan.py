@@ -9,7 +9,7 @@ import pytest
 from reconciler.errors import RevisionRefused, UsageError
 from reconciler.model import codec, keys
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
-from reconciler.model.task import Trial
+from reconciler.model.source_state import Trial
 from reconciler.operations import overrides, saved_plan
 from reconciler.operations.apply import apply
 from reconciler.operations.apply_plan import apply_plan

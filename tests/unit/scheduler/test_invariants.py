@@ -20,7 +20,8 @@ from reconciler.model.overrides import (
     ServiceOverride,
     Verdict,
 )
-from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, SourceState, SyncMark, Task, TaskStatus
+from reconciler.model.source_state import SourceState, SyncMark
+from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task, TaskStatus
 from reconciler.scheduler.chunks import operations_of, split
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import scene, view_of

@@ -5,7 +5,8 @@ import pytest
 from reconciler.errors import StoreUnreachable
 from reconciler.model import keys
 from reconciler.model.manifests import Cluster, Service
-from reconciler.model.task import ClusterHead, Health, Phase, SourceCounts, TaskStatus
+from reconciler.model.source_state import SourceCounts
+from reconciler.model.task import ClusterHead, Health, Phase, TaskStatus
 from reconciler.scheduler.observe import Observer, observe
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import view_of

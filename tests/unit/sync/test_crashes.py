@@ -13,7 +13,7 @@ import pytest
 from reconciler.errors import StoreError
 from reconciler.model import keys
 from reconciler.model.codec import decode
-from reconciler.model.task import SourceState
+from reconciler.model.source_state import SourceState
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.interface import CommitResult, DeleteIf, Held, Operation, Store
 from reconciler.store.memory import MemorySpace, MemoryStore

@@ -12,7 +12,7 @@ from reconciler.model.codec import encode
 from reconciler.model.events import Event
 from reconciler.model.intents import Rollback, SourceIntent, Suspension
 from reconciler.model.locations import in_environment
-from reconciler.model.task import SourceState, Trial
+from reconciler.model.source_state import SourceState, Trial
 from reconciler.operations import overrides, source_intents
 from reconciler.operations.overrides import Said
 from reconciler.store.interface import Put, Store

@@ -6,7 +6,7 @@ import pytest
 from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.manifests import BashContainer, BashExecutor, Service, TaskDefinition
-from reconciler.model.task import SourceCounts, SourceState, SyncMark
+from reconciler.model.source_state import SourceCounts, SourceState, SyncMark
 from reconciler.sync.config_view import Stored, View
 from reconciler.sync.late import GRACE_S, is_due, late_plan
 

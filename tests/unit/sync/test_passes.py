@@ -10,7 +10,8 @@ from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.events import Event, Level
 from reconciler.model.manifests import Service
-from reconciler.model.task import PlacementSeq, SourceCounts, Task
+from reconciler.model.source_state import SourceCounts
+from reconciler.model.task import PlacementSeq, Task
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.interface import (
     CommitResult,

@@ -14,7 +14,7 @@ from reconciler.model.manifests import (
     Service,
     TaskDefinition,
 )
-from reconciler.model.task import SourceCounts, SourceState, SyncMark
+from reconciler.model.source_state import SourceCounts, SourceState, SyncMark
 from reconciler.sync.config_view import Stored, View, counts_of, is_object, label, owner_of
 from reconciler.sync.plan import MOST_RETIRED, Create, Delete, Goal, Plan, Update, changed_fields, plan, wanted_of
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.manifests import BashContainer, BashExecutor, Cluster, ConfigObject, Host, Service, TaskDefinition
-from reconciler.model.task import SourceState, SyncMark
+from reconciler.model.source_state import SourceState, SyncMark
 from reconciler.sync.config_view import Stored, View, counts_of, rank
 from reconciler.sync.plan import Create, Delete, Goal, Plan, Update, plan, wanted_of
 

@@ -7,7 +7,7 @@ import pytest
 from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.notifications import Notifications, Webhook
-from reconciler.model.task import PastRevision, SourceState, SyncMark
+from reconciler.model.source_state import PastRevision, SourceState, SyncMark
 from reconciler.notify.receivers import About, Audience, read_place, receivers
 from reconciler.store.interface import DeleteIf, Held, Put, Store
 from reconciler.store.memory import MemorySpace, MemoryStore

@@ -4,7 +4,7 @@ import msgspec
 
 from reconciler.model.intents import Rollback, SourceIntent
 from reconciler.model.reports import MOST_WORDS, Declared, Reports
-from reconciler.model.task import PastRevision, SourceState, SyncMark, Trial
+from reconciler.model.source_state import PastRevision, SourceState, SyncMark, Trial
 from reconciler.sync import words
 from reconciler.sync.gate import Look, Pair
 
