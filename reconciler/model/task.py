@@ -188,13 +188,22 @@ class PlacementSeq(_Record, frozen=True, kw_only=True):
 
 
 class Decision(_Record, frozen=True, kw_only=True):
-    """One thing that a scheduler decided, and why. ``at`` is wall time, for display."""
+    """One thing that a scheduler decided, and why. ``at`` is wall time, for display.
+
+    What is told of several services at once has no ``service`` but ``services``: their names, as many as there is room
+    for; the last one is ``…`` if there are more.
+    """
 
     seq: int
     at: float
     what: str
     why: str
     service: str = ""
+    services: tuple[str, ...] | UnsetType = UNSET
+
+    def tells_of(self, service: str) -> bool:
+        """Whether it names a service."""
+        return service == self.service or service in (self.services or ())
 
 
 class RolloutPhase(enum.StrEnum):

@@ -13,6 +13,7 @@ import msgspec
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
 from reconciler.model.task import ClusterHead, Decision, HostStatus, Task, TaskStatus
+from reconciler.model.texts import MORE
 from reconciler.store.interface import Store
 
 FEW: Final = 50
@@ -24,6 +25,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 class FleetEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened. ``kind`` is ``decision`` or ``task``; ``at`` is seconds since 1970, 0 when unknown.
 
+    ``services`` are named where a decision tells of several, with ``…`` for those that found no room.
     What is not known of it is empty: a task without a record says no more than its id and its host.
     """
 
@@ -31,6 +33,7 @@ class FleetEvent(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     cluster: str = ""
     service: str = ""
+    services: tuple[str, ...] = ()
     task: str = ""
     host: str = ""
     what: str
@@ -67,6 +70,7 @@ class EventReader:
                         kind="decision",
                         cluster=head.cluster,
                         service=each.service,
+                        services=each.services or (),
                         what=each.what,
                         why=each.why,
                     )
@@ -119,12 +123,15 @@ class EventReader:
 def chosen(
     events: Iterable[FleetEvent], *, cluster: str | None, service: str | None, since: float | None
 ) -> list[FleetEvent]:
-    """Those of a cluster, of a service, and not older than that; None: any."""
+    """Those of a cluster, of a service, and not older than that; None: any.
+
+    What tells of more services than it names may tell of this one, so it is shown.
+    """
     return [
         event
         for event in events
         if cluster in (None, event.cluster)
-        and service in (None, event.service)
+        and (service in (None, event.service, *event.services) or MORE in event.services)
         and (since is None or event.at >= since)
     ]
 

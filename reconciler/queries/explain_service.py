@@ -111,7 +111,7 @@ def _decisions(fleet: Fleet, row: ServiceRow, every: Iterable[Decision]) -> Iter
     """Those of the service, and those of hosts by which tasks started that it still has."""
     tasks = [each for each in fleet.snapshot.tasks if (each.cluster, each.service) == (row.cluster, row.service)]
     for decision in every:
-        if decision.service == row.service or any(is_told_of_host(decision, task) for task in tasks):
+        if decision.tells_of(row.service) or any(is_told_of_host(decision, task) for task in tasks):
             yield decision
 
 

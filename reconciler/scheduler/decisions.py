@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from reconciler.model.task import Decision
-from reconciler.model.texts import cut
+from reconciler.model.texts import cut, cut_names
 from reconciler.scheduler.steps import (
     Action,
     Amend,
@@ -23,12 +24,17 @@ from reconciler.scheduler.steps import (
 MOST_BYTES: Final = 8 * 1024
 """What all decisions of a head may take together (the promise is 16 KiB for the whole head)."""
 MOST_TEXT: Final = 300
+MOST_NAMES: Final = 1024
+"""How many characters the names of services may take together that one decision tells of."""
 MANY: Final = 8
 """With more decisions than this, what starts is told host by host if that makes fewer."""
 
 
 class _Said(msgspec.Struct):
-    """Equal things said once: the first of them, and how many there are."""
+    """Equal things said once: the first of them, how many there are, and of which services.
+
+    ``service`` is empty for what is told of a host, whichever services start there.
+    """
 
     service: str
     kind: str
@@ -36,6 +42,7 @@ class _Said(msgspec.Struct):
     why: str
     ids: list[str]
     host: str = ""
+    services: list[str] = []
 
 
 def decide(steps: Iterable[Step], seq: int, now: float) -> tuple[Decision, ...]:
@@ -44,11 +51,18 @@ def decide(steps: Iterable[Step], seq: int, now: float) -> tuple[Decision, ...]:
     said = _alike(every)
     if len(said) > MANY:
         said = min(said, _alike([_of_host(each) for each in every]), key=len)
-    return tuple(
-        Decision(
-            seq=seq, at=now, service=each.service, what=cut(_together(each), MOST_TEXT), why=cut(each.why, MOST_TEXT)
-        )
-        for each in said
+    return tuple(_decision(each, seq, now) for each in said)
+
+
+def _decision(said: _Said, seq: int, now: float) -> Decision:
+    services = sorted(set(said.services))
+    return Decision(
+        seq=seq,
+        at=now,
+        service=services[0] if len(services) == 1 else said.service,
+        services=cut_names(services, MOST_NAMES) if len(services) > 1 else UNSET,
+        what=cut(_together(said), MOST_TEXT),
+        why=cut(said.why, MOST_TEXT),
     )
 
 
@@ -69,8 +83,9 @@ def _alike(every: Sequence[_Said]) -> list[_Said]:
     said: dict[tuple[str, str, str], _Said] = {}
     for each in every:
         key = each.service, each.kind, each.why
-        same = said.setdefault(key, msgspec.structs.replace(each, ids=[]))
+        same = said.setdefault(key, msgspec.structs.replace(each, ids=[], services=[]))
         same.ids.extend(each.ids)
+        same.services.extend(each.services)
     return list(said.values())
 
 
@@ -78,7 +93,7 @@ def _of_host(said: _Said) -> _Said:
     """What starts on a host as a decision about the host, others as they are."""
     if not said.host:
         return said
-    return msgspec.structs.replace(said, service="", kind=f"start on {said.host}")
+    return msgspec.structs.replace(said, service="", services=[said.service], kind=f"start on {said.host}")
 
 
 def _say(step: Step) -> list[_Said]:

@@ -1,5 +1,6 @@
 """What happened, read from heads and statuses: all that is there first, then what is new, each thing once."""
 
+import msgspec
 import pytest
 
 from reconciler.model import keys
@@ -95,6 +96,23 @@ def test_they_can_be_chosen_by_cluster_service_and_time(store: Store) -> None:
     assert [each.at for each in chosen(found, cluster="main", service=None, since=None)] == [101.0, 105.0]
     assert [each.at for each in chosen(found, cluster=None, service="web", since=102.0)] == [103.0, 105.0]
     assert chosen(found, cluster=None, service="api", since=None) == []
+
+
+def test_what_is_told_of_several_services_is_found_by_each_of_them(store: Store) -> None:
+    of_both = Decision(
+        seq=1, at=1.0, what="start 2 tasks on h1 (a to b)", why="first placement", services=("api", "web")
+    )
+    of_many = msgspec.structs.replace(of_both, seq=2, what="start 99 tasks on h2 (c to d)", services=("api", "…"))
+    head = ClusterHead(cluster="main", scheduler="default", seq=2, decisions=(of_both, of_many))
+    put(store, keys.cluster_head("main"), head)
+    found = EventReader(store).read(200.0)
+
+    def named(service: str) -> list[str]:
+        return [each.what for each in chosen(found, cluster=None, service=service, since=None)]
+
+    assert named("web") == [of_both.what, of_many.what], "the second one tells of more than it names"
+    assert named("db") == [of_many.what]
+    assert found[0].services == ("api", "web")
 
 
 def test_records_are_looked_up_one_by_one_when_they_are_few(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

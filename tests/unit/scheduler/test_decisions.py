@@ -1,6 +1,7 @@
 """What stands in a cluster's head: enough to understand, and never too much."""
 
 import msgspec
+from msgspec import UNSET
 
 from reconciler.model.task import Decision, Task
 from reconciler.scheduler import announcements, decisions
@@ -51,6 +52,19 @@ def test_what_starts_is_told_host_by_host_where_that_is_shorter() -> None:
     steps = [Step(service=f"s{number}", actions=(Issue(task(number), "first placement"),)) for number in range(12)]
     assert said(*steps) == [("start 12 tasks on h1 (main-web-1-0 to main-web-1-11)", "first placement")]
     assert len(said(*steps[:5])) == 5
+
+
+def test_what_is_told_of_a_host_names_its_services() -> None:
+    steps = [Step(service=f"s{number:02}", actions=(Issue(task(number), "first placement"),)) for number in range(12)]
+    alone = Step(
+        service="web", actions=(Issue(task(12, "h2"), "first placement"), Issue(task(13, "h2"), "first placement"))
+    )
+    together, of_one = decisions.decide([*steps, alone], 7, 1.0)
+    assert (together.service, together.services) == ("", tuple(f"s{number:02}" for number in range(12)))
+    assert (of_one.service, of_one.services) == ("web", UNSET)
+    long = [msgspec.structs.replace(each, service=f"{each.service}-{'x' * 100}") for each in steps]
+    (bounded,) = decisions.decide(long, 7, 1.0)
+    assert bounded.services == (*(each.service for each in long[:9]), "…")
 
 
 def test_the_oldest_decisions_make_room() -> None:
