@@ -7,63 +7,54 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from reconciler.executors import docker_values as values
 from reconciler.executors.docker_request import Request
-from reconciler.model import publishing
+from reconciler.model import flag_words, publishing
 
 Setter: TypeAlias = Callable[[Request, str], None]
 LABEL_PREFIX: Final = "reconciler."
 
 
-class Flag(msgspec.Struct, frozen=True):
-    """One flag. A switch needs no value."""
-
-    set: Setter
-    switch: bool = False
-
-
-def _one(part: str, key: str, read: Callable[[str], Any] = str) -> Flag:
+def _one(part: str, key: str, read: Callable[[str], Any] = str) -> Setter:
     """A single value; the last one counts."""
 
     def put(request: Request, text: str) -> None:
         getattr(request, part)[key] = read(text)
 
-    return Flag(put)
+    return put
 
 
-def _switch(key: str) -> Flag:
+def _switch(key: str) -> Setter:
     def put(request: Request, text: str) -> None:
         request.host[key] = values.boolean(text)
 
-    return Flag(put, switch=True)
+    return put
 
 
-def _many(part: str, key: str, read: Callable[[str], Any] = str) -> Flag:
+def _many(part: str, key: str, read: Callable[[str], Any] = str) -> Setter:
     """A list that each use adds to."""
 
     def put(request: Request, text: str) -> None:
         getattr(request, part).setdefault(key, []).append(read(text))
 
-    return Flag(put)
+    return put
 
 
-def _map(key: str, read: Callable[[str], tuple[str, str]] = values.pair) -> Flag:
+def _map(key: str, read: Callable[[str], tuple[str, str]] = values.pair) -> Setter:
     """A mapping that each use adds to."""
 
     def put(request: Request, text: str) -> None:
         name, value = read(text)
         request.host.setdefault(key, {})[name] = value
 
-    return Flag(put)
+    return put
 
 
-def _health(key: str, read: Callable[[str], Any]) -> Flag:
+def _health(key: str, read: Callable[[str], Any]) -> Setter:
     def put(request: Request, text: str) -> None:
         request.config.setdefault("Healthcheck", {})[key] = read(text)
 
-    return Flag(put)
+    return put
 
 
 def _no_health(request: Request, text: str) -> None:
@@ -71,11 +62,11 @@ def _no_health(request: Request, text: str) -> None:
         request.config["Healthcheck"] = {"Test": ["NONE"]}
 
 
-def _address(key: str) -> Flag:
+def _address(key: str) -> Setter:
     def put(request: Request, text: str) -> None:
         request.endpoint.setdefault("IPAMConfig", {})[key] = text
 
-    return Flag(put)
+    return put
 
 
 def _link_local(request: Request, text: str) -> None:
@@ -140,7 +131,7 @@ def _platform(request: Request, text: str) -> None:
     request.platform = text
 
 
-FLAGS: Final[dict[str, Flag]] = {
+FLAGS: Final[dict[str, Setter]] = {
     "--add-host": _many("host", "ExtraHosts", values.host_entry),
     "--annotation": _map("Annotations"),
     "--blkio-weight": _one("host", "BlkioWeight", values.integer),
@@ -168,8 +159,8 @@ FLAGS: Final[dict[str, Flag]] = {
     "--dns-search": _many("host", "DnsSearch"),
     "--domainname": _one("config", "Domainname"),
     "--entrypoint": _one("config", "Entrypoint", lambda text: [text]),
-    "--env": Flag(_environment),
-    "--expose": Flag(_expose),
+    "--env": _environment,
+    "--expose": _expose,
     "--gpus": _many("host", "DeviceRequests", values.gpus),
     "--group-add": _many("host", "GroupAdd"),
     "--health-cmd": _health("Test", lambda text: ["CMD-SHELL", text]),
@@ -183,30 +174,30 @@ FLAGS: Final[dict[str, Flag]] = {
     "--ip": _address("IPv4Address"),
     "--ip6": _address("IPv6Address"),
     "--ipc": _one("host", "IpcMode"),
-    "--label": Flag(_label),
-    "--link-local-ip": Flag(_link_local),
-    "--log-driver": Flag(_log_driver),
-    "--log-opt": Flag(_log_option),
+    "--label": _label,
+    "--link-local-ip": _link_local,
+    "--log-driver": _log_driver,
+    "--log-opt": _log_option,
     "--mac-address": _one("config", "MacAddress"),
     "--memory": _one("host", "Memory", values.size),
     "--memory-reservation": _one("host", "MemoryReservation", values.size),
     "--memory-swap": _one("host", "MemorySwap", values.size_or_unlimited),
     "--memory-swappiness": _one("host", "MemorySwappiness", values.integer),
     "--mount": _many("host", "Mounts", values.mount),
-    "--network": Flag(_network),
+    "--network": _network,
     "--network-alias": _many("endpoint", "Aliases"),
-    "--no-healthcheck": Flag(_no_health, switch=True),
+    "--no-healthcheck": _no_health,
     "--oom-kill-disable": _switch("OomKillDisable"),
     "--oom-score-adj": _one("host", "OomScoreAdj", values.integer),
     "--pid": _one("host", "PidMode"),
     "--pids-limit": _one("host", "PidsLimit", values.integer),
-    "--platform": Flag(_platform),
+    "--platform": _platform,
     "--privileged": _switch("Privileged"),
-    "--publish": Flag(_publish),
+    "--publish": _publish,
     "--publish-all": _switch("PublishAllPorts"),
     "--read-only": _switch("ReadonlyRootfs"),
     "--runtime": _one("host", "Runtime"),
-    "--security-opt": Flag(_security),
+    "--security-opt": _security,
     "--shm-size": _one("host", "ShmSize", values.size),
     "--stop-signal": _one("config", "StopSignal"),
     "--stop-timeout": _one("config", "StopTimeout", values.integer),
@@ -217,31 +208,10 @@ FLAGS: Final[dict[str, Flag]] = {
     "--user": _one("config", "User"),
     "--userns": _one("host", "UsernsMode"),
     "--uts": _one("host", "UTSMode"),
-    "--volume": Flag(_volume),
+    "--volume": _volume,
     "--volume-driver": _one("host", "VolumeDriver"),
     "--volumes-from": _many("host", "VolumesFrom"),
     "--workdir": _one("config", "WorkingDir"),
-}
-
-ALIASES: Final = {
-    "--net": "--network",
-    "--net-alias": "--network-alias",
-    "--dns-opt": "--dns-option",
-    "-P": "--publish-all",
-    "-c": "--cpu-shares",
-    "-e": "--env",
-    "-h": "--hostname",
-    "-l": "--label",
-    "-m": "--memory",
-    "-p": "--publish",
-    "-u": "--user",
-    "-v": "--volume",
-    "-w": "--workdir",
-    "-a": "--attach",
-    "-d": "--detach",
-    "-i": "--interactive",
-    "-q": "--quiet",
-    "-t": "--tty",
 }
 
 REFUSED: Final = {
@@ -262,9 +232,6 @@ REFUSED: Final = {
     "--tty": "nobody sits at a task's terminal",
     "--use-api-socket": "it would hand the engine to the container",
 }
-_REFUSED_SWITCHES: Final = (
-    "--detach", "--interactive", "--quiet", "--rm", "--sig-proxy", "--tty", "--use-api-socket",
-)  # fmt: skip
 
 
 def unsupported(flags: Sequence[str]) -> list[str]:
@@ -277,7 +244,7 @@ def apply(flags: Sequence[str], request: Request) -> list[str]:
     problems: list[str] = []
     for _, name, value in _named(flags, problems):
         try:
-            FLAGS[name].set(request, value)
+            FLAGS[name](request, value)
         except ValueError as error:
             problems.append(f"{name}: {error}")
     return problems
@@ -289,44 +256,18 @@ def named(flags: Sequence[str]) -> Iterator[tuple[int, str, str]]:
 
 
 def _named(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Flags as ``named`` has them: ``--a=b``, ``--a b`` (in one entry or two), ``-ab``, ``-a b``.
-
-    What is no flag that may be used is added to ``problems``.
-    """
-    words = list(publishing.words(flags, problems))
-    while words:
-        position, word = words.pop(0)
-        written, equals, value = _split(position, word, words)
-        name = ALIASES.get(written, written)
-        if not word.startswith("-"):
-            problems.append(f"{word!r} is no flag; a value with spaces is written as --flag=value, in one entry")
+    """Flags as ``named`` has them; what is no flag that may be used is added to ``problems``."""
+    for position, name, value in flag_words.read(flags, problems, certain=FLAGS):
+        if name in FLAGS and value is not None:
+            yield position, name, value
         elif name in FLAGS:
-            if not equals and FLAGS[name].switch:
-                yield position, name, "true"
-            elif equals or words:
-                yield position, name, value if equals else words.pop(0)[1]
-            else:
-                problems.append(f"{name} needs a value")
+            problems.append(f"{name} needs a value")
         elif name in REFUSED:
             problems.append(f"{name} can't be used: {REFUSED[name]}")
-            if not equals and name not in _REFUSED_SWITCHES and words and not words[0][1].startswith("-"):
-                words.pop(0)
-        else:
+        elif name.startswith("-"):
             problems.append(_unknown(name))
-            if not equals and words and not words[0][1].startswith("-"):
-                words.pop(0)
-
-
-def _split(position: int, word: str, words: list[tuple[int, str]]) -> tuple[str, str, str]:
-    if word.startswith("--") or len(word) < 3:
-        return word.partition("=")
-    # Short ones need no space before their value, and switches may stand together: -p80:80, -it
-    short, rest = word[:2], word[2:]
-    name = ALIASES.get(short, short)
-    if name in _REFUSED_SWITCHES or (name in FLAGS and FLAGS[name].switch and not rest.startswith("=")):
-        words.insert(0, (position, f"-{rest}"))
-        return short, "", ""
-    return short, "=", rest.removeprefix("=")
+        else:
+            problems.append(f"{name!r} is no flag; a value with spaces is written as --flag=value, in one entry")
 
 
 def _unknown(name: str) -> str:

@@ -1,18 +1,17 @@
 """What a task definition asks for that the operator of a host does not allow. Pure but for ``real``.
 
-The agent asks before it fetches or starts anything, ``validate --policy`` before a commit. Flags are judged by what is
-known to be harmless, not by a list of what is dangerous: another way of writing it gains nothing.
+The agent asks before it fetches or starts anything, ``validate --policy`` before a commit. Beside it ``policy_flags``
+judges the flags of containers, ``policy_patterns`` what matches a pattern.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
-from reconciler.executors import docker_flags, docker_values
+from reconciler.executors import docker_flags, docker_values, policy_flags
 from reconciler.executors.policy_patterns import (
     RealPath,
     image_matches,
@@ -39,62 +38,19 @@ from reconciler.model.secrets import SOURCE_KINDS, Wanted
 
 Path: TypeAlias = tuple[str | int, ...]
 
-_USUAL_CAPABILITIES: Final = frozenset(
-    f"CAP_{name}"
-    for name in (
-        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW"),
-        *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
-    )
-)
-"""Those that docker gives to every container."""
-
-_HARMLESS: Final[dict[str, Callable[[str], bool]]] = {
-    "--cap-add": lambda text: docker_values.capability(text) in _USUAL_CAPABILITIES,
-    "--cgroup-parent": lambda text: not text,
-    "--cgroupns": lambda text: text in ("", "private"),
-    "--device": lambda _: False,
-    "--device-cgroup-rule": lambda _: False,
-    "--gpus": lambda _: False,
-    "--ipc": lambda text: text in ("", "none", "private", "shareable"),
-    "--log-opt": lambda text: _log_option_is_harmless(*docker_values.pair(text)),
-    "--network": lambda text: not text.startswith("container:"),
-    "--oom-kill-disable": lambda text: not docker_values.boolean(text),
-    "--oom-score-adj": lambda text: docker_values.integer(text) >= 0,
-    "--pid": lambda text: not text,
-    "--runtime": lambda text: text in ("", "runc"),
-    "--security-opt": lambda text: (
-        text in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true")
-        or text in ("seccomp=builtin", "apparmor=docker-default")
-    ),
-    "--userns": lambda text: not text,
-    "--uts": lambda text: not text,
-    "--volume-driver": lambda text: text in ("", "local"),
-    "--volumes-from": lambda _: False,
-}
-"""Flags that lead out of a container, and the values with which they don't. All others concern the container alone."""
-_CAPABILITIES: Final = ("--cap-add", "--cap-drop")
-_LOG_TEXTS: Final = ("awslogs-group", "awslogs-stream", "env", "env-regex", "labels", "labels-regex", "tag")
-"""Options of log drivers whose values are no places, whatever is in them."""
-_LOG_SERVERS: Final = ("tcp://", "udp://", "tcp+tls://", "http://", "https://")
-_ELSEWHERE: Final = {
-    "--mount": "mounts",
-    "--privileged": "privileged",
-    "--user": "users",
-    "--volume": "mounts",
-}
-"""Flags that a field of their own allows."""
-
 
 def faults(policy: HostPolicy) -> list[Fault]:
     """What is wrong with a policy that its schema can't say: flags that there are not, or that another field allows."""
     found = []
     for field in ("flags", "refused_flags"):
         for position, pattern in enumerate(getattr(policy, field)):
-            name = _long_name(pattern)
+            name = policy_flags.long_name(pattern)
             if name not in docker_flags.FLAGS:
                 found.append(Fault((field, position), f"{name} is not a flag that a manifest can use"))
-            elif field == "flags" and name in _ELSEWHERE:
-                found.append(Fault((field, position), f"{name} is allowed by {_ELSEWHERE[name]}, not by flags"))
+            elif field == "flags" and name in policy_flags.ELSEWHERE:
+                found.append(
+                    Fault((field, position), f"{name} is allowed by {policy_flags.ELSEWHERE[name]}, not by flags")
+                )
     for position, rule in enumerate(policy.mounts):
         if "\0" in rule.path:
             found.append(Fault(("mounts", position, "path"), "no path has a NUL in it"))
@@ -236,7 +192,7 @@ class _Judge:
     def _flag(self, name: str, value: str, path: Path) -> Iterator[Violation]:
         if "\0" in value:
             yield _violation("flag", path, f"uses {name} with a NUL in its value", "nothing allows it")
-        elif self._is_listed(self._policy.refused_flags, name, value):
+        elif policy_flags.is_listed(self._policy.refused_flags, name, value, self._real):
             yield _violation("flag", path, f"uses {name}={value}", "refused_flags refuses it")
         elif name == "--privileged":
             if docker_values.boolean(value) and not self._policy.privileged:
@@ -245,13 +201,11 @@ class _Judge:
             yield from self._volume(value, path)
         elif name == "--mount":
             yield from self._mount(docker_values.mount(value), path)
-        elif name in _HARMLESS and ".." in re.split("[/:=,]", value):
+        elif policy_flags.climbs(name, value):
             yield _violation("flag", path, f"uses {name}={value}", "paths have no .. in them")
-        elif not self._is_listed(self._policy.flags, name, value):
-            harmless = _HARMLESS.get(name)
-            if name == "--group-add" and ANY not in self._policy.users:
-                harmless = _never
-            if harmless is not None and not harmless(value):
+        elif not policy_flags.is_listed(self._policy.flags, name, value, self._real):
+            joins = name == "--group-add" and ANY not in self._policy.users
+            if joins or not policy_flags.is_harmless(name, value):
                 yield _violation("flag", path, f"uses {name}={value}", f"flags: ['{name}={value}'] allows it")
 
     def _volume(self, text: str, path: Path) -> Iterator[Violation]:
@@ -301,50 +255,7 @@ class _Judge:
         text = f"runs as user {user}" if user else "names no user"
         yield _violation("user", path, text, f"users allows {_listing(self._policy.users)}")
 
-    def _is_listed(self, patterns: Sequence[str], name: str, value: str) -> bool:
-        """Whether one of ``patterns`` stands for a flag with this value; a pattern without a value stands for all."""
-        plain = self._plain(name, value)
-        for pattern in patterns:
-            _, equals, wanted = pattern.partition("=")
-            forms = [self._plain(name, wanted)]
-            if name == "--device":  # a link that is listed itself is the operator's word for where it leads
-                forms.append(wanted)
-            if _long_name(pattern) == name and (not equals or any(fnmatchcase(plain, form) for form in forms)):
-                return True
-        return False
-
-    def _plain(self, name: str, value: str) -> str:
-        """A value, or a pattern of it, in the one way of writing it, where there are several."""
-        if name in _CAPABILITIES:
-            return docker_values.capability(value)
-        if name == "--device" and value.startswith("/"):
-            source, colon, rest = value.partition(":")
-            return f"{self._real(source)}{colon}{rest}"
-        return _switched(value) if docker_flags.FLAGS[name].switch else value
-
-
-def _never(_: str) -> bool:
-    return False
-
-
-def _long_name(pattern: str) -> str:
-    name = pattern.partition("=")[0]
-    return docker_flags.ALIASES.get(name, name)
-
 
 def _is_clear(path: str) -> bool:
     """Whether a path says the same to everybody: with links, ``..`` does not."""
     return ".." not in path.split("/") and "\0" not in path
-
-
-def _log_option_is_harmless(name: str, value: str) -> bool:
-    """The engine follows paths in them as root: a socket that it writes to, a file that it reads."""
-    return name in _LOG_TEXTS or "/" not in value or value.startswith(_LOG_SERVERS)
-
-
-def _switched(value: str) -> str:
-    """A switch's value; a pattern stays one."""
-    try:
-        return str(docker_values.boolean(value)).lower()
-    except ValueError:
-        return value

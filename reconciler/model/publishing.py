@@ -5,15 +5,13 @@ Pure; what can't be read raises ValueError, and publishes nothing.
 """
 
 import ipaddress
-import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from reconciler.model import flag_words
 from reconciler.model.task_definition import Container, DockerContainer
 
 PROTOCOLS: Final = ("tcp", "udp", "sctp")
-_NETWORK: Final = ("--net", "--network")
-_PUBLISH: Final = ("-p", "--publish")
 
 
 def of_container(container: Container) -> Iterator[tuple[int, str]]:
@@ -26,7 +24,7 @@ def of_container(container: Container) -> Iterator[tuple[int, str]]:
     executor = container.executor
     if not (executor.ports or executor.flags) or not has_ports(network(executor.flags)):
         return
-    for text in (*executor.ports, *values_of(executor.flags, _PUBLISH)):
+    for text in (*executor.ports, *_values(executor.flags, "--publish")):
         try:
             bindings = published(text)
         except ValueError:
@@ -38,7 +36,7 @@ def of_container(container: Container) -> Iterator[tuple[int, str]]:
 
 def network(flags: Sequence[str]) -> str:
     """The network that a container joins; empty: the engine's default."""
-    return next(values_of(flags, _NETWORK), "")
+    return next(_values(flags, "--network"), "")
 
 
 def has_ports(network_name: str) -> bool:
@@ -90,33 +88,8 @@ def split_protocol(text: str) -> tuple[str, str]:
     return rest, protocol
 
 
-def values_of(flags: Sequence[str], names: Collection[str]) -> Iterator[str]:
-    """The values that flags of these names have: ``--net=host``, ``--net host`` in one entry or two, ``-p80``."""
-    found = words(flags)
-    for _, each in found:
-        # the one switch that may stand before others in a word: -Pp80:80
-        word = f"-{each[2:]}" if each.startswith("-P") and each[2:3] not in ("", "=") else each
-        name, equals, value = word.partition("=")
-        if name in names:
-            following = value if equals else next(found, (0, ""))[1]
-            if following:
-                yield following
-        elif not word.startswith("--") and word[:2] in names:
-            yield word[2:].removeprefix("=")
-
-
-def words(flags: Sequence[str], problems: list[str] | None = None) -> Iterator[tuple[int, str]]:
-    """The words of ``flags``, each with the entry that it stands in; an entry that can't be split is a problem."""
-    for position, entry in enumerate(flags):
-        head = entry.split(None, 1)[0] if entry.strip() else entry
-        if entry.startswith("-") and "=" not in head and head != entry:
-            try:
-                yield from ((position, word) for word in shlex.split(entry))
-            except ValueError as error:
-                if problems is not None:
-                    problems.append(f"{entry!r}: {error}")
-        else:
-            yield position, entry
+def _values(flags: Sequence[str], name: str) -> Iterator[str]:
+    return (flag.value for flag in flag_words.read(flags) if flag.name == name and flag.value)
 
 
 def _integer(text: str) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.executors.docker_config import problems
-from reconciler.executors.docker_flags import ALIASES, FLAGS, REFUSED, apply, unsupported
+from reconciler.executors.docker_flags import FLAGS, REFUSED, apply, unsupported
 from reconciler.executors.docker_request import Request
+from reconciler.model.flag_words import ALIASES, SWITCHES
 from reconciler.model.manifests import DockerExecutor
 
 
@@ -126,8 +127,8 @@ def test_all_problems_are_told_at_once_and_what_is_right_is_kept() -> None:
     assert request.host == {"Init": True}
 
 
-def test_aliases_lead_to_flags_that_exist() -> None:
-    assert set(ALIASES.values()) <= set(FLAGS) | set(REFUSED)
+def test_short_names_and_switches_are_those_of_flags_that_there_are() -> None:
+    assert {*ALIASES.values(), *SWITCHES} <= FLAGS.keys() | REFUSED.keys()
     assert not set(FLAGS) & set(REFUSED)
 
 

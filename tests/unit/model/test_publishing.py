@@ -22,6 +22,7 @@ def container(*flags: str, mapped: tuple[str, ...] = ()) -> DockerContainer:
         (("-p8080:80", "-p=8081:81"), (), [(8080, "tcp"), (8081, "tcp")]),
         (("-p 8080:80", "--net=own"), (), [(8080, "tcp")]),
         (("-Pp8080:80", "-Pp", "8081:81"), (), [(8080, "tcp"), (8081, "tcp")]),
+        (("--label", "-p", "-p", "8083:83", "--init", "-p8084:84"), (), [(8083, "tcp"), (8084, "tcp")]),
     ],
 )
 def test_every_form_of_a_fixed_port_is_seen(
@@ -39,6 +40,7 @@ def test_every_form_of_a_fixed_port_is_seen(
         (("--network container:other",), ("8081:81",)),
         (("--publish=nonsense", "-p", "1:2:3:4:5", "-p"), ()),
         (("--label=-p=8080:80", "--pid=host", "-P"), ()),
+        (("--label", "-p", "--hostname", "--net=host", "-e -p80:80"), ()),
     ],
 )
 def test_what_the_engine_chooses_or_never_maps_is_not_fixed(flags: tuple[str, ...], mapped: tuple[str, ...]) -> None:
