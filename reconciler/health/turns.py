@@ -4,9 +4,10 @@ A script inside a container costs its engine about a tenth of a second of proces
 that from the containers that are being started, which then take several times as long.
 """
 
-import collections
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from reconciler.runtime.fair_queue import FairQueue
 
 T = TypeVar("T", bound=Hashable)
 
@@ -17,20 +18,18 @@ class Turns(Generic[T]):
     def __init__(self, most: int, counts_s: float) -> None:
         self._most = most
         self._counts_s = counts_s
-        self._urgent: collections.deque[T] = collections.deque()
-        self._others: collections.deque[T] = collections.deque()
+        self._waiting: FairQueue[T] = FairQueue()
         self._began: dict[T, float] = {}
 
     def ask(self, each: T, *, is_urgent: bool) -> None:
         """It wants to run."""
-        (self._urgent if is_urgent else self._others).append(each)
+        self._waiting.put(each, is_urgent=is_urgent)
 
     def take(self, now: float) -> T | None:
         """Who may begin now; None: nobody wants to, or too many run."""
-        queue = self._urgent or self._others
-        if not queue or len(self._counting(now)) >= self._most:
+        if not self._waiting or len(self._counting(now)) >= self._most:
             return None
-        each = queue.popleft()
+        each = self._waiting.take()
         self._began[each] = now
         return each
 
@@ -41,7 +40,7 @@ class Turns(Generic[T]):
     def next_at(self, now: float) -> float | None:
         """When to ask again though nothing ends; None: not before."""
         counting = self._counting(now)
-        return min(counting) + self._counts_s if counting and (self._urgent or self._others) else None
+        return min(counting) + self._counts_s if counting and self._waiting else None
 
     def _counting(self, now: float) -> list[float]:
         return [began for began in self._began.values() if now < began + self._counts_s]

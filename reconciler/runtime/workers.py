@@ -4,12 +4,13 @@ Unlike ``concurrent.futures`` it never keeps a process alive: a loop that stops 
 Threads are made when there is work for them. Used by the agent (starts, stops) and by health checks.
 """
 
-import collections
 import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeAlias
+
+from reconciler.runtime.fair_queue import FairQueue
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,7 @@ class Workers:
     def __init__(self, name: str, most: int) -> None:
         self._name = name
         self._most = most
-        self._jobs: collections.deque[Job] = collections.deque()
-        self._urgent: collections.deque[Job] = collections.deque()
+        self._jobs: FairQueue[Job] = FairQueue()
         self._changed = threading.Condition()
         self._threads = 0
         self._idle = 0
@@ -34,8 +34,8 @@ class Workers:
         with self._changed:
             if self._closed:
                 return
-            (self._urgent if is_urgent else self._jobs).append(job)
-            if self._idle < len(self._jobs) + len(self._urgent) and self._threads < self._most:
+            self._jobs.put(job, is_urgent=is_urgent)
+            if self._idle < len(self._jobs) and self._threads < self._most:
                 self._threads += 1
                 name = f"{self._name}-{self._threads}"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -47,7 +47,6 @@ class Workers:
         with self._changed:
             self._closed = True
             self._jobs.clear()
-            self._urgent.clear()
             self._changed.notify_all()
             while self._threads:
                 left_s = deadline - time.monotonic()
@@ -60,14 +59,14 @@ class Workers:
         while True:
             with self._changed:
                 self._idle += 1
-                while not (self._urgent or self._jobs or self._closed):
+                while not (self._jobs or self._closed):
                     self._changed.wait()
                 self._idle -= 1
-                if not (self._urgent or self._jobs):
+                if not self._jobs:
                     self._threads -= 1
                     self._changed.notify_all()
                     return
-                job = (self._urgent or self._jobs).popleft()
+                job = self._jobs.take()
             try:
                 job()
             except Exception:  # a job that breaks must not cost a thread

@@ -21,3 +21,16 @@ def test_what_hangs_keeps_nobody_out_for_long() -> None:
     assert turns.take(5.5) is None
     assert turns.next_at(5.5) == 6.0
     assert turns.take(6.0) == "waits"
+
+
+def test_many_urgent_ones_leave_the_others_a_turn_in_four() -> None:
+    turns: Turns[int] = Turns(1, counts_s=1.0)
+    turns.ask(0, is_urgent=False)
+    taken = []
+    for urgent in range(1, 9):
+        turns.ask(urgent, is_urgent=True)
+        each = turns.take(0.0)
+        assert each is not None
+        turns.ended(each)
+        taken.append(each)
+    assert taken == [1, 2, 3, 0, 4, 5, 6, 7]
