@@ -51,6 +51,7 @@ SECTIONS: Final = {
     "Services and hosts, by hand": {
         "scale": "reconciler.cli.scale:scale",
         "restart": "reconciler.cli.restart:restart",
+        "rebalance": "reconciler.cli.rebalance:rebalance",
         "stop": "reconciler.cli.stop:stop",
         "start": "reconciler.cli.stop:start",
         "promote": "reconciler.cli.promote:promote",

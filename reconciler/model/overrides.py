@@ -43,6 +43,12 @@ class Restarted(_Said, frozen=True, kw_only=True):
     issued: dict[str, int]
 
 
+class Rebalanced(_Said, frozen=True, kw_only=True):
+    """These issues of tasks, by id, would be better elsewhere: others take their place, healthy first."""
+
+    tasks: dict[str, int]
+
+
 class Verdict(_Said, frozen=True, kw_only=True):
     """What an operator says to one rollout, by the definition that it goes to: go on (``promote``), or go back."""
 
@@ -57,12 +63,13 @@ class ServiceOverride(_Record, frozen=True, kw_only=True):
     service: str
     scaled: Scaled | None = None
     restarted: Restarted | None = None
+    rebalanced: Rebalanced | None = None
     verdict: Verdict | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is said."""
-        return self.scaled is None and self.restarted is None and self.verdict is None
+        return all(each is None for each in (self.scaled, self.restarted, self.rebalanced, self.verdict))
 
 
 class Drained(_Said, frozen=True, kw_only=True):

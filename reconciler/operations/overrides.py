@@ -1,9 +1,11 @@
-"""What operators change by hand on top of what is declared: scale, stop, restart, pause, drain and back.
+"""What operators change by hand on top of what is declared: scale, stop, restart, rebalance, pause, drain and back.
 
 Called by the commands of these names. Each writes one key by compare-and-set (rule 14), so ``config/`` stays what git
 says; schedulers lay it over ``config/``. Nothing is locked: it works while sync or git are away.
 """
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,12 +19,14 @@ from reconciler.model.overrides import (
     Drained,
     HostOverride,
     Paused,
+    Rebalanced,
     Restarted,
     Scaled,
     ServiceOverride,
 )
 from reconciler.model.task import ClusterHead
 from reconciler.operations import override_records
+from reconciler.scheduler.balance import Move
 from reconciler.store.interface import Store
 
 OURS: Final = "default"
@@ -147,6 +151,16 @@ def restart(store: Store, name: str, said: Said) -> Overridden:
         managed_by=service.managed_by,
         warnings=warnings_of(clusters, name),
     )
+
+
+def rebalance(store: Store, moves: Iterable[Move], said: Said) -> None:
+    """Have tasks replaced that would be better elsewhere, those of a service by one write."""
+    of_service: dict[str, dict[str, int]] = {}
+    for move in moves:
+        of_service.setdefault(move.service, {})[move.task] = move.issue
+    for name, mine in sorted(of_service.items()):
+        moved = Rebalanced(tasks=mine, by=said.by, reason=said.reason, since=said.now)
+        override_records.of_service(store, name, partial(msgspec.structs.replace, rebalanced=moved))
 
 
 def pause(store: Store, cluster: str, said: Said) -> Overridden:

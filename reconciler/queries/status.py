@@ -149,10 +149,11 @@ def _is_current(fleet: Fleet, service: Service, row: TaskRow) -> bool:
     """
     if row.outdated and service.kind != "batch":
         return False
-    restarted = fleet.snapshot.overrides.restarted_at(service.name, row.cluster)
+    overrides = fleet.snapshot.overrides
+    restarted = overrides.restarted_at(service.name, row.cluster)
     defined = fleet.snapshot.definitions.get((service.task_name, service.task_version))
     return defined is not None and any(
-        defined.is_of(task) and task.issue > restarted
+        defined.is_of(task) and task.issue > restarted and not overrides.wants_elsewhere(task)
         for task in fleet.scene.tasks[row.cluster][row.service]
         if task.id == row.id
     )

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from reconciler.model.manifests import PORT_RANGE, Cluster, Host, Service, TaskDefinition
-from reconciler.model.overrides import Verdict
+from reconciler.model.overrides import Rebalanced, Verdict
 from reconciler.model.preparation import Preparation, Prepared
 from reconciler.model.task import ClusterHead, HostState, HostStatus, Rollout, Task, TaskStatus
 from reconciler.scheduler.apart import Apart
@@ -111,8 +111,8 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     ``preparations`` are by service and host. ``apart`` says which services keep off each other's hosts.
 
     What operators say: ``verdicts`` on rollouts; ``restarted``: tasks issued up to this ``seq`` are to be replaced;
-    ``scaled_by``: who set another ``desired`` than the manifest's; ``overrides_end_s``: when any of it changes by
-    itself.
+    ``rebalanced``: which tasks should be elsewhere; ``scaled_by``: who set another ``desired`` than the manifest's;
+    ``overrides_end_s``: when any of it changes by itself.
     """
 
     name: str
@@ -136,6 +136,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     stalled_s: Mapping[str, float] = {}
     verdicts: Mapping[str, Verdict] = {}
     restarted: Mapping[str, int] = {}
+    rebalanced: Mapping[str, Rebalanced] = {}
     scaled_by: Mapping[str, str] = {}
     overrides_end_s: float | None = None
     apart: Apart = Apart()

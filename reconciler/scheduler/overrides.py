@@ -10,7 +10,16 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.manifests import Host, Service
-from reconciler.model.overrides import ClusterOverride, Drained, HostOverride, Paused, Scaled, ServiceOverride
+from reconciler.model.overrides import (
+    ClusterOverride,
+    Drained,
+    HostOverride,
+    Paused,
+    Rebalanced,
+    Scaled,
+    ServiceOverride,
+)
+from reconciler.model.task import Task
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +46,16 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
         """Tasks of this cluster that were issued up to this ``seq`` are to be replaced; 0: none."""
         found = self.services.get(service)
         return found.restarted.issued.get(cluster, 0) if found and found.restarted else 0
+
+    def rebalanced(self, service: str) -> Rebalanced | None:
+        """Which of its tasks an operator wants elsewhere."""
+        found = self.services.get(service)
+        return found.rebalanced if found else None
+
+    def wants_elsewhere(self, task: Task) -> bool:
+        """Whether that very issue is one of those."""
+        said = self.rebalanced(task.service)
+        return said is not None and said.tasks.get(task.id) == task.issue
 
     def drained(self, host: Host) -> Drained | None:
         """The override of its ``draining`` that is in force."""
@@ -82,6 +101,6 @@ def overdue(overrides: Overrides, hosts: Mapping[str, Host]) -> AbstractSet[str]
     }
 
 
-def describe(said: Scaled | Paused | Drained) -> str:
+def describe(said: Scaled | Paused | Drained | Rebalanced) -> str:
     """Who and why, for reasons: ``by anna (incident 12)``."""
     return f"by {said.by}" + (f" ({said.reason})" if said.reason else "")

@@ -231,6 +231,7 @@ def view_of(everything: Scene, name: str, scheduler: str | None = None) -> Clust
         stalled_s={service: seconds for (cluster, service), seconds in snapshot.stalled_s.items() if cluster == name},
         verdicts={each: found.verdict for each, found in overrides.services.items() if found.verdict},
         restarted={each: issued for each in services if (issued := overrides.restarted_at(each, name))},
+        rebalanced={each: moved for each in services if (moved := overrides.rebalanced(each))},
         scaled_by={each: describe(said) for each in services if (said := overrides.scaled(snapshot.services[each]))},
         overrides_end_s=overrides.next_end_s(),
         apart=everything.apart,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.program import Program
+from tests.support.wait import wait_until
 
 
 def manifests(*, version: int) -> str:
@@ -74,3 +75,38 @@ def test_an_operator_scales_stops_promotes_and_aborts_and_git_stays_as_it_is(pro
 def status(program: Program) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(program.run("status", "--format", "json").stdout)
     return answer
+
+
+@pytest.mark.slow
+def test_a_host_that_is_added_takes_over_its_share_when_an_operator_asks(program: Program) -> None:
+    program.use(f"sqlite://{program.folder}/store.db")
+    container = {"name": "web", "type": "bash", "executor": {"start": ["exec sleep 1000"]}}
+    service = {"name": "web", "task_name": "web", "task_version": 1, "desired": 4, "rollout": {"healthy_after": "1ms"}}
+    fleet = {
+        "clusters": [{"name": "main", "services": ["web"]}],
+        "services": [service],
+        "task_definitions": [{"name": "web", "version": 1, "containers": [container]}],
+    }
+    (program.folder / "fleet.yml").write_text(json.dumps(fleet))
+    program.start("scheduler", "--http", "off")
+    program.start("agent", "--host", "h1", "--executor", "bash", "--http", "off")
+    program.ok("apply", "-f", "fleet.yml", "--wait")
+    assert "no task would be better elsewhere" in program.ok("rebalance")
+
+    program.start("agent", "--host", "h2", "--executor", "bash", "--http", "off")
+    wait_until(lambda: '"h2"' in program.ok("hosts", "--format", "json"))
+    before = program.healthy("web", 4)
+    shown = json.loads(program.ok("rebalance", "web", "--dry-run", "--format", "json"))
+    assert [(move["host"], move["to"], move["reason"]) for move in shown["moves"]] == [
+        ("h1", "h2", "4 of web on h1, 0 on h2"),
+        ("h1", "h2", "3 of web on h1, 1 on h2"),
+    ]
+    assert program.healthy("web", 4) == before, "a dry run moves nothing"
+    program.ok("rebalance", "web", "--wait", "--by", "anna")
+    after = program.healthy("web", 4)
+    assert sorted(row["host"] for row in after) == ["h1", "h1", "h2", "h2"]
+    assert len({row["id"] for row in before} & {row["id"] for row in after}) == 2, "the others stayed"
+    assert "no task would be better elsewhere" in program.ok("rebalance")
+    refused = program.run("rebalance", "wbe")
+    assert refused.returncode == 2
+    assert "there is no service wbe" in refused.stderr

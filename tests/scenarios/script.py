@@ -18,6 +18,7 @@ from reconciler.model.overrides import (
     Drained,
     HostOverride,
     Paused,
+    Rebalanced,
     Restarted,
     Scaled,
     ServiceOverride,
@@ -25,6 +26,8 @@ from reconciler.model.overrides import (
 )
 from reconciler.model.source_state import SourceCounts, SourceState, SyncMark
 from reconciler.model.task import Health, Phase
+from reconciler.scheduler import balance, snapshot
+from reconciler.scheduler.plan import plan
 from reconciler.scheduler.steps import (
     Action,
     Amend,
@@ -187,6 +190,7 @@ class Script:
         world, (verb, *names) = self.world, words
         until = world.now + fields.pop("for_s") if "for_s" in fields else 0.0
         said = {"by": "anna", "since": world.now, "until": until}
+        better = self._better_elsewhere(names, **fields) if verb == "rebalance" else []
         for name in names:
             match verb:
                 case "scale" | "stop":
@@ -198,6 +202,9 @@ class Script:
                 case "restart":
                     issued = {cluster: head.seq for cluster, head in world.heads.items()}
                     self._of_service(name, restarted=Restarted(issued=issued, **said))
+                case "rebalance":
+                    mine = {each.task: each.issue for each in better if each.service == name}
+                    self._of_service(name, rebalanced=Rebalanced(tasks=mine, **said))
                 case "promote" | "abort":
                     service = world.services[name]
                     defined = world.definitions[service.task_name, service.task_version]
@@ -219,6 +226,14 @@ class Script:
                     world.host_overrides[name] = HostOverride(host=name, drained=drained)
                 case _:
                     raise ValueError(f"no such override: {verb}")
+
+    def _better_elsewhere(self, services: list[str], at_most: int = 20) -> list[balance.Move]:
+        """As ``reconciler rebalance`` finds them."""
+        world = self.world
+        scene = snapshot.scene(world.snapshot())
+        views = [snapshot.view_of(scene, cluster) for cluster in world.clusters]
+        plans = [(view, plan(view, world.now)) for view in views]
+        return list(balance.find(scene.hosts, plans, services, at_most).moves)
 
     def _of_service(self, name: str, **fields: Any) -> None:
         known = self.world.service_overrides.get(name, ServiceOverride(service=name))

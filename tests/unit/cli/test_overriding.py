@@ -20,6 +20,7 @@ def help_of(command: str) -> str:
         ("drain", "nothing runs on the host any more"),
         ("abort", "it has gone back"),
         ("scale", "all that changed is healthy"),
+        ("rebalance", "all that changed is healthy"),
     ],
 )
 def test_wait_says_what_it_waits_for(command: str, goal: str) -> None:
