@@ -2,7 +2,7 @@
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -11,10 +11,10 @@ from reconciler.agent.lifecycle import NEVER, Life, TaskKey, Work
 from reconciler.agent.outdated import SecretsView
 from reconciler.agent.settings import AgentSettings
 from reconciler.executors.interface import Observed, Owner
-from reconciler.health.interface import Reading
+from reconciler.health.interface import Reading, Registration
 from reconciler.model.manifests import TaskDefinition
 from reconciler.model.preparation import Preparation
-from reconciler.model.task import HostStatus, Task
+from reconciler.model.task import HostStatus, Task, TaskStatus
 
 NOT_LOOKED: Final = "not looked at yet"
 NOT_ENTERED: Final = "the host has not been entered in the store yet"
@@ -150,6 +150,39 @@ class Fetching(msgspec.Struct, frozen=True, kw_only=True):
     not_before: float = NEVER
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """A container of ours, and the executor that has it."""
+
+    kind: str
+    container: Observed
+
+
+Own: TypeAlias = tuple[
+    Life | None, Task | None, TaskDefinition | Unusable | None, Sequence[Seen], HealthEntry | None, TaskStatus | None
+]
+"""What a decision about a task rests on, of all that concerns no other task: see ``standing.own``."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A task with which nothing is to be done as long as ``own`` is the same, and not after ``until`` (monotonic).
+
+    ``life``, ``status`` and ``registration`` are what is said of it meanwhile.
+    """
+
+    own: Own
+    life: Life
+    until: float | None
+    status: TaskStatus
+    registration: Registration | None
+
+
+class Standings(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that stand while all that concerns them alike is the same, too."""
+
+    alike: "HostView | None" = None
+    tasks: Mapping[TaskKey, Standing] = {}
+
+
 class HostView(msgspec.Struct, frozen=True, kw_only=True):
     """One look at everything.
 
@@ -167,6 +200,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthView = HealthView()
     secrets: SecretsView = SecretsView()
     lives: Mapping[TaskKey, Life] = {}
+    standing: Standings = Standings()
     fetching: Mapping[str, Fetching] = {}
     outcomes: tuple[Report, ...] = ()
     published: HostStatus | None = None
@@ -177,13 +211,6 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     ending: bool = False
     contact_at: float = math.inf
     jitter: float = 0.0
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """A container of ours, and the executor that has it."""
-
-    kind: str
-    container: Observed
 
 
 def ours(view: HostView) -> dict[TaskKey, list[Seen]]:

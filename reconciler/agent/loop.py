@@ -294,6 +294,7 @@ class AgentDaemon:
             health=self._checks.view,
             secrets=self._secrets.view,
             lives=self._last.lives,
+            standing=self._last.standing,
             fetching=self._last.fetching,
             outcomes=reports,
             published=self._publisher.published or self._issued.published,

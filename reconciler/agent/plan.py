@@ -9,15 +9,15 @@ from typing import Final
 
 import msgspec
 
-from reconciler.agent import issued, lifecycle, outcomes, stopping
+from reconciler.agent import issued, lifecycle, outcomes, standing, stopping
 from reconciler.agent.actions import Action
 from reconciler.agent.case import Case, Decision, blindness, definition_of, kinds_of
-from reconciler.agent.host_view import NOT_ENTERED, Fetching, HostView, Seen, ours, strangers
+from reconciler.agent.host_view import NOT_ENTERED, Fetching, HostView, Seen, Standing, Standings, ours, strangers
 from reconciler.agent.lifecycle import Life, Now, TaskKey
 from reconciler.agent.outdated import wanted_by
 from reconciler.agent.preparing import prepare, prepared
 from reconciler.agent.remains import is_worth_keeping, remains
-from reconciler.agent.status import host_status, shortened
+from reconciler.agent.status import host_status, shortened, task_status
 from reconciler.agent.tempo import tempo_of
 from reconciler.executors.interface import Owner
 from reconciler.health.interface import Registration
@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     registration is to be left as it is. ``held``: issues that somebody should check if the listing lacks them;
     ``confirm``: do so now. ``ended``: everything was to be stopped, and nothing is left. ``strangers``: who else has
     containers here. ``remains``: what is left of tasks that are gone. ``secrets``: the values that tasks of this host
-    are started with.
+    are started with. ``standing``: with which of them nothing is to be done until something changes.
     """
 
     lives: Mapping[TaskKey, Life] = {}
@@ -57,25 +57,56 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     strangers: frozenset[Owner] = frozenset()
     secrets: frozenset[Wanted] = frozenset()
+    standing: Standings = Standings()
 
 
 class _Draft:
-    """Collects the decisions about the single tasks."""
+    """Collects what is decided about the single tasks, and what is said of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: HostView) -> None:
+        self._view = view
         self.lives: dict[TaskKey, Life] = {}
+        self.statuses: dict[TaskKey, TaskStatus] = {}
+        self.registrations: dict[str, Registration] = {}
+        self.unregistered: set[str] = set()
+        """Tasks that run, and are not known well enough to register them."""
+        self.standing: dict[TaskKey, Standing] = {}
         self.actions: list[Action] = []
         self.again_at: list[float] = []
         self.confirm = False
 
-    def take(self, key: TaskKey, decision: Decision) -> None:
-        if decision.life is not None:
-            self.lives[key] = decision.life
+    def take(self, case: Case, decision: Decision, record: Task | None) -> None:
+        key, life = case.key, decision.life
         if decision.action is not None:
             self.actions.append(decision.action)
         if decision.again_at is not None:
             self.again_at.append(decision.again_at)
         self.confirm = self.confirm or decision.confirm
+        if life is None:
+            return
+        registration = _registration(self._view, life)
+        published = self._view.published.tasks.get(key.id) if self._view.published else None
+        self._say(key, life, task_status(key, life, published), registration)
+        if standing.stands(case, decision, record):
+            own = standing.own(self._view, key, record, life, case.seen)
+            self.standing[key] = Standing(
+                own=own, life=life, until=decision.again_at, status=self.statuses[key], registration=registration
+            )
+
+    def keep(self, key: TaskKey, known: Standing) -> None:
+        """What was decided the last time."""
+        self.standing[key] = known
+        if known.until is not None:
+            self.again_at.append(known.until)
+        self._say(key, known.life, known.status, known.registration)
+
+    def _say(self, key: TaskKey, life: Life, status: TaskStatus, registration: Registration | None) -> None:
+        self.lives[key] = life
+        self.statuses[key] = status
+        if registration is not None:
+            self.registrations[key.id] = registration
+        elif life.phase is Phase.RUNNING:
+            self.unregistered.add(key.id)
 
 
 def plan(view: HostView, now: Now) -> Plan:
@@ -91,22 +122,29 @@ def plan(view: HostView, now: Now) -> Plan:
         return Plan(lives=lives, look_again_s=None)
     left = remains(view, wanted, lives, seen)
     seen = {key: found for key, found in seen.items() if key not in left}
-    draft = _Draft()
+    draft = _Draft(view)
     unjudged: dict[str, Task | None] = {}
     here = _issues(lives, seen)
+    alike, before = standing.since_last(view)
     for key in sorted(wanted.keys() | lives.keys() | seen.keys()):
-        record = wanted.get(key)
-        life = lives.get(key) or _born(view, now, key, record, seen.get(key, []))
+        record, found = wanted.get(key), seen.get(key, [])
+        known = before.get(key)
+        if known is not None and standing.still(known, now, standing.own(view, key, record, lives.get(key), found)):
+            draft.keep(key, known)
+            continue
+        life = lives.get(key) or _born(view, now, key, record, found)
         if life is None:
             unjudged[key.id] = record
             continue
-        life = _informed(life, record, view)
         older = [issue for issue in here.get(key.id, ()) if issue < key.issue]
-        draft.take(key, _decide(Case(key, life, seen.get(key, []), older, view, now), record))
-    for task_id, status in (view.published.tasks if view.published else {}).items():
-        if task_id not in unjudged and _may_be_hidden(view, TaskKey(task_id, status.issue), lives, seen):
-            unjudged[task_id] = None
-    return msgspec.structs.replace(_assembled(view, now, draft, unjudged), remains=left)
+        case = Case(key, _informed(life, record, view), found, older, view, now)
+        draft.take(case, _decide(case, record), record)
+    if any(executor.problem is not None for executor in view.executors.values()):
+        for task_id, status in (view.published.tasks if view.published else {}).items():
+            if task_id not in unjudged and _may_be_hidden(view, TaskKey(task_id, status.issue), lives, seen):
+                unjudged[task_id] = None
+    made = _assembled(view, now, draft, unjudged)
+    return msgspec.structs.replace(made, remains=left, standing=Standings(alike=alike, tasks=draft.standing))
 
 
 def _decide(case: Case, record: Task | None) -> Decision:
@@ -116,7 +154,7 @@ def _decide(case: Case, record: Task | None) -> Decision:
     if life.phase in (Phase.STOPPING, Phase.STOPPED):
         return stopping.stop(case.with_life(life))
     if record is not None:
-        return issued.decide(case.with_life(msgspec.structs.replace(life, unissued_since=None)))
+        return issued.decide(case.with_life(stopping.doubted(life)))
     verdict = stopping.verdict(case)
     if verdict.life is None:
         return Decision(None)
@@ -193,23 +231,10 @@ def _may_be_hidden(
     view: HostView, key: TaskKey, lives: Mapping[TaskKey, Life], seen: Mapping[TaskKey, list[Seen]]
 ) -> bool:
     """Whether a task that was published, and of which nothing is known now, may be where nobody can look."""
-    blind = any(executor.problem is not None for executor in view.executors.values())
-    return blind and key not in lives and key not in seen and key not in view.settled
+    return key not in lives and key not in seen and key not in view.settled
 
 
 def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, Task | None]) -> Plan:
-    registrations: dict[str, Registration] = {}
-    keep = set(unjudged)
-    for key, life in draft.lives.items():
-        if life.phase is not Phase.RUNNING:
-            continue
-        definition = definition_of(view, life.record)
-        if life.record is not None and isinstance(definition, TaskDefinition):
-            registrations[key.id] = Registration(
-                task=life.record, definition=definition, address=view.settings.address, attempt=life.attempt
-            )
-        else:
-            keep.add(key.id)
     preparing = prepare(view, now)
     looked = all(executor.looked for executor in view.executors.values())
     times = [*draft.again_at, *([preparing.again_at] if preparing.again_at is not None else [])]
@@ -218,9 +243,9 @@ def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, T
         lives=draft.lives,
         fetching=preparing.fetching,
         actions=(*draft.actions, *preparing.actions),
-        registrations=registrations,
-        keep=frozenset(keep),
-        status=host_status(view, draft.lives, unjudged, prepared(preparing.fetching)) if looked else None,
+        registrations=draft.registrations,
+        keep=frozenset(draft.unregistered | unjudged.keys()),
+        status=host_status(view, draft.statuses, unjudged, prepared(preparing.fetching)) if looked else None,
         held=frozenset(key for key, life in draft.lives.items() if life.phase not in _LEAVING),
         confirm=draft.confirm,
         events=(*_events(view.lives, draft.lives), *preparing.events),
@@ -229,6 +254,13 @@ def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, T
         secrets=_secrets(view, draft.lives),
         ended=view.ending and not unjudged and all(life.phase is Phase.STOPPED for life in draft.lives.values()),
     )
+
+
+def _registration(view: HostView, life: Life) -> Registration | None:
+    definition = definition_of(view, life.record)
+    if life.phase is not Phase.RUNNING or life.record is None or not isinstance(definition, TaskDefinition):
+        return None
+    return Registration(task=life.record, definition=definition, address=view.settings.address, attempt=life.attempt)
 
 
 def _secrets(view: HostView, lives: Mapping[TaskKey, Life]) -> frozenset[Wanted]:
@@ -247,6 +279,8 @@ def _events(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> li
     events = []
     for key, life in after.items():
         old = before.get(key)
+        if old is life:
+            continue
         if old is None and life.phase is Phase.PENDING and life.reason in ("", NOT_ENTERED):
             continue
         if old is None or (old.phase, old.attempt) != (life.phase, life.attempt):

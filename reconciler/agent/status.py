@@ -26,16 +26,19 @@ _MOST_PROBLEMS: Final = 3
 
 def host_status(
     view: HostView,
-    lives: Mapping[TaskKey, Life],
+    statuses: Mapping[TaskKey, TaskStatus],
     unjudged: Mapping[str, Task | None],
     prepared: Mapping[str, Prepared] | None = None,
 ) -> HostStatus:
-    """The status of every task on this host. ``unjudged`` are tasks of which nothing can be seen now."""
+    """The status of every task on this host, from those of its issues in order.
+
+    ``unjudged`` are tasks of which nothing can be seen now.
+    """
     published = view.published.tasks if view.published else {}
     tasks: dict[str, TaskStatus] = {}
-    # of two issues of one task the older one holds the place
-    for key, life in sorted(lives.items(), reverse=True):
-        tasks[key.id] = _task_status(key, life, published.get(key.id))
+    for key, status in statuses.items():
+        # of two issues of one task the older one holds the place
+        tasks.setdefault(key.id, status)
     for task_id, record in unjudged.items():
         if task_id not in tasks:
             tasks[task_id] = _unseen(record, published.get(task_id))
@@ -71,7 +74,8 @@ def _is_on_its_way(status: TaskStatus) -> bool:
     return status.phase in (Phase.PENDING, Phase.PREPARING, Phase.STARTING, Phase.STOPPING)
 
 
-def _task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskStatus:
+def task_status(key: TaskKey, life: Life, before: TaskStatus | None) -> TaskStatus:
+    """The status of one issue of a task; ``before`` is what was published of the task."""
     record = life.record
     same = before if before is not None and before.issue == key.issue else None
     held = record or same
@@ -114,10 +118,12 @@ def _unseen(record: Task | None, before: TaskStatus | None) -> TaskStatus:
 
 def _fitted(tasks: Mapping[str, TaskStatus]) -> dict[str, TaskStatus]:
     """``tasks`` with their reasons cut so far that all of them together take few bytes in the store."""
+    with_reason = [task_id for task_id, status in tasks.items() if status.reason]
+    if not with_reason:
+        return dict(tasks)
     cut = {task_id: _cut(status, REASON_BYTES) for task_id, status in tasks.items()}
-    with_reason = [task_id for task_id, status in cut.items() if status.reason]
     over = _size(cut) - max(BYTES_OF_A_SMALL_HOST, BYTES_PER_TASK * len(cut))
-    if over <= 0 or not with_reason:
+    if over <= 0:
         return cut
     reasons = sum(len(msgspec.json.encode(cut[task_id].reason)) for task_id in with_reason)
     each = max(_LEAST_REASON_BYTES, (reasons - over) // len(with_reason) - 2)
@@ -131,6 +137,8 @@ def _cut(status: TaskStatus, most_bytes: int) -> TaskStatus:
 
 def shortened(text: str, most_bytes: int) -> str:
     """``text`` on one line, cut where it gets too long."""
+    if not text:
+        return text
     line = " ".join(text.split())
     raw = line.encode()
     if len(raw) <= most_bytes:

@@ -33,19 +33,19 @@ def verdict(case: Case) -> Verdict:
     """What is certain about a task that the listing of this host does not have (with this issue)."""
     life, issued = case.life, case.view.issued
     if issued.problem is not None:
-        return Verdict(_doubted(life))
+        return Verdict(doubted(life))
     if not case.seen and life.busy is None and blindness(case.view, life) is None:
         return Verdict(None)
     finding = issued.findings.get(case.key)
     if finding is None or (issued.went_back_at is not None and finding.at < issued.went_back_at):
-        return Verdict(_doubted(life), confirm=True)
+        return Verdict(doubted(life), confirm=True)
     match finding.evidence:
         case Evidence.UNKNOWN:
             again_at = finding.at + ASK_AGAIN_S
-            return Verdict(_doubted(life), again_at=again_at, confirm=case.now.monotonic >= again_at)
+            return Verdict(doubted(life), again_at=again_at, confirm=case.now.monotonic >= again_at)
         case Evidence.ISSUED:
             # the listing is wrong, or older than this: go on, and ask again after the next listing
-            life = msgspec.structs.replace(_doubted(life), record=finding.record or life.record)
+            life = msgspec.structs.replace(doubted(life), record=finding.record or life.record)
             return Verdict(life, confirm=finding.at < issued.began)
         case Evidence.NOT_ISSUED:
             return _not_issued(case, finding)
@@ -91,6 +91,6 @@ def stop(case: Case) -> Decision:
     return case.with_life(life).take_down(left, remove=not life.keeps)
 
 
-def _doubted(life: Life) -> Life:
+def doubted(life: Life) -> Life:
     """Nobody can say that it is not issued (any more)."""
     return life if life.unissued_since is None else msgspec.structs.replace(life, unissued_since=None)

@@ -25,6 +25,7 @@ from reconciler.agent.host_view import (
     Outcome,
     Progress,
     Report,
+    Standings,
     Unusable,
 )
 from reconciler.agent.lifecycle import NEVER, Life, Now, TaskKey, Work
@@ -91,6 +92,7 @@ class PlannedHost:
         self.refusals: dict[str, str] = {}
         self.reports: list[Report] = []
         self.lives: Mapping[TaskKey, Life] = {}
+        self.standing = Standings()
         self.held: frozenset[TaskKey] = frozenset()
         self.work: list[Action] = []
         self.events: list[str] = []
@@ -148,7 +150,9 @@ class PlannedHost:
     def look(self) -> Plan:
         """One pass; its actions go to ``work``."""
         made = plan(self.view(), self.now)
+        self._decided_as_if_nothing_stood(made)
         self.lives, self.held, self.fetching, self.reports = made.lives, made.held, made.fetching, []
+        self.standing = made.standing
         self.work.extend(made.actions)
         self.events.extend(f"{event.subject} {event.message}" for event in made.events)
         if made.status is not None:
@@ -159,6 +163,13 @@ class PlannedHost:
                 self.registered = frozenset(made.registrations) | made.keep
         self.time += 0.001
         return made
+
+    def _decided_as_if_nothing_stood(self, made: Plan) -> None:
+        anew = plan(msgspec.structs.replace(self.view(), standing=Standings()), self.now)
+        assert _without_standing(made) == _without_standing(anew), "what stands was decided otherwise"
+        if anew.look_again_s is not None:
+            assert made.look_again_s is not None
+            assert made.look_again_s <= anew.look_again_s, "it would come too late to what stands"
 
     def settle(self, passes: int = 30) -> Plan:
         """Look and do the work until nothing happens any more."""
@@ -239,7 +250,7 @@ class PlannedHost:
     def restart_agent(self) -> None:
         """The agent is killed, and another one begins with nothing but what it finds."""
         self.lives, self.held, self.reports, self.work, self.findings = {}, frozenset(), [], [], {}
-        self.fetching = {}
+        self.fetching, self.standing = {}, Standings()
         self.last_issued, self.registered = None, None
         self.last_looks = {}
 
@@ -280,6 +291,7 @@ class PlannedHost:
             health=HealthView(entries=health, registered=self.registered),
             secrets=SecretsView(began=self.looked_at_values, key="key", readings=dict(self.values)),
             lives=self.lives,
+            standing=self.standing,
             fetching=self.fetching,
             refusals=self.refusals,
             outcomes=tuple(self.reports),
@@ -328,3 +340,7 @@ class PlannedHost:
             look = ExecutorView(began=self.time, observed=observed, problem=None, unavailable=unavailable)
             self.last_looks[kind] = look
         return self.last_looks[kind]
+
+
+def _without_standing(made: Plan) -> Plan:
+    return msgspec.structs.replace(made, standing=Standings(), look_again_s=None)
