@@ -15,6 +15,7 @@ from reconciler.model.overrides import (
     Drained,
     HostOverride,
     Paused,
+    Rebalanced,
     Restarted,
     Scaled,
     ServiceOverride,
@@ -215,6 +216,13 @@ class Fleet(RuleBasedStateMachine):
     def restart(self, name: str) -> None:
         issued = {cluster: head.seq for cluster, head in self.world.heads.items()}
         self.override(name, restarted=Restarted(issued=issued, **self.said()))
+
+    @rule(name=st.sampled_from(SERVICES), some=st.integers(1, 7))
+    def rebalance(self, name: str, some: int) -> None:
+        """Whatever tasks are named, and whatever has become of them since."""
+        mine = [task for task in self.world.tasks.values() if task.service == name]
+        tasks = {task.id: task.issue for number, task in enumerate(mine) if some >> number & 1}
+        self.override(name, rebalanced=Rebalanced(tasks=tasks, **self.said()))
 
     @rule(name=st.sampled_from(SERVICES), promote=st.booleans())
     def decide(self, name: str, promote: bool) -> None:
