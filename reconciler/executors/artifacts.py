@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits, merge, suffix_of, unpack
-from reconciler.executors.cancelling import until_cancelled
+from reconciler.executors.cancelling import Cut, until_cancelled
 from reconciler.executors.downloads import Download, shown, split_url
 from reconciler.executors.folders import enter, open_folder
 from reconciler.executors.interface import Keep, StartCancelled, Swept, never, unless_cancelled
@@ -52,26 +52,26 @@ class Artifacts:
         """
         parts = split_url(url)
         if parts.scheme == "file":
-            _local(url, sha256)
+            _local(url, sha256, is_cancelled)
             return
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ExecutorError(f"cannot fetch {shown(url)}: not an http, https or file URL", permanent=True)
         until_cancelled(partial(self._fetch, url, sha256), is_cancelled)
 
-    def _fetch(self, url: str, sha256: str, is_cancelled: Callable[[], bool]) -> None:
+    def _fetch(self, url: str, sha256: str, cut: Cut) -> None:
         folder = self._kept(url, sha256)
         try:
             with _held(folder):
-                unless_cancelled(is_cancelled)
+                unless_cancelled(cut)
                 note_use(folder)
-                if not sha256 or not _is_whole(url, folder / "data", sha256):
-                    self._bring(url, sha256, folder, is_cancelled)
+                if not sha256 or not _is_whole(url, folder / "data", sha256, cut):
+                    self._bring(url, sha256, folder, cut)
         except OSError as error:
             raise ExecutorError(f"cannot keep {shown(url)}: {error.strerror or error}") from error
 
-    def _bring(self, url: str, sha256: str, folder: Path, is_cancelled: Callable[[], bool]) -> None:
+    def _bring(self, url: str, sha256: str, folder: Path, cut: Cut) -> None:
         try:
-            self._download(url, sha256, folder, is_cancelled)
+            self._download(url, sha256, folder, cut)
         except StartCancelled:
             raise
         except ExecutorError as error:
@@ -87,7 +87,7 @@ class Artifacts:
             StartCancelled: ``is_cancelled`` said so.
         """
         if split_url(url).scheme == "file":
-            source = _local(url, sha256)
+            source = _local(url, sha256, is_cancelled)
         else:
             source = self._kept(url, sha256) / "data"
             if sha256 or not source.exists():
@@ -104,7 +104,7 @@ class Artifacts:
                 staged = enter(into, name)
                 opened.callback(os.close, staged)
                 _check_own(staged)
-                with self._unchanging(url, source, sha256) as content:
+                with self._unchanging(url, source, sha256, is_cancelled) as content:
                     self._stage(url, content, _path(staged), is_cancelled)
                 merge(_path(staged), into)
         except OSError as error:
@@ -128,7 +128,7 @@ class Artifacts:
         return Swept(count, size)
 
     @contextlib.contextmanager
-    def _unchanging(self, url: str, source: Path, sha256: str) -> Iterator[Path]:
+    def _unchanging(self, url: str, source: Path, sha256: str, is_cancelled: Callable[[], bool]) -> Iterator[Path]:
         """What others may write to between the look at it and its use is copied first, and looked at then."""
         if not sha256 or split_url(url).scheme != "file":
             yield source
@@ -136,10 +136,10 @@ class Artifacts:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._folder) as own:
             with source.open("rb") as content:
-                self._copy(content, own, time.monotonic() + self._limits.time_s)
+                self._copy(content, own, is_cancelled)
             own.flush()
             copy = _path(own.fileno())
-            _check_sha256(url, copy, sha256)
+            _check_sha256(url, copy, sha256, is_cancelled)
             yield copy
 
     def _stage(self, url: str, source: Path, staged: Path, is_cancelled: Callable[[], bool]) -> None:
@@ -151,23 +151,26 @@ class Artifacts:
         if not name or "/" in name or "\0" in name or name in (".", ".."):
             raise ExecutorError("the URL names no file", permanent=True)
         with source.open("rb") as content, (staged / name).open("wb") as file:
-            self._copy(content, file, time.monotonic() + self._limits.time_s)
+            self._copy(content, file, is_cancelled)
         (staged / name).chmod(0o755)
 
-    def _download(self, url: str, sha256: str, folder: Path, is_cancelled: Callable[[], bool]) -> None:
-        download = Download(url, folder, self._limits, is_cancelled)
+    def _download(self, url: str, sha256: str, folder: Path, cut: Cut) -> None:
+        download = Download(url, folder, self._limits, cut)
         if not download.run():
             return
         try:
-            _check_sha256(url, download.part, sha256)
+            _check_sha256(url, download.part, sha256, cut)
+        except StartCancelled:
+            raise  # it may be right; the next one looks
         except ExecutorError:
             download.forget()  # whatever is wrong with it, the next one begins anew
             raise
         download.keep()
 
-    def _copy(self, content: IO[bytes], file: IO[bytes], deadline: float) -> None:
-        left = self._limits.download_bytes
+    def _copy(self, content: IO[bytes], file: IO[bytes], is_cancelled: Callable[[], bool]) -> None:
+        left, deadline = self._limits.download_bytes, time.monotonic() + self._limits.time_s
         while block := content.read(_BLOCK_BYTES):
+            unless_cancelled(is_cancelled)
             left -= len(block)
             self._limits.check_download(left, deadline)
             file.write(block)
@@ -218,12 +221,14 @@ def _check_own(folder: int) -> None:
         raise ExecutorError("somebody else renames files there at the same time")
 
 
-def _is_whole(url: str, path: Path, sha256: str) -> bool:
+def _is_whole(url: str, path: Path, sha256: str, is_cancelled: Callable[[], bool]) -> bool:
     """Whether what is kept is what is wanted; if it is not, it is dropped."""
     try:
-        _check_sha256(url, path, sha256)
+        _check_sha256(url, path, sha256, is_cancelled)
     except FileNotFoundError:
         return False
+    except StartCancelled:
+        raise
     except ExecutorError as error:
         log.warning("%s; it is fetched anew", error.message)
         path.unlink(missing_ok=True)
@@ -231,7 +236,7 @@ def _is_whole(url: str, path: Path, sha256: str) -> bool:
     return True
 
 
-def _local(url: str, sha256: str) -> Path:
+def _local(url: str, sha256: str, is_cancelled: Callable[[], bool]) -> Path:
     parts = urlsplit(url)
     path = Path(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute():
@@ -239,18 +244,22 @@ def _local(url: str, sha256: str) -> Path:
     if not path.is_file():
         raise ExecutorError(f"cannot fetch {shown(url)}: there is no such file on this host", permanent=True)
     try:
-        _check_sha256(url, path, sha256)
+        _check_sha256(url, path, sha256, is_cancelled)
     except OSError as error:
         raise ExecutorError(f"cannot read {shown(url)}: {error.strerror or error}") from error
     return path
 
 
-def _check_sha256(url: str, path: Path, sha256: str) -> None:
+def _check_sha256(url: str, path: Path, sha256: str, is_cancelled: Callable[[], bool]) -> None:
     """Raises ExecutorError when a file is another one than wanted; not permanent, since the next fetch may be whole."""
     if not sha256:
         return
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK_BYTES):
+            unless_cancelled(is_cancelled)
+            digest.update(block)
+    found = digest.hexdigest()
     if found != sha256.lower():
         raise ExecutorError(
             f"{shown(url)} is not what the task definition says: its SHA-256 is {found}, not {sha256.lower()}",

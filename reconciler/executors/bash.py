@@ -6,7 +6,6 @@ Built by wiring, called by the agent. What runs needs no agent: see ``shim``. Wh
 
 import logging
 import math
-import os
 import shutil
 import signal
 import threading
@@ -21,10 +20,10 @@ from reconciler.errors import ExecutorError
 from reconciler.executors import naming, task_scripts
 from reconciler.executors.archives import Limits
 from reconciler.executors.artifacts import Artifacts
-from reconciler.executors.commands import base_environment, require_way, run
+from reconciler.executors.commands import base_environment, run
 from reconciler.executors.control_groups import ControlGroups
 from reconciler.executors.deaths import Deaths
-from reconciler.executors.folders import disk_errors, open_folder
+from reconciler.executors.folders import disk_errors
 from reconciler.executors.interface import (
     Keep,
     Observed,
@@ -36,6 +35,7 @@ from reconciler.executors.interface import (
     never,
     unless_cancelled,
 )
+from reconciler.executors.launching import Launcher, bash_container
 from reconciler.executors.leftovers import delete_old
 from reconciler.executors.naming import Marks
 from reconciler.executors.processes import (
@@ -50,11 +50,11 @@ from reconciler.executors.processes import (
     send,
     wait_for_end,
 )
-from reconciler.executors.secret_files import SecretFiles, environment
-from reconciler.executors.shim import reap, spawn, written
+from reconciler.executors.secret_files import SecretFiles
+from reconciler.executors.shim import reap
 from reconciler.executors.task_folder import Attempt, TaskFolder, boot_id, folders_in
 from reconciler.executors.task_log import MOST_BYTES, Logs, tail
-from reconciler.executors.users import User, user_of
+from reconciler.executors.users import user_of
 from reconciler.model.manifests import BashContainer, Container
 from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock, SystemClock
@@ -93,6 +93,7 @@ class Bash:
         self._next_log_look = -math.inf
         self._clock = clock or SystemClock()
         self._groups = groups if groups is not None else ControlGroups.of_this_process()
+        self._launcher = Launcher(self._folder, self._artifacts, self._secrets, self._groups)
         self._table = ProcessTable(self._grouped)
         self._deaths = Deaths()
         self._lock = threading.Lock()
@@ -140,58 +141,26 @@ class Bash:
         return {key: task for key, task in self._table.scan().items() if task.own}
 
     def prepare(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
-        executor = _bash(spec).executor
+        executor = bash_container(spec).executor
         user_of(executor.user)  # what can't be run is not fetched
         if executor.artifact:
             self._artifacts.fetch(executor.artifact, executor.sha256, is_cancelled)
 
     def start(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
-        user, folder = user_of(_bash(spec).executor.user), self._task(spec.ref)
-        marks = naming.marks_of(spec, self._owner)
+        user_of(bash_container(spec).executor.user)  # for what can't be run nothing is killed
+        folder, marks = self._task(spec.ref), naming.marks_of(spec, self._owner)
         if folder.path.exists() and (task := self._find(spec.ref)):
             if task.own and (task.marks.digest, task.marks.attempt) == (spec.digest, spec.attempt):
                 self._await_setup(task.first, folder, spec, is_cancelled)
                 return
             self._kill(spec.ref)
         with disk_errors("write", folder.path):
-            folder.begin(marks, self._clock.wall(), has_user=user is not None)
-            try:
-                if user is not None:
-                    require_way(user, folder.path)
-                secrets = self._secrets.write(folder.path.name, spec.values.files, user)
-                variables = {**environment(spec, secrets), **naming.to_environment(marks)}
-                process = self._spawn(spec, folder, user, variables, is_cancelled)
-            except ExecutorError as error:
-                folder.note_failure(error.message)
-                raise
+            process = self._launcher.launch(spec, folder, marks, self._clock.wall(), is_cancelled)
         with self._lock:
             self._running[spec.ref] = process
             self._gone.pop(spec.ref, None)
         self._deaths.add(process)
         self._await_setup(process, folder, spec, is_cancelled)
-
-    def _spawn(
-        self,
-        spec: Spec,
-        folder: TaskFolder,
-        user: User | None,
-        variables: Mapping[str, str],
-        is_cancelled: Callable[[], bool],
-    ) -> Process:
-        container = _bash(spec)
-        task_scripts.write(folder, container)
-        cwd = task_scripts.working_folder(folder, container)
-        os.close(open_folder(cwd))
-        if container.executor.artifact:
-            self._artifacts.place(container.executor.artifact, cwd, container.executor.sha256, is_cancelled)
-        if user is not None:
-            folder.hand_over(user)
-            variables = {**user.variables, **variables}
-        self._groups.remove(folder.path.name)
-        groups = self._groups.make(folder.path.name, spec.memory, spec.cpu_units)
-        argv = [*map(str, (written(self._folder), folder.own, cwd)), "bash", "-e", str(folder.script)]
-        variables = {**base_environment(), **variables}
-        return spawn(argv, variables, folder.output, user=user, admit=lambda pid: self._groups.join(groups, pid))
 
     def _await_setup(self, process: Process, folder: TaskFolder, spec: Spec, is_cancelled: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self._setup_timeout_s
@@ -335,12 +304,6 @@ class Bash:
                 self._logs.cut_if_long(self._task(ref).output)
             except OSError as error:
                 log.warning("cannot cut the log of %s: %s", ref.task_id, error)
-
-
-def _bash(spec: Spec) -> BashContainer:
-    if not isinstance(spec.container, BashContainer):
-        raise ExecutorError(f"{spec.container.name} is of type {spec.container.type}, not bash", permanent=True)
-    return spec.container
 
 
 def _key(attempt: Attempt) -> tuple[Owner, Ref]:

@@ -7,19 +7,21 @@ messages show them without user and query.
 
 import contextlib
 import os
+import socket
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 import urllib3
+import urllib3.connection
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits
-from reconciler.executors.interface import never, unless_cancelled
+from reconciler.executors.cancelling import Cut
+from reconciler.executors.interface import unless_cancelled
 
 _BLOCK_BYTES: Final = 256 * 1024
 _MOST_RESUMES: Final = 20
@@ -43,10 +45,10 @@ class Kept(msgspec.Struct, frozen=True):
 class Download:
     """Brings ``folder`` up to date with ``url``: ``run``, then ``keep`` or ``forget``. Methods raise OSError."""
 
-    def __init__(self, url: str, folder: Path, limits: Limits, is_cancelled: Callable[[], bool] = never) -> None:
+    def __init__(self, url: str, folder: Path, limits: Limits, cut: Cut) -> None:
         self._url = url
         self._limits = limits
-        self._is_cancelled = is_cancelled
+        self._cut = cut
         self._data, self._data_note = folder / "data", folder / "kept.json"
         self.part, self._part_note = folder / "part", folder / "part.json"
 
@@ -55,10 +57,10 @@ class Download:
 
         Raises:
             ExecutorError: it can't be had. What has come of it is gone on with the next time.
-            StartCancelled: likewise.
+            StartCancelled: likewise, when it was cut.
         """
         deadline = time.monotonic() + self._limits.time_s
-        with _pool(self._url) as pool:
+        with _pool(self._url, self._cut) as pool:
             for left in reversed(range(_MOST_RESUMES)):
                 before = self._came()
                 try:
@@ -95,7 +97,7 @@ class Download:
             return 0
 
     def _ask(self, pool: urllib3.PoolManager, deadline: float) -> bool:
-        unless_cancelled(self._is_cancelled)
+        unless_cancelled(self._cut)
         came, note = self._came(), _read_note(self._part_note)
         resumes = came > 0 and bool(note.strong)
         headers = self._conditions()
@@ -127,10 +129,11 @@ class Download:
     def _copy(self, response: urllib3.BaseHTTPResponse, file: IO[bytes], left: int, deadline: float) -> None:
         try:
             for block in response.stream(_BLOCK_BYTES, decode_content=False):
-                unless_cancelled(self._is_cancelled)
+                unless_cancelled(self._cut)
                 left -= len(block)
                 self._limits.check_download(left, deadline)
                 file.write(block)
+            unless_cancelled(self._cut)  # a connection that was broken looks like the end of what has no length
         except urllib3.exceptions.HTTPError as error:
             raise _CutError(ExecutorError(f"cannot fetch {shown(self._url)}: {error}")) from error
 
@@ -175,11 +178,38 @@ def _get(pool: urllib3.PoolManager, url: str, conditions: dict[str, str]) -> url
         raise ExecutorError(f"cannot fetch {shown(url)}: {reason}") from error
 
 
-def _pool(url: str) -> urllib3.PoolManager:
+def _pool(url: str, cut: Cut) -> urllib3.PoolManager:
     timeout = urllib3.Timeout(connect=10.0, read=60.0)
     parts = urlsplit(url)
     proxy = None if urllib.request.proxy_bypass(parts.hostname or "") else urllib.request.getproxies().get(parts.scheme)
-    return urllib3.ProxyManager(proxy, timeout=timeout) if proxy else urllib3.PoolManager(timeout=timeout)
+    pool = urllib3.ProxyManager(proxy, timeout=timeout) if proxy else urllib3.PoolManager(timeout=timeout)
+    pool.pool_classes_by_scheme = _pools_that_watch(cut)
+    return pool
+
+
+def _pools_that_watch(cut: Cut) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Pools whose connections are broken when the download is cut, in the middle of anything but the connecting."""
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _watched(super()._new_conn(), cut)
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _watched(super()._new_conn(), cut)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _watched(connection: socket.socket, cut: Cut) -> socket.socket:
+    cut.watch(connection)
+    return connection
 
 
 def _goes_on(response: urllib3.BaseHTTPResponse, came: int, note: Kept) -> bool:

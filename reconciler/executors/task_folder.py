@@ -150,6 +150,10 @@ class TaskFolder:
         """Say why nothing was started."""
         _write(self._failure, why.encode())
 
+    def withdraw(self) -> None:
+        """Have no attempt here: nothing of it has run, and nobody wants it."""
+        self._attempt.unlink(missing_ok=True)
+
     def ended(self, attempt: Attempt, boot: str) -> Observed:
         """What became of an attempt of which nothing runs any more; ``boot`` is the machine's ``boot_id`` now."""
         exit_code = self.exit_code()
@@ -175,7 +179,7 @@ class TaskFolder:
 
     @property
     def is_cut(self) -> bool:
-        """Whether its first start was cut off before anything could run: nobody will ever find it again."""
+        """Whether its start was cut off or cancelled before anything could run: nobody will ever find it again."""
         return not self._attempt.exists()
 
     def _why(self, attempt: Attempt, boot: str, exit_code: int | None) -> str:

@@ -25,6 +25,8 @@ class EndlessServer(socketserver.ThreadingTCPServer):
         """How many are being answered now."""
         self.content = b""
         """What is answered instead, whole, once it is set."""
+        self.silent_after: bytes | None = None
+        """All that is answered, if it is set: nothing comes then until the other side goes."""
         self.lock = threading.Lock()
 
     @property
@@ -48,6 +50,11 @@ class _Answer(socketserver.BaseRequestHandler):
                 if self.server.content:
                     whole = self.server.content
                     self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(whole), whole))
+                    return
+                if self.server.silent_after is not None:
+                    self.request.sendall(self.server.silent_after)
+                    self.server.asked.set()
+                    self.request.recv(1)
                     return
                 self.request.sendall(_HEAD)
                 self.server.asked.set()

@@ -20,7 +20,9 @@ from reconciler.errors import ExecutorError
 from reconciler.executors.archives import Limits
 from reconciler.executors.artifacts import Artifacts, _held
 from reconciler.executors.downloads import shown
-from reconciler.executors.interface import Keep, Swept
+from reconciler.executors.interface import Keep, StartCancelled, Swept
+from tests.support.endless_server import EndlessServer
+from tests.support.wait import wait_until
 
 
 class Server:
@@ -226,6 +228,29 @@ def test_the_next_agent_goes_on_with_a_download_if_it_is_still_of_the_same_file(
     following.place(url, tmp_path / "bin")
     assert (tmp_path / "bin/tool").read_bytes() == server.files["/tool"]
     assert server.answers[-1] == ("/tool", 206 if what == "the same file" else 200)
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["nothing", "a head without a length"])
+def test_one_that_is_cancelled_makes_way_at_once_though_its_server_is_silent(
+    endless_server: EndlessServer, artifacts: Artifacts, tmp_path: Path, said: bytes
+) -> None:
+    endless_server.silent_after = said
+    url = f"http://{endless_server.hostport}/tool"
+    with pytest.raises(StartCancelled):
+        artifacts.fetch(url, is_cancelled=endless_server.asked.is_set)
+    endless_server.silent_after, endless_server.content = None, b"whole"
+    again = threading.Thread(target=artifacts.place, args=(url, tmp_path), daemon=True)
+    again.start()
+    wait_until(lambda: not again.is_alive(), what="the next start has its artifact")
+    assert (tmp_path / "tool").read_bytes() == b"whole"
+
+
+def test_one_that_is_cancelled_is_not_copied_to_its_end(artifacts: Artifacts, tmp_path: Path) -> None:
+    source, into, asked = tmp_path / "data", tmp_path / "into", iter([False, True])
+    source.write_bytes(b"x" * 900_000)
+    with pytest.raises(StartCancelled):
+        artifacts.place(source.as_uri(), into, is_cancelled=lambda: next(asked))
+    assert listing(into) == set()
 
 
 def test_with_a_sha256_only_that_content_is_placed(server: Server, artifacts: Artifacts, tmp_path: Path) -> None:

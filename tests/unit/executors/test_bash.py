@@ -14,11 +14,12 @@ import pytest
 
 from reconciler.errors import ExecutorError
 from reconciler.executors.bash import Bash
-from reconciler.executors.interface import Observed, Owner, Ref, Spec
+from reconciler.executors.interface import Observed, Owner, Ref, Spec, StartCancelled, Values
 from reconciler.executors.naming import Marks, instance_name, marks_of, to_environment
 from reconciler.executors.processes import Process, ProcessTable, alive, look
 from reconciler.executors.task_folder import TaskFolder
 from reconciler.model.manifests import BashContainer, BashExecutor, DockerContainer, DockerExecutor
+from tests.support.endless_server import EndlessServer
 from tests.support.wait import wait_until
 
 
@@ -240,6 +241,20 @@ def test_a_start_that_was_cut_off_is_seen_as_ended_and_can_be_done_again(host: H
     seen = host.seen()
     assert (seen.running, seen.exit_code, seen.reason) == (False, None, "its start was cut off")
     host.ready(spec)
+    assert host.seen().running
+
+
+def test_a_start_that_is_cancelled_while_it_fetches_is_no_attempt_and_leaves_no_secret(
+    host: Host, endless_server: EndlessServer
+) -> None:
+    spec = host.spec("exec ./tool", artifact=f"http://{endless_server.hostport}/tool")
+    spec = msgspec.structs.replace(spec, values=Values(files={"password": b"hunter2"}))
+    with pytest.raises(StartCancelled):
+        host.executor.start(spec, endless_server.asked.is_set)
+    assert [each for each in host.executor.observe() if each.owner == host.owner] == []
+    assert list(host.folder.rglob("password")) == []
+    endless_server.content = b"#!/bin/sh\nexec sleep 600\n"
+    host.executor.start(spec)
     assert host.seen().running
 
 
