@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from reconciler.agent.host_view import Unusable
 from reconciler.errors import ExecutorError, UsageError
 from reconciler.executors import host_policy
@@ -22,6 +24,15 @@ log = logging.getLogger(__name__)
 POLICY_FILE: Final = Path("/etc/reconciler/policy.yml")
 
 
+class _Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy says of definitions, by digest; ``refusals``: why not, of those that may not start."""
+
+    policy: HostPolicy | None = None
+    definitions: Mapping[str, TaskDefinition | Unusable] = {}
+    verdicts: Mapping[str, str | None] = {}
+    refusals: Mapping[str, str] = {}
+
+
 class Guard:
     """The policy in ``path``; the defaults while there is no such file, unless it is ``required``."""
 
@@ -29,8 +40,8 @@ class Guard:
         """Raises UsageError when the file is no policy, with the line."""
         self._path = path
         self._required = required
-        self._judged: tuple[HostPolicy, dict[str, str | None]] = (HostPolicy(), {})
-        """What the policy that it is of says of definitions, by digest. Replaced as a whole: several threads ask."""
+        self._judged = _Judged()
+        """Replaced as a whole: several threads ask."""
         self._stamp: tuple[int, int, int] | None = None
         self.policy = HostPolicy()
         self.problem: str | None = None
@@ -53,19 +64,20 @@ class Guard:
     def _news(self, message: str, level: Level) -> Event:
         return Event(loop="agent", subject=str(self._path), message=message, level=level)
 
-    def refusals(self, definitions: Mapping[str, TaskDefinition | Unusable]) -> dict[str, str]:
+    def refusals(self, definitions: Mapping[str, TaskDefinition | Unusable]) -> Mapping[str, str]:
         """Why definitions may not start here, by digest; those that may are not in it. Links are for ``require``."""
-        policy = self.policy
-        judged_by, known = self._judged
-        if judged_by is not policy:
-            known = {}
-        judged = {
+        policy, before = self.policy, self._judged
+        if before.policy is policy and before.definitions is definitions:
+            return before.refusals
+        known = before.verdicts if before.policy is policy else {}
+        verdicts = {
             digest: known[digest] if digest in known else self._refusal(definition, policy)
             for digest, definition in definitions.items()
             if not isinstance(definition, Unusable)
         }
-        self._judged = policy, judged
-        return {digest: refusal for digest, refusal in judged.items() if refusal is not None}
+        refusals = {digest: refusal for digest, refusal in verdicts.items() if refusal is not None}
+        self._judged = _Judged(policy=policy, definitions=definitions, verdicts=verdicts, refusals=refusals)
+        return refusals
 
     def require(self, container: Container) -> None:
         """Raises ExecutorError unless the container may start now, wherever links in its paths lead.

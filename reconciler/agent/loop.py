@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from reconciler.agent import metrics
+from reconciler.agent import metrics, pace
 from reconciler.agent.apply import Hands
 from reconciler.agent.guard import Guard
 from reconciler.agent.host_view import HostView, Outcome, Report
@@ -18,7 +18,6 @@ from reconciler.agent.identity import HostLock
 from reconciler.agent.lifecycle import Now, TaskKey
 from reconciler.agent.memory import Memory
 from reconciler.agent.observe import ExecutorSource, HealthSource, IssuedSource
-from reconciler.agent.pace import Pace
 from reconciler.agent.pages import Pages
 from reconciler.agent.plan import Plan, plan
 from reconciler.agent.publish import Publisher
@@ -33,7 +32,7 @@ from reconciler.model.task import HostStatus
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.http import Site
-from reconciler.runtime.runner import Loop, Waker
+from reconciler.runtime.runner import Loop, Waker, no_rest
 from reconciler.store.interface import Store
 
 Emit = Callable[[Event], None]
@@ -125,15 +124,17 @@ class AgentDaemon:
     def _make_loops(self) -> None:
         settings = self._settings
         self._sweep_loop = Loop("agent sweep", self.sweeper.sweep, clock=self._clock, resync_s=settings.sweep_s)
-        step = partial(Pace(self._clock).step, self._pass)
-        self._plan_loop = Loop("agent", step, clock=self._clock, resync_s=settings.poll_s)
-        self._memory_loop = Loop("agent memory", self._memory.write, clock=self._clock, resync_s=settings.poll_s)
+        rest_s, poll_s = pace.after_a_plan_s, settings.poll_s
+        self._plan_loop = Loop("agent", self._pass, clock=self._clock, resync_s=poll_s, rest_s=rest_s)
+        self._memory_loop = Loop("agent memory", self._memory.write, clock=self._clock, resync_s=poll_s)
         self._issued_loop = self._loop("agent issued", self._issued.look)
         self._health_loop = self._loop("agent health", self._checks.look, lambda: self._checks.view)
         self._secrets_loop = self._loop("agent secrets", self._secrets.look, lambda: self._secrets.view)
-        self._publish_loop = self._loop("agent publish", self._publisher.publish, self._publisher.shown)
-        looks = {name: source.look for name, source in self._sources.items()}
-        self._executor_loops = {name: self._loop(f"agent {name}", look) for name, look in looks.items()}
+        self._publish_loop = self._loop("agent publish", self._publisher.publish, self._publisher.found)
+        self._executor_loops = {
+            name: self._loop(f"agent {name}", source.look, rest_s=pace.after_a_look_s)
+            for name, source in self._sources.items()
+        }
         self._wakers = [
             Waker("watch issued", lambda: self._issued.wait(WATCH_S), [self._issued_loop]),
             Waker("watch health", lambda: self._checks.wait(WATCH_S), [self._health_loop]),
@@ -220,6 +221,7 @@ class AgentDaemon:
         name: str,
         look: Callable[[], float | None] | Callable[[], None],
         shows: Callable[[], object] = object,
+        rest_s: Callable[[float], float] = no_rest,
     ) -> Loop:
         """A loop whose every result, good or bad, wakes the planner; but not when ``shows`` is as it was before."""
 
@@ -231,7 +233,8 @@ class AgentDaemon:
                 if shows() != before:
                     self._plan_loop.wake()
 
-        return Loop(name, step, clock=self._clock, resync_s=self._settings.poll_s, backoff=_IMPATIENT)
+        poll_s = self._settings.poll_s
+        return Loop(name, step, clock=self._clock, resync_s=poll_s, backoff=_IMPATIENT, rest_s=rest_s)
 
     def _pass(self) -> float | None:
         if (news := self._guard.look()) is not None:
@@ -245,7 +248,9 @@ class AgentDaemon:
             ended = (self._settled | self._last.lives.keys()) - made.lives.keys()
             self._settled = frozenset(ended & shown)
         metrics.note(self._last.lives, made.lives)
-        metrics.show(made.status, view.executors)
+        if made.status != self._last.status:
+            metrics.show(made.status)
+        metrics.show_executors(view.executors)
         with self._changed:
             del self._reports[: len(reports)]
             before, self._last = self._last, made
@@ -281,8 +286,9 @@ class AgentDaemon:
         if conditions != self._conditions:
             self._conditions = conditions
             self._publish_loop.wake()
-        if any(isinstance(each, Outcome) for each in reports):
-            for loop in self._executor_loops.values():
+        ended = [each.at for each in reports if isinstance(each, Outcome)]
+        for name, loop in self._executor_loops.items():
+            if ended and self._sources[name].view.began <= max(ended):
                 loop.wake()
 
     def _view(self, reports: tuple[Report, ...], hold: str | None) -> HostView:

@@ -50,6 +50,7 @@ class Memory:
         self._path = settings.runtime_dir / f"agent-{settings.host}-{which}.issued"
         self._lock = threading.Lock()
         self._noted: Remembered | None = None
+        self._noted_from: tuple[Mapping[TaskKey, Life], Mapping[str, TaskDefinition | Unusable]] = {}, {}
         self._written: Remembered | None = None
         self._trouble = ""
         self.recalled: IssuedView | None = None
@@ -72,6 +73,9 @@ class Memory:
         self, store_id: str, lives: Mapping[TaskKey, Life], definitions: Mapping[str, TaskDefinition | Unusable]
     ) -> bool:
         """Say what is to be kept; ``write`` does it. False: that is as it was."""
+        if self._noted is not None and (lives, definitions) == self._noted_from:
+            return False
+        self._noted_from = lives, definitions
         records = [(life, life.record) for _, life in sorted(lives.items()) if life.record is not None]
         used = {
             record.digest: definition

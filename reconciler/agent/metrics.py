@@ -29,7 +29,7 @@ def note(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> None:
     """Count what happened between two plans. What an agent finds running when it starts is not a start."""
     for key, life in after.items():
         old = before.get(key)
-        if old is None or (old.phase, old.attempt) == (life.phase, life.attempt):
+        if old is life or old is None or (old.phase, old.attempt) == (life.phase, life.attempt):
             continue
         if life.attempt > old.attempt:
             RESTARTS.inc()
@@ -39,12 +39,16 @@ def note(before: Mapping[TaskKey, Life], after: Mapping[TaskKey, Life]) -> None:
             GIVEN_UP.labels(life.phase).inc()
 
 
-def show(status: HostStatus | None, executors: Mapping[str, ExecutorView]) -> None:
-    """Set what is so now."""
+def show(status: HostStatus | None) -> None:
+    """Set how its tasks are now."""
     tasks = status.tasks.values() if status is not None else ()
     phases = collections.Counter(task.phase for task in tasks)
     for phase, gauge in _TASKS_IN.items():
         gauge.set(phases[phase])
     CRITICAL.set(sum(task.phase is Phase.RUNNING and task.health is Health.CRITICAL for task in tasks))
+
+
+def show_executors(executors: Mapping[str, ExecutorView]) -> None:
+    """Set which executors can be used now."""
     for name, view in executors.items():
         EXECUTORS.labels(name).set(view.looked and view.unavailable is None)

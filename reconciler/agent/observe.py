@@ -35,9 +35,6 @@ from reconciler.store import sentinel
 from reconciler.store.interface import Entry, Store
 
 _MOST_DEFINITIONS: Final = 4096
-_RESTS: Final = 3.0
-_LEAST_REST_S: Final = 0.1
-_MOST_REST_S: Final = 0.5
 _ISSUED_RESTS: Final = 50.0
 _LEAST_ISSUED_REST_S: Final = 0.05
 HEALTH_GRACE_S: Final = 3.0
@@ -217,24 +214,11 @@ class ExecutorSource:
         self._clock = clock
         self._is_the_agent = is_the_agent
         self._taken_over = False
-        self._rest = Rest(clock, times=_RESTS, least_s=_LEAST_REST_S, most_s=_MOST_REST_S)
         self.view = ExecutorView()
 
-    def look(self) -> float | None:
-        """Look at everything. Raises ExecutorError when an executor that is there can't be seen.
-
-        While many tasks start, each of them is a reason to look; so it rests after a look, and returns how long that
-        still takes.
-        """
-        if left_s := self._rest.left_s:
-            return left_s
+    def look(self) -> None:
+        """Look at everything. Raises ExecutorError when an executor that is there can't be seen."""
         began = self._clock.monotonic()
-        self._look(began)
-        # not after one that failed: to rest is no success, and would defeat the loop's backoff
-        self._rest.begin(self._clock.monotonic() - began)
-        return None
-
-    def _look(self, began: float) -> None:
         unavailable = self._executor.unavailable()
         try:
             observed = tuple(self._executor.observe())

@@ -5,14 +5,25 @@ how long the last answer took: hardly felt where there is little to do, and wher
 this machine busy, one answer serves many changes.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from reconciler.runtime.clock import Clock
 
 _RESTS: Final = 3.0
-_LEAST_REST_S: Final = 0.02
-_MOST_REST_S: Final = 0.2
+_LEAST_PLAN_REST_S: Final = 0.02
+_MOST_PLAN_REST_S: Final = 0.2
+_LEAST_LOOK_REST_S: Final = 0.1
+_MOST_LOOK_REST_S: Final = 0.5
+
+
+def after_a_plan_s(took_s: float) -> float:
+    """How long to rest from planning: not felt with a few tasks, and with hundreds a plan then answers many reports."""
+    return max(_LEAST_PLAN_REST_S, min(_RESTS * took_s, _MOST_PLAN_REST_S))
+
+
+def after_a_look_s(took_s: float) -> float:
+    """How long not to look at an executor again: while many tasks start, each of them is a reason to."""
+    return max(_LEAST_LOOK_REST_S, min(_RESTS * took_s, _MOST_LOOK_REST_S))
 
 
 class Rest:
@@ -34,22 +45,3 @@ class Rest:
     def begin(self, took_s: float) -> None:
         """After a turn that took so long."""
         self.until = self._clock.monotonic() + max(self._least_s, min(self._times * took_s, self._most_s))
-
-
-class Pace:
-    """Rests after each pass for some times its duration: not felt with a few tasks, and with hundreds a plan then
-    answers many reports.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._rest = Rest(clock, times=_RESTS, least_s=_LEAST_REST_S, most_s=_MOST_REST_S)
-
-    def step(self, make_pass: Callable[[], float | None]) -> float | None:
-        """Make one pass, unless it is time to rest; returns in how many seconds to come again."""
-        if left_s := self._rest.left_s:
-            return left_s
-        began = self._clock.monotonic()
-        again_s = make_pass()
-        self._rest.begin(self._clock.monotonic() - began)
-        return again_s

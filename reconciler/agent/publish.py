@@ -71,6 +71,7 @@ class Publisher:
         self._differs_since: float | None = None
         self._rest = Rest(clock, times=_RESTS, least_s=_LEAST_REST_S, most_s=settings.publish_interval_s)
         self._http = ""
+        self._read: HostStatus | None = None
         self.hold: str | None = NOT_ENTERED
         """Why nothing may be started: this host's name is not ours (yet)."""
         self.wanted: HostStatus | None = None
@@ -146,9 +147,9 @@ class Publisher:
         self._rest.begin(self._clock.monotonic() - now)
         return again_s
 
-    def shown(self) -> tuple[HostStatus | None, str | None]:
-        """What is published, and what keeps this host's name from being ours."""
-        return self.published, self.hold
+    def found(self) -> tuple[HostStatus | None, str | None]:
+        """What the planner has not said itself: the status that was read back, what keeps the name from being ours."""
+        return self._read, self.hold
 
     def flush(self) -> None:
         """Write the last status now, if that is possible at all."""
@@ -217,6 +218,7 @@ class Publisher:
             self.published = codec.decode(entry.value, HostStatus, entry.key) if entry is not None else None
         except codec.Undecodable:
             self.published = None
+        self._read = self.published
 
     def _other_machine(self, entry: Entry) -> str | None:
         """Who has this name, if it is another machine."""

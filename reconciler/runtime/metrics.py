@@ -1,5 +1,7 @@
 """The metrics of every loop, in Prometheus' terms. What is special to one loop is declared by that loop."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 PASSES = Counter("reconciler_passes_total", "Passes of a loop", ["loop", "result"])
@@ -14,7 +16,23 @@ LAST_SUCCESS = Gauge("reconciler_last_success_timestamp_seconds", "When a pass l
 
 def pass_done(loop: str, seconds: float, *, failed: bool) -> None:
     """Count a pass of a loop."""
-    PASSES.labels(loop, "failed" if failed else "done").inc()
-    PASS_SECONDS.labels(loop).observe(seconds)
+    _passes(loop, "failed" if failed else "done").inc()
+    _pass_seconds(loop).observe(seconds)
     if not failed:
-        LAST_SUCCESS.labels(loop).set_to_current_time()
+        _last_success(loop).set_to_current_time()
+
+
+# looked up once: that costs more than to count
+@cache
+def _passes(loop: str, result: str) -> Counter:
+    return PASSES.labels(loop, result)
+
+
+@cache
+def _pass_seconds(loop: str) -> Histogram:
+    return PASS_SECONDS.labels(loop)
+
+
+@cache
+def _last_success(loop: str) -> Gauge:
+    return LAST_SUCCESS.labels(loop)

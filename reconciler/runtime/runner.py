@@ -3,7 +3,7 @@
 A loop is level-triggered: ``step`` looks at everything that is there now and does what is missing. Wakers (watches,
 timers, signals) only say "look again"; any number of wakes while a step runs make one more step. A step that fails is
 tried again with backoff; one that succeeds is repeated when it asked to be, when woken, and at the latest after
-``resync_s``.
+``resync_s``. Where much happens it rests first, so that one step answers many wakes.
 """
 
 import logging
@@ -25,6 +25,11 @@ Step = Callable[[], float | None]
 """One pass of a loop. Returns in how many seconds it wants to look again at the latest, or None."""
 
 
+def no_rest(_: float) -> float:
+    """For loops that answer each wake at once."""
+    return 0.0
+
+
 class Loop:
     """A named loop in a thread of its own."""
 
@@ -35,14 +40,19 @@ class Loop:
         *,
         resync_s: float = RESYNC_S,
         backoff: Backoff | None = None,
+        rest_s: Callable[[float], float] = no_rest,
         clock: Clock | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
-        """``on_stop`` runs in the loop's thread after its last step (to release locks)."""
+        """``rest_s``: for how many seconds no wake counts after a step that succeeded and took so many.
+
+        ``on_stop`` runs in the loop's thread after its last step (to release locks).
+        """
         self.name = name
         self._step = step
         self._resync_s = resync_s
         self._backoff = backoff or Backoff()
+        self._rest_s = rest_s
         self._clock = clock or SystemClock()
         self._on_stop = on_stop
         self._wake = threading.Event()
@@ -86,6 +96,7 @@ class Loop:
         while not self._stopping.is_set():
             self._wake.clear()
             wait_s: float
+            rest_s = 0.0
             began = self._clock.monotonic()
             try:
                 again_s = self._step()
@@ -98,12 +109,15 @@ class Loop:
                 self._last_error = None
                 self._last_success = self._clock.monotonic()
                 wait_s = self._resync_s if again_s is None else max(0.0, min(again_s, self._resync_s))
+                rest_s = self._rest_s(self._last_success - began)
             metrics.pass_done(self.name, self._clock.monotonic() - began, failed=failures > 0)
             if failures:
                 # a wake must not defeat the backoff
                 self._stopping.wait(wait_s)
             else:
-                self._wake.wait(wait_s)
+                if rest_s:
+                    self._stopping.wait(rest_s)
+                self._wake.wait(max(0.0, wait_s - rest_s))
         if self._on_stop is not None:
             try:
                 self._on_stop()

@@ -1,6 +1,6 @@
 """The first is answered at once; what follows, together, after a rest that grows with what an answer takes."""
 
-from reconciler.agent.pace import Pace, Rest
+from reconciler.agent.pace import Rest, after_a_look_s, after_a_plan_s
 from tests.support.clock import HandClock
 
 
@@ -15,19 +15,6 @@ def test_a_rest_is_as_long_as_the_answer_was_slow_within_bounds() -> None:
         assert rest.left_s == 0.0
 
 
-def test_wakes_while_it_rests_make_one_pass() -> None:
-    clock = HandClock()
-    pace, passes = Pace(clock), []
-
-    def slow() -> float | None:
-        passes.append(clock.monotonic())
-        clock.pass_by(0.02)
-        return None
-
-    assert pace.step(slow) is None
-    left_s = pace.step(slow)
-    assert left_s is not None
-    assert len(passes) == 1
-    clock.pass_by(left_s)
-    assert pace.step(slow) is None
-    assert len(passes) == 2
+def test_planning_and_looking_rest_in_proportion_within_bounds() -> None:
+    assert [after_a_plan_s(took_s) for took_s in (0.001, 0.02, 9.0)] == [0.02, 0.06, 0.2]
+    assert [after_a_look_s(took_s) for took_s in (0.001, 0.125, 9.0)] == [0.1, 0.375, 0.5]

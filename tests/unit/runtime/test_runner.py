@@ -1,6 +1,7 @@
 """A loop is level-triggered: it looks again when woken, when asked to, and after a failure with growing delays."""
 
 import threading
+import time
 from itertools import count
 
 from reconciler.errors import StoreUnreachable
@@ -84,6 +85,28 @@ def test_wakes_do_not_defeat_the_backoff() -> None:
     waker.stop()
     loop.stop()
     assert len(tries) == 1
+
+
+def test_wakes_while_it_rests_make_one_step_after_it() -> None:
+    passes: list[float] = []
+    loop = Loop("test", lambda: passes.append(time.monotonic()), rest_s=lambda _: 0.2)
+    loop.start()
+    wait_until(lambda: passes)
+    for _ in range(50):
+        loop.wake()
+    wait_until(lambda: len(passes) == 2)
+    assert passes[1] - passes[0] >= 0.2, "no wake shortens the rest"
+    loop.stop()
+    assert len(passes) == 2, "and all of them together make one step"
+
+
+def test_stopping_waits_for_no_rest() -> None:
+    passes: list[int] = []
+    loop = Loop("test", lambda: passes.append(1), rest_s=lambda _: 3600.0)
+    loop.start()
+    wait_until(lambda: passes)
+    loop.stop(5.0)
+    assert not loop._thread.is_alive()
 
 
 def test_stopping_finishes_the_step_and_then_releases() -> None:
