@@ -78,4 +78,14 @@ class Cancel(msgspec.Struct, frozen=True):
         return f"cancel the start of {self.key.id} (issue {self.key.issue})"
 
 
-Action: TypeAlias = Start | Fetch | TakeDown | Cancel
+class CancelFetch(msgspec.Struct, frozen=True):
+    """Break off what is fetched for the preparation of this name."""
+
+    name: str
+
+    def describe(self) -> str:
+        """For people."""
+        return f"break off what is fetched for {self.name}"
+
+
+Action: TypeAlias = Start | Fetch | TakeDown | Cancel | CancelFetch

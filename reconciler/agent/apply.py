@@ -14,13 +14,13 @@ from typing import Final
 
 import msgspec
 
-from reconciler.agent.actions import Action, Cancel, Fetch, Start, TakeDown
+from reconciler.agent.actions import Action, Cancel, CancelFetch, Fetch, Start, TakeDown
 from reconciler.agent.host_view import Fetched, Outcome, Progress, Report
 from reconciler.agent.lifecycle import TaskKey, Work
 from reconciler.agent.secrets import Secrets, SecretsAway, hidden
 from reconciler.errors import ExecutorError
 from reconciler.executors import host_ports
-from reconciler.executors.interface import Executor, Spec, StartCancelled, never
+from reconciler.executors.interface import Executor, Spec, StartCancelled, unless_cancelled
 from reconciler.model.manifests import Container
 from reconciler.model.ports import HostPort
 from reconciler.runtime.clock import Clock
@@ -71,7 +71,8 @@ class Hands:
         # of their own, so that no start waits for what is needed later
         self._preparations = Workers("prepare", FETCHES_PER_CORE * cores)
         self._lock = threading.Lock()
-        self._cancelled: set[TaskKey] = set()
+        self._cancelled: set[TaskKey | str] = set()
+        """The starts, and the preparations by their names."""
 
     def carry_out(self, actions: Sequence[Action]) -> None:
         """Begin all of it; returns at once."""
@@ -82,6 +83,8 @@ class Hands:
                         self._cancelled.discard(action.key)
                     self._fetches.submit(partial(self._fetch, action))
                 case Fetch():
+                    with self._lock:
+                        self._cancelled.discard(action.name)
                     self._preparations.submit(partial(self._prepare, action))
                 case TakeDown():
                     stops = self._stops if action.ends_by is None else self._timely_stops
@@ -89,6 +92,9 @@ class Hands:
                 case Cancel():
                     with self._lock:
                         self._cancelled.add(action.key)
+                case CancelFetch():
+                    with self._lock:
+                        self._cancelled.add(action.name)
 
     def close(self, timeout_s: float) -> None:
         """Begin nothing more, and wait a little for what is under way. What is cut is found again by the next agent."""
@@ -97,7 +103,7 @@ class Hands:
             if not workers.close(max(0.0, deadline - self._clock.monotonic())):
                 log.warning("some starts or stops were still under way; the next agent goes on from what it finds")
 
-    def _is_cancelled(self, key: TaskKey) -> bool:
+    def _is_cancelled(self, key: TaskKey | str) -> bool:
         with self._lock:
             return key in self._cancelled
 
@@ -171,19 +177,23 @@ class Hands:
         self._ended(action.key, Work.TAKE_DOWN, take_down, last=True)
 
     def _prepare(self, action: Fetch) -> None:
-        error, permanent = None, False
+        error, permanent, cancelled = None, False, False
+        is_cancelled = partial(self._is_cancelled, action.name)
         try:
             for spec in action.specs:
+                unless_cancelled(is_cancelled)
                 self._secrets.values(spec.container)  # raises for one that can't be had
-                self._fetch_one(spec)
+                self._fetch_one(spec, is_cancelled)
+        except StartCancelled:
+            cancelled = True
         except ExecutorError as failure:
             error, permanent = _told(failure), failure.permanent
         except Exception as failure:  # as for a task
             error = _unforeseen(failure, f"the preparation of {action.name}")
         digest = action.specs[0].digest
-        self._report(Fetched(name=action.name, digest=digest, error=error, permanent=permanent))
+        self._report(Fetched(name=action.name, digest=digest, error=error, permanent=permanent, cancelled=cancelled))
 
-    def _fetch_one(self, spec: Spec, is_cancelled: Callable[[], bool] = never) -> None:
+    def _fetch_one(self, spec: Spec, is_cancelled: Callable[[], bool]) -> None:
         self._permit(spec.container)
         with self._executor_for(spec) as executor:
             executor.prepare(spec, is_cancelled)

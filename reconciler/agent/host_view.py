@@ -128,22 +128,27 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
-    """What a preparation fetches is here, or (``error``) could not be had."""
+    """What a preparation fetches is here, or (``error``) could not be had, or was broken off."""
 
     name: str
     digest: str
     error: str | None = None
     permanent: bool = False
+    cancelled: bool = False
 
 
 Report: TypeAlias = Progress | Outcome | Fetched
 
 
 class Fetching(msgspec.Struct, frozen=True, kw_only=True):
-    """What the agent remembers of a preparation. ``not_before``: when (monotonic) it may be tried again."""
+    """What the agent remembers of a preparation. ``not_before``: when (monotonic) it may be tried again.
+
+    ``cancelled``: what is under way is being broken off.
+    """
 
     digest: str
     busy: bool = False
+    cancelled: bool = False
     ready: bool = False
     reason: str = ""
     failures: int = 0

@@ -12,6 +12,7 @@ from reconciler.model.manifests import BashContainer, BashExecutor, TaskDefiniti
 from reconciler.model.preparation import Preparation, Prepared
 from reconciler.model.task import HostState, HostStatus, Phase
 from tests.support.agent import SLEEP, AgentWorld
+from tests.support.endless_server import EndlessServer
 from tests.support.wait import wait_until
 
 NAME = "c/web"
@@ -57,7 +58,9 @@ def said(world: AgentWorld) -> Prepared | None:
     return codec.decode(entry.value, HostStatus).prepared.get(NAME) if entry else None
 
 
-def test_an_artifact_is_fetched_ahead_or_the_reason_said(agent_world: AgentWorld, server: str) -> None:
+def test_an_artifact_is_fetched_ahead_or_the_reason_said(
+    agent_world: AgentWorld, server: str, endless_server: EndlessServer
+) -> None:
     running = TaskDefinition(
         name="old", version=1, containers=(BashContainer(name="main", executor=BashExecutor(start=(SLEEP,))),)
     )
@@ -78,5 +81,8 @@ def test_an_artifact_is_fetched_ahead_or_the_reason_said(agent_world: AgentWorld
     wait_until(lambda: said(agent_world) == Prepared(digest=digest, ready=True), what="it to be here")
     assert list(agent_world.published()) == [task.id], "nothing was started or stopped for it"
 
+    ask(agent_world, 4, f"http://{endless_server.hostport}/server.sh")
+    wait_until(endless_server.asked.is_set, what="the download has begun")
     agent_world.delete(keys.preparation_by_host(agent_world.host, "c", "web"))
     wait_until(lambda: said(agent_world) is None, what="it to be forgotten")
+    wait_until(lambda: endless_server.open == 0, what="what nobody asks for any more is broken off")

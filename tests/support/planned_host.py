@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from reconciler.agent.actions import Action, Cancel, Fetch, Start, TakeDown
+from reconciler.agent.actions import Action, Cancel, CancelFetch, Fetch, Start, TakeDown
 from reconciler.agent.host_view import (
     Evidence,
     ExecutorView,
@@ -201,6 +201,12 @@ class PlannedHost:
         if isinstance(action, Fetch):
             digest = action.specs[0].digest
             self.reports.append(Fetched(name=action.name, digest=digest, error=error, permanent=permanent))
+            return
+        if isinstance(action, CancelFetch):
+            for fetch in [each for each in self.work if isinstance(each, Fetch) and each.name == action.name]:
+                self.work.remove(fetch)
+                digest = fetch.specs[0].digest
+                self.reports.append(Fetched(name=action.name, digest=digest, cancelled=True))
             return
         work = Work.TAKE_DOWN if isinstance(action, TakeDown) else Work.START
         match action:

@@ -1,6 +1,6 @@
 """What a host fetches ahead of time: no place, no start, and the same checks as before a start."""
 
-from reconciler.agent.actions import Fetch, Start
+from reconciler.agent.actions import CancelFetch, Fetch, Start
 from reconciler.model import codec
 from reconciler.model.preparation import Prepared
 from tests.support.planned_host import PlannedHost, definition
@@ -105,6 +105,50 @@ def test_what_is_asked_for_no_more_is_forgotten() -> None:
     host.settle()
     assert host.published is not None
     assert not host.published.prepared
+
+
+def test_what_is_asked_for_no_more_while_it_is_fetched_is_broken_off_first() -> None:
+    host = PlannedHost()
+    name = host.ask(definition(version=2))
+    host.look()
+    del host.preparations[name]
+    assert host.look().actions == (CancelFetch(name),)
+    assert not host.look().actions, "it is being broken off"
+    third = definition(version=3)
+    host.ask(third)
+    assert not host.look().actions, "two at once would fetch into one place"
+    host.finish(host.work[1])
+    (fetch,) = host.look().actions
+    assert isinstance(fetch, Fetch)
+    assert fetch.specs[0].digest == codec.digest(third)
+    host.settle()
+    assert published(host) == Prepared(digest=codec.digest(third), ready=True)
+
+
+def test_nothing_is_fetched_for_a_service_whose_tasks_are_stopped_for_want_of_contact() -> None:
+    host = PlannedHost()
+    host.issue(1, stop_isolated_after_s=20.0)
+    host.settle()
+    name = host.ask(definition(version=2))
+    host.look()
+    host.contact_at = host.time
+    host.time += 21
+    assert CancelFetch(name) in host.look().actions
+    host.settle()
+    assert not [each for each in host.look().actions if isinstance(each, Fetch)]
+    host.contact_at = None
+    host.settle()
+    assert published(host).ready
+
+
+def test_who_stops_everything_fetches_nothing_more() -> None:
+    host = PlannedHost()
+    name = host.ask(definition(version=2))
+    host.look()
+    host.ending = True
+    assert host.look().actions == (CancelFetch(name),)
+    assert host.settle().ended
+    assert not host.work
 
 
 def test_an_agent_that_is_restarted_fetches_again_beside_what_it_starts() -> None:
