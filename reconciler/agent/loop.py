@@ -103,7 +103,7 @@ class AgentDaemon:
             self._clock,
             executors=self._usable_executors,
             trusted=lambda: self._issued.view.problem is None,
-            on_session=self._session_changed,
+            on_session=lambda: self._publish_loop.wake(),  # noqa: PLW0108 - there is none yet
             on_written=self._issued.note_status,
             on_back=self._issued.note_back,
         )
@@ -233,8 +233,7 @@ class AgentDaemon:
                 if shows() != before:
                     self._plan_loop.wake()
 
-        poll_s = self._settings.poll_s
-        return Loop(name, step, clock=self._clock, resync_s=poll_s, backoff=_IMPATIENT, rest_s=rest_s)
+        return Loop(name, step, clock=self._clock, resync_s=self._settings.poll_s, backoff=_IMPATIENT, rest_s=rest_s)
 
     def _pass(self) -> float | None:
         if (news := self._guard.look()) is not None:
@@ -312,9 +311,6 @@ class AgentDaemon:
             contact_at=self._publisher.contact_at,
             jitter=self._rng.random(),
         )
-
-    def _session_changed(self) -> None:
-        self._publish_loop.wake()
 
     def _report(self, report: Report) -> None:
         with self._changed:

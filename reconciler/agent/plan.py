@@ -63,8 +63,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class _Draft:
     """Collects what is decided about the single tasks, and what is said of them."""
 
-    def __init__(self, view: HostView) -> None:
+    def __init__(self, view: HostView, now: Now) -> None:
         self._view = view
+        self._now = now
+        self.gone: set[TaskKey] = set()
         self.lives: dict[TaskKey, Life] = {}
         self.statuses: dict[TaskKey, TaskStatus] = {}
         self.registrations: dict[str, Registration] = {}
@@ -82,6 +84,10 @@ class _Draft:
         if decision.again_at is not None:
             self.again_at.append(decision.again_at)
         self.confirm = self.confirm or decision.confirm
+        if life is None:
+            self.gone.add(key)
+        if decision.action is None and _may_go_on(case, life, record):
+            self.again_at.append(self._now.monotonic)
         if life is None:
             return
         registration = _registration(self._view, life)
@@ -122,7 +128,7 @@ def plan(view: HostView, now: Now) -> Plan:
         return Plan(lives=lives, look_again_s=None)
     left = remains(view, wanted, lives, seen)
     seen = {key: found for key, found in seen.items() if key not in left}
-    draft = _Draft(view)
+    draft = _Draft(view, now)
     unjudged: dict[str, Task | None] = {}
     here = _issues(lives, seen)
     alike, before = standing.since_last(view)
@@ -136,12 +142,16 @@ def plan(view: HostView, now: Now) -> Plan:
         if life is None:
             unjudged[key.id] = record
             continue
-        older = [issue for issue in here.get(key.id, ()) if issue < key.issue]
+        # those come first, so it is known by now whether they are gone
+        older = [
+            issue for issue in here.get(key.id, ()) if issue < key.issue and TaskKey(key.id, issue) not in draft.gone
+        ]
         case = Case(key, _informed(life, record, view), found, older, view, now)
         draft.take(case, _decide(case, record), record)
     if any(executor.problem is not None for executor in view.executors.values()):
         for task_id, status in (view.published.tasks if view.published else {}).items():
-            if task_id not in unjudged and _may_be_hidden(view, TaskKey(task_id, status.issue), lives, seen):
+            key = TaskKey(task_id, status.issue)
+            if task_id not in unjudged and key not in draft.gone and _may_be_hidden(view, key, lives, seen):
                 unjudged[task_id] = None
     made = _assembled(view, now, draft, unjudged)
     return msgspec.structs.replace(made, remains=left, standing=Standings(alike=alike, tasks=draft.standing))
@@ -168,6 +178,18 @@ def _decide(case: Case, record: Task | None) -> Decision:
     decision = issued.decide(case.with_life(verdict.life))
     times = [at for at in (decision.again_at, verdict.again_at) if at is not None]
     return msgspec.structs.replace(decision, again_at=min(times, default=None), confirm=verdict.confirm)
+
+
+def _may_go_on(case: Case, after: Life | None, record: Task | None) -> bool:
+    """Whether the next step after this one may be due at once, for no other reason than that this one was made.
+
+    Mostly that is to stop what still runs of an attempt that is over; or to note what is left of a task that is gone.
+    """
+    if after is None:
+        return record is not None or bool(case.seen)
+    if after == case.life or after.phase is Phase.STOPPING or case.life.phase is after.phase is Phase.RUNNING:
+        return False
+    return any(each.container.running for each in case.seen)
 
 
 def _has_ended(case: Case) -> bool:

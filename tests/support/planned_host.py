@@ -4,6 +4,7 @@ Each ``look`` is one pass of the agent: it sees what is there, plans, and its ac
 ``by_id`` and ``by_host`` are the two places in the store where a task's record stands.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,9 @@ class PlannedHost:
         self.kinds = ["bash", "docker"]
         self.blind: dict[str, str] = {}
         self.unavailable: dict[str, str] = {}
-        self.frozen = False
-        """Nobody has looked at the executors since."""
+        self.frozen = False  # when True, nobody has looked at the executors since
         self.last_looks: dict[str, ExecutorView] = {}
-        self.denied = False
-        """The single key can't be read."""
+        self.denied = False  # when True, the single key can't be read
         self.problem: str | None = None
         self.last_issued: IssuedView | None = None
         self.went_back_at: float | None = None
@@ -153,6 +152,9 @@ class PlannedHost:
         self._decided_as_if_nothing_stood(made)
         self.lives, self.held, self.fetching, self.reports = made.lives, made.held, made.fetching, []
         self.standing = made.standing
+        started = {action.key for action in made.actions if isinstance(action, Start)}
+        # to cancel a start says nothing of the next one
+        self.work = [each for each in self.work if not (isinstance(each, Cancel) and each.key in started)]
         self.work.extend(made.actions)
         self.events.extend(f"{event.subject} {event.message}" for event in made.events)
         if made.status is not None:
@@ -167,9 +169,12 @@ class PlannedHost:
     def _decided_as_if_nothing_stood(self, made: Plan) -> None:
         anew = plan(msgspec.structs.replace(self.view(), standing=Standings()), self.now)
         assert _without_standing(made) == _without_standing(anew), "what stands was decided otherwise"
-        if anew.look_again_s is not None:
-            assert made.look_again_s is not None
-            assert made.look_again_s <= anew.look_again_s, "it would come too late to what stands"
+        again_s = math.inf if made.look_again_s is None else made.look_again_s
+        assert again_s <= (math.inf if anew.look_again_s is None else anew.look_again_s), "it would come too late"
+        if made.look_again_s != 0.0:
+            later = msgspec.structs.replace(self.view(), lives=made.lives, fetching=made.fetching, outcomes=())
+            following = plan(later, self.now)
+            assert (following.actions, following.lives) == ((), made.lives), "nobody asks for what is due at once"
 
     def settle(self, passes: int = 30) -> Plan:
         """Look and do the work until nothing happens any more."""
