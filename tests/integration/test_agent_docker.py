@@ -151,6 +151,21 @@ def test_what_takes_more_memory_than_it_may_is_given_up_with_the_reason_and_harm
     assert (world.published()[good.id].attempt, world.published()[good.id].healthy) == (1, True)
 
 
+def test_a_port_that_somebodys_container_has_is_said_with_its_name_and_harms_nobody(
+    world: DockerWorld, tmp_path: Path
+) -> None:
+    with contextlib.closing(DockerWorld(world.engine, tmp_path / "other")) as other:
+        other.start()
+        theirs = other.issue(other.definition(), port=free_port())
+        other.await_health(theirs, Health.PASSING)
+        world.start()
+        ours = world.issue(world.definition(), port=theirs.port)
+        status = world.await_phase(ours, Phase.REJECTED)
+        (container,) = other.containers(theirs).values()
+        assert f"port {theirs.port} is taken by container {container['Names'][0].removeprefix('/')}" in status.reason
+        assert (other.published()[theirs.id].attempt, other.published()[theirs.id].healthy) == (1, True)
+
+
 def test_rule_05_containers_of_another_store_are_left_alone(world: DockerWorld, tmp_path: Path) -> None:
     other = DockerWorld(world.engine, tmp_path / "other")
     with contextlib.closing(other):
