@@ -31,7 +31,7 @@ from reconciler.model import keys
 from reconciler.runtime.clock import SystemClock
 from reconciler.store import sentinel
 from reconciler.store.interface import CommitResult, Operation, Store
-from reconciler.sync import loop, observe
+from reconciler.sync import lock, loop, observe
 from reconciler.sync.passes import SourceSync
 from tests.support.consul import FETCHED, ConsulAgent
 from tests.support.git import GitRepository
@@ -95,7 +95,7 @@ class Pass(contextlib.ExitStack):
         self.source = GitSource("fleet", git_remote(repository.url), cache=cache)
         self.callback(self.source.close)
         self.sync = SourceSync(self.store, self.source, clock=SystemClock(), emit=lambda _: None)
-        held = loop.holding(self.store, self.source.name, wait_s=30.0, clock=SystemClock())
+        held = lock.holding(self.store, self.source.name, wait_s=30.0, clock=SystemClock())
         self._fence = self.enter_context(held)
         self.read_at = self.over_at = 0.0
 

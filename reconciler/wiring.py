@@ -16,7 +16,6 @@ from reconciler.runtime import log as event_log
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.ids import new_id
-from reconciler.runtime.runner import Loop
 from reconciler.store import sentinel
 from reconciler.store.connect import consul_agent
 from reconciler.store.connect import open_store as connect
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.health.interface import HealthProvider
     from reconciler.manifests.source import Source
     from reconciler.notify.receivers import Audience
+    from reconciler.runtime.runner import Loop
     from reconciler.scheduler.loop import SchedulerDaemon
     from reconciler.sync.brake import DeletionLimit
     from reconciler.sync.gate import Gate
@@ -158,7 +158,7 @@ class EphemeralAgent:
         """Whether every task had ended when ``stop`` returned."""
 
     @property
-    def loops(self) -> Sequence[Loop]:
+    def loops(self) -> "Sequence[Loop]":
         return self._agent.loops
 
     def start(self) -> None:

@@ -34,6 +34,7 @@ IMPURE_EXCEPTIONS = {
     "reconciler/sync/checks.py": "names what executors check, which planners don't see",
     "reconciler/sync/provenance_record.py": "the last step of a pass: asks git for commits, writes where objects stand",
     "reconciler/sync/passes.py": "one pass: observe, plan, apply, which the daemon and sync --once share",
+    "reconciler/sync/lock.py": "takes a source's lock for a moment, which apply -f and sync --once share",
     "reconciler/sync/once.py": "the loop of sync --once, which ends",
     "reconciler/sync/reporter.py": "a loop of its own: has others told what became of revisions; words.py decides what",
     "reconciler/sync/reconcile.py": "observe, decide, write until all is there, which passes and apply -f share",

@@ -27,15 +27,13 @@ from reconciler.agent.sweep import Sweeper
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.executors.interface import Executor, Owner
 from reconciler.health.interface import HealthProvider
-from reconciler.model.events import Event, Level
+from reconciler.model.events import Emit, Event, Level
 from reconciler.model.task import HostStatus
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.http import Site
 from reconciler.runtime.runner import Loop, Waker, no_rest
 from reconciler.store.interface import Store
-
-Emit = Callable[[Event], None]
 
 WATCH_S: Final = 30.0
 FINISH_S: Final = 5.0
@@ -82,15 +80,14 @@ class AgentDaemon:
         self._memory = memory = memory or Memory(settings, store.url)
         self._lock = HostLock(settings, owner.store_id)
         self._secrets = Secrets(store, settings, self._clock)
-        permit, starts = self._guard.require, settings.parallel_starts
         self._hands = Hands(
             executors,
             self._report,
             self._clock,
-            permit=permit,
+            permit=self._guard.require,
             secrets=self._secrets,
             before_stop=memory.write,
-            parallel_starts=starts,
+            parallel_starts=settings.parallel_starts,
         )
         recalled, definitions = memory.recalled, memory.definitions
         self._issued = IssuedSource(store, owner, settings, self._clock, recalled=recalled, definitions=definitions)

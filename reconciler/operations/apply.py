@@ -17,7 +17,7 @@ from reconciler.runtime.whoami import whoami
 from reconciler.store.interface import Store
 from reconciler.sync.checks import CHECKS
 from reconciler.sync.config_view import View, label, object_at
-from reconciler.sync.loop import LOCK_WAIT_S, holding
+from reconciler.sync.lock import LOCK_WAIT_S, holding
 from reconciler.sync.outcome import Decision, Outcome, ended_text, events_of
 from reconciler.sync.passes import APPLY
 from reconciler.sync.plan import Create, Goal, Plan, Update, Wanted, plan, revision_of, wanted_of

@@ -17,7 +17,7 @@ from reconciler.store.interface import Store
 from reconciler.sync import gate, observe
 from reconciler.sync.checks import CHECKS
 from reconciler.sync.config_view import View, object_at
-from reconciler.sync.loop import LOCK_WAIT_S, holding
+from reconciler.sync.lock import LOCK_WAIT_S, holding
 from reconciler.sync.once import refuse_suspended
 from reconciler.sync.outcome import Decision
 from reconciler.sync.passes import APPLY

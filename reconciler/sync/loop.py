@@ -4,17 +4,14 @@ Any number of processes may run the same source: one holds ``sync/<source>`` and
 read before the lock was taken is not used: the one who held it before may have applied something newer.
 """
 
-import contextlib
-import os
 import random
-import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from reconciler.errors import ReconcilerError, SourceError, StoreError, StoreUnreachable
+from reconciler.errors import ReconcilerError, SourceError, StoreUnreachable
 from reconciler.manifests.source import Revision, Source
 from reconciler.model import keys
 from reconciler.model.codec import Undecodable
@@ -24,18 +21,18 @@ from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.compares import Compares
 from reconciler.runtime.ids import new_id
 from reconciler.runtime.runner import Loop, Waker
-from reconciler.store import lease, sentinel
+from reconciler.store import lease
 from reconciler.store.interface import Held, Put, PutIf, Store
 from reconciler.store.watch import WATCH_S, Watch
 from reconciler.sync import observe
 from reconciler.sync.brake import DeletionLimit
 from reconciler.sync.gate import LOOK_S, Gate
+from reconciler.sync.lock import who
 from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
 
 POLL_S: Final = 30.0
 RESYNC_S: Final = 60.0
-LOCK_WAIT_S: Final = 30.0
 LOOK_AGAIN_S: Final = 5.0
 """When a history that was rewritten is looked at a second time, before it is believed."""
 _OPEN_S: Final = 1.0
@@ -294,41 +291,3 @@ class SyncDaemon:
         session = self._keeper.session_id
         if session is not None and self._held_by == session:
             lease.give_up(self._store, self._lock_key, who(), session)
-
-
-@contextlib.contextmanager
-def holding(store: Store, source: str, *, wait_s: float, clock: Clock) -> Iterator[Held]:
-    """Hold a source's lock for a moment, as soon as it is free.
-
-    Raises:
-        StoreError: it is not free within ``wait_s``, or there is no session to hold it with.
-        StoreNotOurs: the sentinels are not there.
-    """
-    sentinel.read(store)  # says at once why nothing can be done here
-    key = keys.sync_lock(source)
-    deadline = clock.monotonic() + wait_s
-    keeper = lease.SessionKeeper(store, f"sync {source}", clock=clock)
-    keeper.start()
-    try:
-        if not keeper.wait_open(wait_s):
-            raise StoreUnreachable(f"{store.url}: no session could be opened within {wait_s:g} s")
-        index = 0
-        while True:
-            session = keeper.session_id
-            if session is not None and lease.take(store, key, who(), session):
-                break
-            left_s = deadline - clock.monotonic()
-            if left_s <= 0:
-                raise StoreError(
-                    f"another process has been working on source {source} for {wait_s:g} s",
-                    hint=f"Try again later; the lock is {key} in {store.url}.",
-                )
-            index = store.wait(key, index, min(left_s, 1.0))
-        yield lease.fence(key, session)
-    finally:
-        keeper.close()
-
-
-def who() -> bytes:
-    """What stands in a lock, for people who look at the store."""
-    return msgspec.json.encode({"by": f"{socket.gethostname()}:{os.getpid()}"})

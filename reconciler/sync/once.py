@@ -10,7 +10,7 @@ from reconciler.store.interface import Held, Store
 from reconciler.sync import observe
 from reconciler.sync.brake import DeletionLimit
 from reconciler.sync.gate import LOOK_S, Gate, reason_of
-from reconciler.sync.loop import LOCK_WAIT_S, holding
+from reconciler.sync.lock import LOCK_WAIT_S, holding
 from reconciler.sync.outcome import Outcome
 from reconciler.sync.passes import Emit, SourceSync
 

@@ -14,7 +14,8 @@ from reconciler.runtime.clock import SystemClock
 from reconciler.store.consul import ConsulStore
 from reconciler.store.interface import CommitResult, Operation, Store
 from reconciler.sync.late import GRACE_S
-from reconciler.sync.loop import SyncDaemon, holding
+from reconciler.sync.lock import holding
+from reconciler.sync.loop import SyncDaemon
 from reconciler.sync.passes import SourceSync
 from tests.support.consul import POLICIES, ConsulAgent, Roles
 from tests.support.sync import (

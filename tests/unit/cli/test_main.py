@@ -2,6 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
 
 import pytest
 from click.testing import CliRunner
@@ -57,10 +61,26 @@ def test_an_empty_store_is_answered_in_words_and_in_json(program: Program) -> No
     assert json.loads(program.ok("hosts", "--format", "json")) == []
 
 
-def test_output_that_nobody_reads_to_the_end_is_no_error(program: Program) -> None:
-    import subprocess
-    import sys
+ONLY_DAEMONS_NEED: Final = ("docker", "prometheus_client", "reconciler.runtime.runner", "reconciler.runtime.http")
 
+
+@pytest.mark.parametrize("arguments", [["apply", "-f", "hosts.yml"], ["tasks"]])
+def test_a_command_starts_without_what_only_daemons_need(tmp_path: Path, arguments: list[str]) -> None:
+    """People wait for it each time."""
+    (tmp_path / "hosts.yml").write_text("hosts:\n  - name: h1\n")
+    script = f"""
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+sys.argv = ["reconciler", *{[*arguments, "--store", f"sqlite://{tmp_path}/store.db"]!r}]
+from reconciler.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not set(ONLY_DAEMONS_NEED) & set(done.stderr.split())
+
+
+def test_output_that_nobody_reads_to_the_end_is_no_error(program: Program) -> None:
     done = subprocess.run(
         f"{sys.executable} -m reconciler --help | head -1", shell=True, capture_output=True, text=True, timeout=60
     )

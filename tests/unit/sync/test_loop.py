@@ -16,7 +16,8 @@ from reconciler.runtime.clock import SystemClock
 from reconciler.store.interface import DeleteIf, Put, Release, Store
 from reconciler.store.memory import MemorySpace, MemoryStore
 from reconciler.sync import loop
-from reconciler.sync.loop import SyncDaemon, holding
+from reconciler.sync.lock import holding
+from reconciler.sync.loop import SyncDaemon
 from reconciler.sync.once import sync_once
 from tests.support.sync import (
     ListedSource,
