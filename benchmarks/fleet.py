@@ -1,12 +1,14 @@
 """How a fleet behaves on a real Consul of three servers: hosts that run the real agent, and tasks that only pretend.
 
 First everything is declared and has to become healthy, beside a bare loop that writes the same records over one
-connection; then a tenth of the tasks is updated, rolling. What counts is that ratio, and what it costs: requests and
-bytes of the agents and of the scheduler, processor time and memory of everyone. The ratio is given in seconds, in which
-the agents take part, and in processor time of the servers: of Consul and the scheduler, or of Consul and the bare loop.
+connection (``fleet_peers``); then a tenth of the tasks is updated, rolling. What counts is that ratio, and what it
+costs: requests and bytes of the agents and of the scheduler, processor time and memory of everyone. The ratio is given
+in seconds, in which the agents take part, and in processor time of the servers: of Consul and the scheduler, or of
+Consul and whoever writes there.
 
-``python -m benchmarks.fleet --hosts 500 --tasks 10000`` takes some minutes. Consul is ``.cache/consul/consul`` or
-``CONSUL_BIN``; nothing is measured if there is none. Hosts share a few processes: one for each would not fit.
+``python -m benchmarks.fleet --hosts 500 --tasks 10000`` takes some minutes, with ``--skip-update`` less. Consul is
+``.cache/consul/consul`` or ``CONSUL_BIN``; nothing is measured if there is none. Hosts share a few processes: one for
+each would not fit.
 """
 
 import argparse
@@ -24,12 +26,13 @@ import msgspec
 import psutil
 
 from benchmarks.fleet_parts import KINDS, SESSION_TTL_S, Part, run_hosts, run_scheduler
+from benchmarks.fleet_peers import Cost, bare_loop, commit, cpu_s, each_by_its_writer
 from reconciler.model import codec, keys
 from reconciler.model.manifests import BashContainer, BashExecutor, Cluster, RolloutPolicy, Service, TaskDefinition
 from reconciler.model.task import HostStatus
-from reconciler.store import chunks, sentinel
+from reconciler.store import sentinel
 from reconciler.store.connect import open_store
-from reconciler.store.interface import Committed, Entry, Operation, Put, Store
+from reconciler.store.interface import Operation, Put, Store
 from reconciler.store.kept import KeptListing
 from tests.support.consul import FETCHED, ConsulAgent, consul_servers
 
@@ -48,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet")
     parser.add_argument("--hosts", type=int, default=100)
     parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--skip-update", action="store_true", help="only the first convergence and the rest after it")
     chosen = parser.parse_args(arguments)
     if not (os.environ.get("CONSUL_BIN") or FETCHED.is_file()):
         print(f"fleet: left out, there is no Consul at {FETCHED}")
@@ -55,11 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"fleet: {chosen.hosts} hosts, {chosen.tasks} tasks, 3 Consul servers, sessions of {SESSION_TTL_S:.0f} s")
     limits = {"limits": {"http_max_conns_per_client": 1000 + CONNECTIONS_PER_HOST * chosen.hosts}}
     with tempfile.TemporaryDirectory() as folder, consul_servers(Path(folder), limits) as servers:
-        bench(servers, chosen.hosts, chosen.tasks, Path(folder))
+        bench(servers, chosen, Path(folder))
 
 
-def bench(servers: Sequence[ConsulAgent], hosts: int, tasks: int, folder: Path) -> None:
+def bench(servers: Sequence[ConsulAgent], chosen: argparse.Namespace, folder: Path) -> None:
     """The whole story."""
+    hosts, tasks = chosen.hosts, chosen.tasks
     size = min(LARGEST_SERVICE, max(1, tasks // 20))
     names = [f"web-{number}" for number in range(tasks // size)]
     tasks = len(names) * size
@@ -82,15 +87,21 @@ def bench(servers: Sequence[ConsulAgent], hosts: int, tasks: int, folder: Path) 
             records = store.list(keys.STATE).entries
             with fleet.measured("at rest", hosts):
                 time.sleep(REST_S)
-            with fleet.measured(f"rolling update of {moved} tasks", moved):
-                declare(store, updated, 2, size)
-                wait(lambda: watched.versions() == {1: tasks - moved, 2: moved})
-    bare = bare_loop(servers, records)
-    print(f"  {f'a bare loop that writes the same {len(records)} records':<50} {bare.taken_s:8.1f} s")
-    print(f"    processor: consul and the loop {bare.servers_s:.1f} s")
+            if not chosen.skip_update:
+                with fleet.measured(f"rolling update of {moved} tasks", moved):
+                    declare(store, updated, 2, size)
+                    wait(lambda: watched.versions() == {1: tasks - moved, 2: moved})
+    compare(first, f"a bare loop that writes the same {len(records)} records", bare_loop(servers, records))
+    compare(first, "the same, each host's status by itself", each_by_its_writer(servers, records))
+
+
+def compare(first: Cost, what: str, peer: Cost) -> None:
+    """Print what a peer needed to write what the first convergence left there, and how much more that was."""
+    print(f"  {what:<50} {peer.taken_s:8.1f} s")
+    print(f"    processor: consul and who schedules {peer.servers_s:.1f} s")
     print(
-        f"  the first convergence takes {first.taken_s / bare.taken_s:.1f} times as long, "
-        f"and {first.servers_s / bare.servers_s:.1f} times the servers' processor time"
+        f"    the first convergence takes {first.taken_s / peer.taken_s:.1f} times as long, "
+        f"and {first.servers_s / peer.servers_s:.1f} times the servers' processor time"
     )
 
 
@@ -111,13 +122,6 @@ def declare(store: Store, names: Sequence[str], version: int, size: int) -> None
         )
         operations += [Put(keys.config(each), codec.encode(each)) for each in (definition, service)]
     commit(store, operations)
-
-
-def commit(store: Store, operations: Sequence[Operation]) -> None:
-    """Write all of it, in as many transactions as it takes."""
-    for chunk in chunks.split([[each] for each in operations], store.limits):
-        outcome = store.commit(chunk)
-        assert isinstance(outcome, Committed), outcome
 
 
 def entered(store: Store, hosts: int) -> bool:
@@ -162,22 +166,6 @@ def wait(reached: Callable[[], bool]) -> None:
             return
         assert began < end, f"not reached in {MOST_S:.0f} s"
         time.sleep(max(0.5, 10 * (time.monotonic() - began)))
-
-
-def bare_loop(servers: Sequence[ConsulAgent], records: Sequence[Entry]) -> "Cost":
-    """What it takes to write records in transactions as large as Consul takes, and to do nothing else."""
-    processes = [psutil.Process(), *(psutil.Process(server.pid) for server in servers)]
-    with contextlib.closing(servers[0].store()) as store:
-        began, cpu_s = time.perf_counter(), sum(map(_cpu_s, processes))
-        commit(store, [Put(each.key, each.value) for each in records])
-        return Cost(time.perf_counter() - began, sum(map(_cpu_s, processes)) - cpu_s)
-
-
-class Cost(msgspec.Struct):
-    """Seconds by the clock, and processor time of what would be servers in a real fleet."""
-
-    taken_s: float = 0.0
-    servers_s: float = 0.0
 
 
 class Reading(msgspec.Struct):
@@ -246,14 +234,9 @@ class Fleet:
             agents.update(agent.counts())
         return Reading(
             at=time.perf_counter(),
-            cpu_s={name: sum(map(_cpu_s, each)) for name, each in self._processes().items()},
+            cpu_s={name: sum(map(cpu_s, each)) for name, each in self._processes().items()},
             counts={"scheduler": self._scheduler.counts(), "agents": agents},
         )
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return float(used.user + used.system)
 
 
 def _rss(processes: Sequence[psutil.Process]) -> float:
