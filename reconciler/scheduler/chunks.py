@@ -24,11 +24,12 @@ def split(steps: Sequence[Step], most_operations: int) -> Chunks:
     """As many steps in each transaction as fit, none torn, those of a service in order.
 
     What rests on health is left for another reading once a transaction has written something of the same service, and
-    all of that service after it (rule 8). So where that matters, services begin a new transaction rather than be torn.
+    all of that service after it (rule 8). So where that matters, services begin a new transaction rather than be torn;
+    and so do the tasks that start on one host, which would else be looked at, started and reported twice.
     """
     cut = _Cut(most_operations)
-    for _, block in groupby(_host_by_host(steps), lambda step: step.service):
-        cut.take(tuple(block))
+    for block in _blocks(steps):
+        cut.take(block)
     cut.close()
     return Chunks(tuple(cut.closed), is_all=not cut.left)
 
@@ -45,18 +46,17 @@ class _Cut:
         self.left: set[str] = set()
 
     def take(self, block: Sequence[Step]) -> None:
-        """Add the next steps, all of one service."""
-        service = block[0].service
-        if self._room < _size(block) <= self._most and any(step.needs_fresh_health for step in block):
+        """Add the next steps, which belong together."""
+        if self._room < _size(block) <= self._most:
             self.close()
         for step in block:
             size = _size((step,))
             if size > self._room:
                 self.close()
-            if step.needs_fresh_health and service in self._written:
-                self.left.add(service)
-            if service in self.left:
-                return
+            if step.needs_fresh_health and step.service in self._written:
+                self.left.add(step.service)
+            if step.service in self.left:
+                continue
             self._current.append(step)
             self._room -= size
 
@@ -68,15 +68,37 @@ class _Cut:
         self._current, self._room = [], self._most
 
 
-def _host_by_host(steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps of services that only start tasks by the host of these, after those that store rollouts.
+def _blocks(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+    """What belongs together: the steps of a service, if one of them rests on health, else each by itself.
 
-    They are legal in any order, and a host that learns of all its tasks at once looks, works and reports once.
+    Of services that only start tasks, it is the steps of one host, after all those that store rollouts. They are legal
+    in any order, and a host that learns of all its tasks at once looks, works and reports once.
     """
     others = {step.service for step in steps if not _only_starts(step)}
     for may_stop, run in groupby(steps, lambda step: step.service in others):
-        together = tuple(run)
-        yield from together if may_stop else sorted(together, key=_host)
+        if may_stop:
+            for _, of_service in groupby(run, lambda step: step.service):
+                block = tuple(of_service)
+                yield from _together(block) if any(step.needs_fresh_health for step in block) else _each(block)
+        else:
+            parts = sorted((part for step in run for part in _rollout_first(step)), key=_host)
+            for host, of_host in groupby(parts, _host):
+                yield from (_together if host else _each)(of_host)
+
+
+def _together(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+    yield tuple(steps)
+
+
+def _each(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+    return ((step,) for step in steps)
+
+
+def _rollout_first(step: Step) -> Iterator[Step]:
+    """What stores a rollout and what starts tasks of it, apart."""
+    saves = tuple(action for action in step.actions if isinstance(action, SaveRollout))
+    starts = tuple(action for action in step.actions if not isinstance(action, SaveRollout))
+    yield from (msgspec.structs.replace(step, actions=part) for part in (saves, starts) if part)
 
 
 def _only_starts(step: Step) -> bool:

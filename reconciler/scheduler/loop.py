@@ -89,6 +89,7 @@ class SchedulerDaemon:
         self._last_moved = ""
         self._said: dict[str, dict[str, str]] = {}
         self._rest_s = 0.0
+        self._passing = threading.Lock()
         self._quit = threading.Event()
 
     @property
@@ -121,7 +122,10 @@ class SchedulerDaemon:
 
         def wait() -> bool:
             nonlocal after
-            self._quit.wait(self._rest_s)  # whatever happens meanwhile is told by the next answer
+            # whatever happens during a pass and the rest after it is told by the next answer
+            with self._passing:
+                pass
+            self._quit.wait(self._rest_s)
             before, after = after, self._store.wait(prefix, after, WAIT_S)
             return after != before and (bool(self._held) or prefix in ALWAYS_WATCHED)
 
@@ -138,13 +142,14 @@ class SchedulerDaemon:
             HELD.set(0)
         if session_id is None:
             return self._wait_for_session()
-        waiting = self._take_locks(session_id)
-        again_s = STANDBY_S if waiting else RESYNC_S
-        if not self._held:
-            return again_s
-        began = self._clock.monotonic()
-        done = self._schedule(self._observer.read(), session_id)
-        self._rest_s = min(REST_MOST_S, RESTS * (self._clock.monotonic() - began))
+        with self._passing:
+            waiting = self._take_locks(session_id)
+            again_s = STANDBY_S if waiting else RESYNC_S
+            if not self._held:
+                return again_s
+            began = self._clock.monotonic()
+            done = self._schedule(self._observer.read(), session_id)
+            self._rest_s = min(REST_MOST_S, RESTS * (self._clock.monotonic() - began))
         if done.refused:
             return REFUSED_S
         return 0.0 if done.moved else min(again_s, done.look_again_s)

@@ -1,7 +1,9 @@
 """What a change costs a scheduler on Consul: what changed and no more, however many tasks and hosts there are."""
 
 import collections
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 import pytest
 
@@ -9,15 +11,16 @@ from reconciler.model import codec, keys
 from reconciler.model.manifests import Service
 from reconciler.model.task import HostStatus, Task
 from reconciler.scheduler.apply import Applier
+from reconciler.scheduler.loop import SchedulerDaemon
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import view_of
 from reconciler.store.consul_transport import Answer, Transport
-from reconciler.store.interface import Acquire, Committed, DeleteIf, Session, Store
+from reconciler.store.interface import Acquire, CommitResult, Committed, DeleteIf, Operation, Session, Store
+from reconciler.store.memory import MemorySpace, MemoryStore
 from tests.support.consul import ConsulAgent
 from tests.support.scheduler_store import PretendAgents, declare, declare_web, make_ours, put, tasks
-
-pytestmark = pytest.mark.consul
+from tests.support.wait import wait_until
 
 HOSTS = 40
 TASKS = 400
@@ -108,6 +111,7 @@ def fleet(store: Store, scheduler: Scheduler) -> PretendAgents:
     return agents
 
 
+@pytest.mark.consul
 def test_a_change_of_one_host_is_read_without_all_others(
     store: Store, scheduler_of: Callable[[str], Scheduler], traffic: Traffic
 ) -> None:
@@ -130,6 +134,7 @@ def test_a_change_of_one_host_is_read_without_all_others(
     agents.close()
 
 
+@pytest.mark.consul
 def test_its_own_transactions_are_not_read_back(
     store: Store, scheduler_of: Callable[[str], Scheduler], traffic: Traffic
 ) -> None:
@@ -145,6 +150,7 @@ def test_its_own_transactions_are_not_read_back(
     agents.close()
 
 
+@pytest.mark.consul
 def test_what_others_write_is_seen_all_the_same(
     store: Store, scheduler_of: Callable[[str], Scheduler], traffic: Traffic
 ) -> None:
@@ -175,3 +181,42 @@ def test_what_others_write_is_seen_all_the_same(
         assert isinstance(store.commit([DeleteIf(key, entry.index)]), Committed)
     both_see_the_same()
     agents.close()
+
+
+class SlowStore(MemoryStore):
+    """Counts its watches, and has transactions that issue tasks wait until ``goes_on``."""
+
+    def __init__(self, space: MemorySpace) -> None:
+        super().__init__(space)
+        self.watches: collections.Counter[str] = collections.Counter()
+        self.works, self.goes_on = threading.Event(), threading.Event()
+
+    def wait(self, prefix: str, after: int, timeout_s: float) -> int:
+        self.watches[prefix] += 1
+        return super().wait(prefix, after, timeout_s)
+
+    def commit(self, operations: Sequence[Operation]) -> CommitResult:
+        if any(each.key.startswith(keys.TASKS) for each in operations):
+            self.works.set()
+            assert self.goes_on.wait(30.0)
+        return super().commit(operations)
+
+
+def test_nothing_is_watched_while_it_writes() -> None:
+    space = MemorySpace()
+    with closing(MemoryStore(space)) as store, closing(SlowStore(space)) as slow:
+        make_ours(store)
+        agents = PretendAgents(store, "h1")
+        declare_web(store, desired=1)
+        scheduler = SchedulerDaemon(slow, emit=lambda _: None)
+        scheduler.start()
+        assert slow.works.wait(30.0)
+        before = slow.watches[keys.STATUSES]
+        for number in range(10):
+            put(store, keys.status("h1"), HostStatus(host="h1", tasks={}, notes=(str(number),)))
+            threading.Event().wait(0.05)  # time enough to ask again
+        assert slow.watches[keys.STATUSES] <= before + 2
+        slow.goes_on.set()
+        wait_until(lambda: agents.tick() or agents.healthy("web", 1, 1), what="what happened meanwhile is seen")
+        scheduler.stop()
+        agents.close()
