@@ -116,7 +116,7 @@ class IssuedSource:
             self.published = _status(entries.get(keys.status(self._host)))
         asked = [_preparation(entry) for key, entry in entries.items() if key.startswith(self._preparations)]
         preparations = {f"{each.cluster}/{each.service}": each for each in asked if each and each.host == self._host}
-        records = [_task(entry) for key, entry in entries.items() if self._is_task(key)]
+        records = [_task(entry) for key, entry in entries.items() if keys.is_task_by_host(key)]
         tasks = {task.id: task for task in records if task and task.host == self._host}
         findings = {
             key: self._find(key) for key in self.held if key.id not in tasks or tasks[key.id].issue != key.issue
@@ -142,9 +142,6 @@ class IssuedSource:
             findings=findings,
             preparations=preparations,
         )
-
-    def _is_task(self, key: str) -> bool:
-        return key.startswith(self._prefix) and not key.startswith(self._preparations)
 
     def _look_for_a_restore(self, known: int, entry: Entry | None) -> None:
         """A store that was restored has an older status of this host than we had seen before we read it, or none.

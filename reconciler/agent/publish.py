@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from reconciler.agent import identity
 from reconciler.agent.host_view import NOT_ENTERED
 from reconciler.agent.identity import HostLock
+from reconciler.agent.lifecycle import NEVER
 from reconciler.agent.pace import Rest
 from reconciler.agent.settings import AgentSettings
-from reconciler.agent.status import is_settled
-from reconciler.errors import StoreError, UsageError
+from reconciler.agent.status import News, news
+from reconciler.errors import StoreDenied, StoreError, UsageError
 from reconciler.model import codec, keys
 from reconciler.model.task import HostState, HostStatus
 from reconciler.runtime.clock import Clock
@@ -29,6 +30,8 @@ _CLAIM_AGAIN_S = 5.0
 _RESTS = 50.0
 """For how many times as long as the last write took there is no other, so that a busy store gets one a second."""
 _LEAST_REST_S = 0.4
+_STOPS_INTERVALS = 3.0
+"""Most tasks are gone by then: after ``drain_delay`` (2 s) and a moment to end."""
 
 
 class Publisher:
@@ -68,7 +71,15 @@ class Publisher:
         self._contact_at = clock.monotonic()
         self._claimed_at = clock.monotonic() - settings.poll_s
         self._index = 0
-        self._differs_since: float | None = None
+        self._may_keep_place = True
+        self._since: dict[News, float] = {}
+        interval_s = settings.publish_interval_s
+        self._patience_s = {
+            News.STOPS: _STOPS_INTERVALS * interval_s,
+            News.ON_ITS_WAY: interval_s,
+            News.UP: min(_LEAST_REST_S, interval_s),
+            News.SETTLED: 0.0,
+        }
         self._rest = Rest(clock, times=_RESTS, least_s=_LEAST_REST_S, most_s=settings.publish_interval_s)
         self._http = ""
         self._read: HostStatus | None = None
@@ -133,13 +144,10 @@ class Publisher:
         if self.wanted is None:
             return None
         if self.wanted == self.published:
-            self._differs_since = None
+            self._since = {}
             return None
         now = self._clock.monotonic()
-        if self._differs_since is None:
-            self._differs_since = now
-        patient_until = self._differs_since + self._settings.publish_interval_s
-        due = self._rest.until if is_settled(self.published, self.wanted) else max(self._rest.until, patient_until)
+        due = self._due(news(self.published, self.wanted), now)
         if now < due:
             return due - now
         again_s = self._write(session, self.wanted)
@@ -153,7 +161,8 @@ class Publisher:
 
     def flush(self) -> None:
         """Write the last status now, if that is possible at all."""
-        self._rest.until = self._differs_since = self._clock.monotonic() - self._settings.publish_interval_s
+        self._rest.until = self._clock.monotonic()
+        self._since = dict.fromkeys(News, NEVER)
         try:
             self.publish()
         except StoreError as error:
@@ -163,6 +172,11 @@ class Publisher:
         """Stop being this host; with ``keep_session`` the successor of this process goes on before anybody notices."""
         if self._keeper is not None:
             self._keeper.close(keep=keep_session)
+
+    def _due(self, latest: News, now: float) -> float:
+        """When to write: as soon as the patience with any of what is new is over, and the rest after the last write."""
+        self._since = {each: self._since.get(each, now) for each in News if each <= latest}
+        return max(self._rest.until, min(since + self._patience_s[each] for each, since in self._since.items()))
 
     def _write(self, session: str, status: HostStatus) -> float | None:
         """Compare-and-set: a write whose answer was lost may land later, but never over a newer one."""
@@ -179,7 +193,7 @@ class Publisher:
             index = entry.index if entry is not None else 0
         self._index = index
         self._on_written(index)
-        self.published, self._differs_since = status, None
+        self.published, self._since = status, {}
         return None
 
     def _claim(self, session: str, executors: tuple[str, ...]) -> None:
@@ -189,7 +203,8 @@ class Publisher:
         if self._held_by == session and is_fresh:
             return
         key, status_key = keys.host_state(self._settings.host), keys.status(self._settings.host)
-        found = self._store.get_all((key, status_key))
+        place = keys.placeholder(self._settings.host)
+        found = self._store.get_all((key, status_key, *([place] if self._may_keep_place else [])))
         entry, status = found.get(key), found.get(status_key)
         if entry is not None and entry.holder not in (None, session):
             self.hold = self._other_machine(entry)
@@ -205,8 +220,19 @@ class Publisher:
                 self._held_by = None
                 return
             status = self._store.get(status_key)  # nobody else writes it from now on
+        if self._may_keep_place and place not in found:
+            self._keep_place(place)
         self._read_back(status)
         self._held_by, self._claimed_at, self._claimed_with, self.hold = session, now, executors, None
+
+    def _keep_place(self, key: str) -> None:
+        """Consul ends a watch on an empty prefix for whatever happens beside it. So there is always something."""
+        try:
+            self._store.commit([PutIf(key, b"{}", 0)])
+        except StoreDenied as error:
+            # without it a host that has no tasks asks more often while others get theirs, and that is all
+            self._may_keep_place = False
+            log.info("%s", error.message)
 
     def _read_back(self, entry: Entry | None) -> None:
         """What the status is now, so that an unchanged one is not written again."""

@@ -4,6 +4,7 @@ Rule 9: a task is listed until nothing of it is left on the host, whether it has
 and cpu that it holds: the scheduler gives them to nobody else before.
 """
 
+import enum
 from collections.abc import Mapping
 from typing import Final
 
@@ -45,12 +46,37 @@ def host_status(
     return HostStatus(host=view.settings.host, tasks=_fitted(tasks), notes=_notes(view), prepared=dict(prepared or {}))
 
 
-def is_settled(before: HostStatus | None, after: HostStatus) -> bool:
-    """Whether something came to an end between two statuses: a task is up, healthy or not, is gone, died, or was given
-    up; what was to be prepared is here, or can't be had.
+class News(enum.IntEnum):
+    """What is new in a status, by how much others gain from hearing of it now rather than of a better one soon."""
 
-    Everything else is on its way, so that a better status follows soon: with one write a second it is worth waiting.
+    STOPS = 0
+    """Tasks stop, as they were told. They hold their place, and are listed, either way until they are gone."""
+    ON_ITS_WAY = 1
+    """Something will be up, or be here, or fail."""
+    UP = 2
+    """Tasks are up, and others that began with them are still on their way."""
+    SETTLED = 3
+    """Something came to an end: a task is up, healthy or not, is gone, died, or was given up; what was to be prepared
+    is here, or can't be had.
     """
+
+
+def news(before: HostStatus | None, after: HostStatus) -> News:
+    """The most urgent that is new in a status that differs from the one before."""
+    known = before.tasks if before else {}
+    changed = {task_id: status for task_id, status in after.tasks.items() if status != known.get(task_id)}
+    if _is_settled(before, after):
+        # as if nothing were said of those that are up
+        unsaid = {task_id: known.get(task_id) if status.healthy else status for task_id, status in after.tasks.items()}
+        without = {task_id: status for task_id, status in unsaid.items() if status is not None}
+        only_up = not _is_settled(before, msgspec.structs.replace(after, tasks=without))
+        return News.UP if only_up and any(map(_is_on_its_way, changed.values())) else News.SETTLED
+    is_prepared_alike = after.prepared == (before.prepared if before else {})
+    stops = is_prepared_alike and all(status.phase is Phase.STOPPING for status in changed.values())
+    return News.STOPS if stops and changed else News.ON_ITS_WAY
+
+
+def _is_settled(before: HostStatus | None, after: HostStatus) -> bool:
     known = before.tasks if before else {}
     if (before.notes if before else ()) != after.notes or known.keys() - after.tasks.keys():
         return True

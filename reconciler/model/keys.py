@@ -100,6 +100,17 @@ def preparation_by_host(host_name: str, cluster_name: str, service_name: str) ->
     return f"{preparations_of_host(host_name)}{cluster_name}/{service_name}"
 
 
+def placeholder(host_name: str) -> str:
+    """What keeps the prefix of a host without tasks from being empty; nothing is told from it."""
+    return f"{tasks_of_host(host_name)}.agent"
+
+
+def is_task_by_host(key: str) -> bool:
+    """Whether it is the copy of a task's record for its host, and not what else lies beside it."""
+    host_name, _, task_id = key.removeprefix(TASKS).partition("/")
+    return key.startswith(TASKS) and host_name != BY_ID and not task_id.startswith(".")
+
+
 def cluster_head(cluster_name: str) -> str:
     return CLUSTER_HEADS + cluster_name
 

@@ -1,10 +1,11 @@
 """``hosts forget``: take a host that is gone for good out of the store. Called by the command of that name."""
 
+import contextlib
 from collections.abc import Iterable
 
 import msgspec
 
-from reconciler.errors import RevisionRefused, StoreError, UsageError
+from reconciler.errors import RevisionRefused, StoreDenied, StoreError, UsageError
 from reconciler.model import keys
 from reconciler.model.codec import decode
 from reconciler.model.task import Task
@@ -51,7 +52,15 @@ def forget(store: Store, name: str, *, is_gone: bool = False) -> Forgotten:
     outcome = store.commit([DeleteIf(key, entry.index) for key, entry in found.items()])
     if not isinstance(outcome, Committed):
         raise StoreError(f"host {name} may still be there: {outcome.why}", hint="Look with `reconciler hosts`.")
+    _free_place(store, keys.placeholder(name))
     return Forgotten(host=name, removed=tuple(sorted(found)), tasks=tasks)
+
+
+def _free_place(store: Store, key: str) -> None:
+    """It says nothing, and operators need no right to write beside tasks: where it may not be removed, it stays."""
+    if (entry := store.get(key)) is not None:
+        with contextlib.suppress(StoreDenied):
+            store.commit([DeleteIf(key, entry.index)])
 
 
 def _issued_to(host: str, entries: Iterable[Entry]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def test_a_task_that_can_not_start_says_why(agent_world: AgentWorld) -> None:
 
 
 def test_a_stop_is_withdrawn_then_waits_then_terminates_then_is_gone(agent_world: AgentWorld, tmp_path: Path) -> None:
-    agent_world.with_settings(drain_delay_s=2.5)
+    agent_world.with_settings(drain_delay_s=2.5, publish_interval_s=0.2)
     agent_world.start_agent()
     trap = f'trap \'date +%s.%N > "{tmp_path}/term"; exit 0\' TERM; touch "{tmp_path}/up"; while :; do sleep 0.05; done'
     task = agent_world.issue(bash_definition(trap), port=20001)

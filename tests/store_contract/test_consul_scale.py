@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from reconciler.model import keys
 from reconciler.store.consul_transport import Transport
 from reconciler.store.interface import Acquire, Committed, DeleteIf, Entry, Operation, Put, Store
 from tests.support.consul import ConsulAgent
@@ -60,6 +61,29 @@ def test_a_host_without_tasks_hardly_asks_while_others_get_theirs(
     commit(writer, Put("state/tasks/host-1/task", b"mine"))
     watcher.join(20.0)
     assert not watcher.is_alive(), "its own first task is seen"
+    store.close()
+    writer.close()
+
+
+def test_a_host_that_keeps_its_place_is_woken_for_itself_alone(
+    consul: ConsulAgent, requests: collections.Counter[str]
+) -> None:
+    store = consul.store()
+    writer = consul.store(store.url)
+    commit(writer, Put(keys.placeholder("host-1"), b"{}"), Put("state/tasks/host-2/task", b"0"))
+    prefix = keys.tasks_of_host("host-1")
+    before = store.wait(prefix, 0, 30.0)
+    seen: list[int] = []
+    watcher = threading.Thread(target=lambda: seen.append(store.wait(prefix, before, 30.0)), daemon=True)
+    watcher.start()
+    wait_until(lambda: requests["watch"] >= 1, what="a watch that blocks")
+    for number in range(NEIGHBOURS):
+        commit(writer, Put("state/tasks/host-2/task", str(number + 1).encode()))
+        commit(writer, Put(f"state/tasks/host-10/{number}", b"0"))
+    assert (seen, requests["watch"]) == ([], 1)
+    commit(writer, Put("state/tasks/host-1/task", b"mine"))
+    watcher.join(20.0)
+    assert len(seen) == 1
     store.close()
     writer.close()
 

@@ -70,9 +70,9 @@ def listed(store: Store, prefix: str, kind: type[T]) -> list[T]:
 
 def tasks(store: Store, cluster: str | None = None) -> list[Task]:
     """The issued tasks (of one cluster); fails if the two records of one differ."""
-    entries = [entry for entry in store.list(keys.TASKS).entries if not keys.is_preparation(entry.key)]
+    entries = store.list(keys.TASKS).entries
     by_id = [codec.decode(entry.value, Task) for entry in entries if entry.key.startswith(keys.TASKS_BY_ID)]
-    by_host = [codec.decode(entry.value, Task) for entry in entries if not entry.key.startswith(keys.TASKS_BY_ID)]
+    by_host = [codec.decode(entry.value, Task) for entry in entries if keys.is_task_by_host(entry.key)]
     assert sorted(by_id, key=_id) == sorted(by_host, key=_id), "records by id and by host differ"
     return [task for task in by_id if cluster in (None, task.cluster)]
 

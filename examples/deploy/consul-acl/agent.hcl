@@ -1,5 +1,6 @@
 # `reconciler agent`: says what its host has and what runs there, and registers tasks as services.
-# With a token for each host, name the host: key "state/hosts/web-1", key "state/status/web-1".
+# With a token for each host, name the host: key "state/hosts/web-1", key "state/status/web-1"; and give it
+# key "state/tasks/web-1/.agent", which spares a host without tasks most of its requests while others get theirs.
 # It does not mark a new store: sync, a scheduler or `reconciler store init` comes first.
 key_prefix "config/"       { policy = "list" }
 key_prefix "state/"        { policy = "list" }

@@ -89,7 +89,7 @@ def picture_of(listing: Listing, cluster: str) -> Picture:
             if key.startswith(keys.TASKS_BY_ID):
                 by_id[key.removeprefix(keys.TASKS_BY_ID)] = entry
                 tasks[key.removeprefix(keys.TASKS_BY_ID)] = codec.decode(entry.value, Task, key)
-            elif key.startswith(keys.TASKS) and not keys.is_preparation(key):
+            elif keys.is_task_by_host(key):
                 host, _, task_id = key.removeprefix(keys.TASKS).partition("/")
                 by_host[host, task_id] = entry
             elif key == keys.cluster_head(cluster):

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from reconciler.agent.status import BYTES_OF_A_SMALL_HOST, BYTES_PER_TASK, is_settled
+from reconciler.agent.status import BYTES_OF_A_SMALL_HOST, BYTES_PER_TASK, News, news
 from reconciler.model import codec
 from reconciler.model.task import Health, HostStatus, Phase, TaskStatus
 from tests.support.planned_host import PlannedHost
@@ -62,19 +62,37 @@ def test_what_one_status_says_can_be_read_back() -> None:
     assert msgspec.structs.asdict(made.status)["host"] == "h1"
 
 
+HEALTHY = TaskStatus(phase=Phase.RUNNING, health=Health.PASSING, issue=1, attempt=1)
+
+
+def status(*tasks: TaskStatus) -> HostStatus:
+    """A host with these tasks."""
+    return HostStatus(host="h1", tasks={f"main-web-1-{number}": task for number, task in enumerate(tasks)})
+
+
 @pytest.mark.parametrize(
-    ("phase", "health", "is_news"),
+    ("phase", "health", "what"),
     [
-        (Phase.PENDING, Health.UNKNOWN, True),  # it died, and is tried again
-        (Phase.RUNNING, Health.UNKNOWN, True),
-        (Phase.RUNNING, Health.CRITICAL, True),
-        (Phase.STOPPING, Health.UNKNOWN, False),  # as it was told: nobody counts on it
+        (Phase.PENDING, Health.UNKNOWN, News.SETTLED),  # it died, and is tried again
+        (Phase.RUNNING, Health.UNKNOWN, News.SETTLED),
+        (Phase.RUNNING, Health.CRITICAL, News.SETTLED),
+        (Phase.STOPPING, Health.UNKNOWN, News.STOPS),  # as it was told: nobody counts on it
     ],
 )
-def test_nobody_goes_on_counting_on_a_task_that_has_died(phase: Phase, health: Health, *, is_news: bool) -> None:
-    healthy = TaskStatus(phase=Phase.RUNNING, health=Health.PASSING, issue=1, attempt=1)
-    before = HostStatus(host="h1", tasks={"main-web-1-0": healthy})
-    after = HostStatus(host="h1", tasks={"main-web-1-0": replace(healthy, phase=phase, health=health)})
-    assert is_settled(before, after) is is_news
-    new = HostStatus(host="h1", tasks={"main-web-1-0": replace(healthy, phase=Phase.PENDING, health=Health.UNKNOWN)})
-    assert not is_settled(None, new), "what was never healthy can wait for a better status"
+def test_nobody_goes_on_counting_on_a_task_that_has_died(phase: Phase, health: Health, what: News) -> None:
+    changed = replace(HEALTHY, phase=phase, health=health)
+    assert news(status(HEALTHY), status(changed)) is what
+    starting = replace(HEALTHY, phase=Phase.STARTING, health=Health.UNKNOWN)
+    assert news(status(HEALTHY, HEALTHY), status(changed, starting)) is News.SETTLED
+    new = replace(HEALTHY, phase=Phase.PENDING, health=Health.UNKNOWN)
+    assert news(None, status(new)) is News.ON_ITS_WAY, "what was never healthy can wait for a better status"
+
+
+def test_what_comes_up_waits_a_moment_for_what_began_with_it_and_for_nothing_else() -> None:
+    starting = replace(HEALTHY, phase=Phase.STARTING, health=Health.UNKNOWN)
+    stopping = replace(HEALTHY, phase=Phase.STOPPING, health=Health.UNKNOWN)
+    assert news(None, status(HEALTHY, starting)) is News.UP
+    assert news(None, status(HEALTHY, HEALTHY)) is News.SETTLED
+    assert news(status(starting, starting), status(HEALTHY, starting)) is News.SETTLED, "that one began before"
+    assert news(status(HEALTHY, HEALTHY), status(HEALTHY)) is News.SETTLED, "one is gone"
+    assert news(status(HEALTHY), status(stopping, starting)) is News.ON_ITS_WAY

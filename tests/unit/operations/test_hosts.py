@@ -60,8 +60,9 @@ def view(store: MemoryStore) -> ClusterView:
 
 def test_what_a_host_left_in_the_store_goes_and_with_it_what_was_said_by_hand(store: MemoryStore) -> None:
     overrides.drain(store, "h1", Said(by="ann", reason="broken", now=SystemClock().wall()))
+    put(store, keys.placeholder("h1"), {})
     assert hosts.forget(store, "h1").removed == tuple(sorted(ABOUT_H1))
-    assert store.get_all(ABOUT_H1) == {}
+    assert store.get_all((*ABOUT_H1, keys.tasks_of_host("h1"))) == {}
     assert store.get(keys.host_state("h2")) is not None
     with pytest.raises(UsageError, match="no host h1"):
         hosts.forget(store, "h1")
