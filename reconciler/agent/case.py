@@ -1,7 +1,6 @@
 """One issue of a task, with all that is known of it, as ``issued`` and ``stopping`` decide about it. Pure."""
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import cached_property
 
 import msgspec
 
@@ -25,7 +24,7 @@ class Decision(msgspec.Struct, frozen=True):
     confirm: bool = False
 
 
-class Case(msgspec.Struct, frozen=True, dict=True):
+class Case(msgspec.Struct, frozen=True):
     """``seen`` are its containers on this host, ``older`` the issues of the same task that are still here."""
 
     key: TaskKey
@@ -40,18 +39,18 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         """The task's record, as last known."""
         return self.life.record
 
-    @cached_property
+    @property
     def definition(self) -> TaskDefinition | None:
         """The task's definition, if it can be used."""
         found = definition_of(self.view, self.life.record)
         return found if isinstance(found, TaskDefinition) else None
 
-    @cached_property
+    @property
     def tempo(self) -> Tempo:
         """How long its steps may take, and when it is restarted."""
         return tempo_of(self._made_of, self.view.settings)
 
-    @cached_property
+    @property
     def _made_of(self) -> TaskDefinition | None:
         """What its containers were made of, also when nobody has its record any more."""
         digests = [self.record.digest] if self.record else [each.container.digest for each in self.seen]

@@ -185,8 +185,11 @@ def _unless_critical_too_long(case: Case) -> Decision:
 
     The next pass stops what still runs of this attempt, before it begins the next one.
     """
-    life, after_s = case.life, case.tempo.restart_after_s
-    if life.critical_since is None or after_s is None or case.view.issued.is_another_stores:
+    life = case.life
+    if life.critical_since is None or case.view.issued.is_another_stores:
+        return Decision(life)
+    after_s = case.tempo.restart_after_s
+    if after_s is None:
         return Decision(life)
     if case.now.monotonic < life.critical_since + after_s:
         return Decision(life, again_at=life.critical_since + after_s)

@@ -83,7 +83,9 @@ class Memory:
             if isinstance(definition := definitions.get(record.digest), TaskDefinition)
         }
         tasks = tuple(record for life, record in records if life.phase in MAY_TRY_AGAIN and record.digest in used)
-        if self._noted is not None and (self._noted.tasks, self._noted.definitions) == (tasks, used):
+        noted = self._noted
+        # definitions that nothing uses any more do no harm until there is something else to write
+        if noted is not None and noted.tasks == tasks and used.items() <= noted.definitions.items():
             return False
         self._noted = Remembered(store_id=store_id, boot=boot_id(), tasks=tasks, definitions=used)
         return True

@@ -49,10 +49,13 @@ def digest(definition: TaskDefinition) -> str:
 def _said(value: Any) -> Any:
     """A JSON value without the members of its objects that say nothing; those of lists all stay."""
     if isinstance(value, dict):
-        return {name: said for name, each in value.items() if (said := _said(each))}
-    if isinstance(value, list | tuple):
-        return [_said(each) for each in value]
-    return value
+        return {name: said for name, each in value.items() if each and (said := _within(each))}
+    return [_within(each) for each in value]
+
+
+def _within(value: Any) -> Any:
+    """The same for a member; most of them are texts and numbers, which are taken as they are."""
+    return _said(value) if isinstance(value, dict | list | tuple) else value
 
 
 def to_builtins(value: Any) -> Any:
