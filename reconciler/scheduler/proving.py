@@ -19,12 +19,21 @@ GOES_ON: Final = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPh
 
 def proves_s(service: Service | None, rollout: Rollout | None, defined: Defined | None, task: Task) -> float:
     """In seconds; ``rollout`` is the stored one of the service, ``defined`` what is stored of the task's definition."""
+    is_asked = service is not None and (service.policy.healthy_after or rollout and is_of_goal(rollout, task))
+    return may_have_to_prove_s(service, rollout, defined, task) if is_asked else 0.0
+
+
+def may_have_to_prove_s(service: Service | None, rollout: Rollout | None, defined: Defined | None, task: Task) -> float:
+    """The same if the rollout went to the version of this task: a revert goes to the old one.
+
+    Old tasks are timed from the begin of a rollout, so that they count at once when it is reverted.
+    """
     if service is None:
         return 0.0
     if service.policy.healthy_after:
         said_s = service.policy.healthy_after_s
         return said_s if said_s > AT_ONCE_S else 0.0
-    if service.kind == "batch" or rollout is None or not is_of_goal(rollout, task):
+    if service.kind == "batch" or rollout is None:
         return 0.0
     replaces = rollout.phase in GOES_ON and rollout.previous_version is not None
     is_unchecked = defined is not None and defined.is_of(task) and not defined.definition.checks

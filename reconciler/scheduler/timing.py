@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from reconciler.model.task import Phase, RolloutPhase, Task, TaskStatus
-from reconciler.scheduler.proving import GOES_ON, is_of_goal, proves_s
+from reconciler.model.manifests import Service
+from reconciler.model.task import Phase, Rollout, RolloutPhase, Task, TaskStatus
+from reconciler.scheduler.cluster_view import Defined
+from reconciler.scheduler.proving import GOES_ON, is_of_goal, may_have_to_prove_s, proves_s
 from reconciler.scheduler.snapshot import Snapshot
 from reconciler.scheduler.stopwatch import Stopwatch
 
@@ -38,7 +40,7 @@ class Timing:
                 continue
             if status.phase in _ENDED:
                 failed.append((task.id, task.issue))
-            elif status.healthy and task.host in snapshot.present and _proves_s(snapshot, task):
+            elif status.healthy and task.host in snapshot.present and may_have_to_prove_s(*_of(snapshot, task)):
                 healthy.append((task.id, task.issue, status.attempt))
         snapshot = msgspec.structs.replace(
             snapshot,
@@ -95,8 +97,8 @@ def _is_settled(snapshot: Snapshot, source: str | None) -> bool:
     return found is None or found.mark.settled
 
 
-def _proves_s(snapshot: Snapshot, task: Task) -> float:
-    return proves_s(
+def _of(snapshot: Snapshot, task: Task) -> tuple[Service | None, Rollout | None, Defined | None, Task]:
+    return (
         snapshot.services.get(task.service),
         snapshot.rollouts.get((task.cluster, task.service)),
         snapshot.definitions.get((task.task_name, task.task_version)),
@@ -106,7 +108,7 @@ def _proves_s(snapshot: Snapshot, task: Task) -> float:
 
 def _has_proven(snapshot: Snapshot, task: Task) -> bool:
     """Whether it has been healthy for as long as it has to be; one that flaps never has."""
-    wanted_s = _proves_s(snapshot, task)
+    wanted_s = proves_s(*_of(snapshot, task))
     return _is_healthy(snapshot, task) and (not wanted_s or snapshot.healthy_s.get(task.id, 0.0) >= wanted_s)
 
 
