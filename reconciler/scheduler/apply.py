@@ -46,6 +46,9 @@ from reconciler.store.interface import (
 STANDS_S: Final = 1.0
 """How long after a plan is begun its later transactions still rest on what it knew of health."""
 STALE: Final = "the rest needs a fresh look at health"
+HEARS_S: Final = 1.0
+"""How often, while a plan is carried out, it is asked whether operators said something else about services or hosts."""
+SAID: Final = "an operator said something else meanwhile"
 
 
 class Applier:
@@ -73,6 +76,8 @@ class Applier:
         brakes = (keys.cluster_override(view.name), keys.cluster_override(keys.EVERY))
         self._unmoved = reading.marks | {key: reading.indexes.get(key, 0) for key in brakes}
         self._indexes = dict(reading.indexes)
+        self._heard = {key: index for key, index in reading.indexes.items() if key.startswith(keys.OVERRIDES)}
+        self._heard_at = self._clock.monotonic()
         self._placement_seq = reading.placement_seq
         self._written: dict[str, bytes] = {}
         self.done: list[Decision] = []
@@ -107,6 +112,10 @@ class Applier:
         """Whether the next transaction would rest on what is not so any more; else the indexes it compares are read."""
         if stopping():
             return "this scheduler may not act any longer"
+        if self._clock.monotonic() > self._heard_at + HEARS_S:
+            if {each.key: each.index for each in self._store.list(keys.OVERRIDES).entries} != self._heard:
+                return SAID
+            self._heard_at = self._clock.monotonic()
         for key, value in self._written.items():  # those of which the store has not said the index
             entry = self._store.get(key)
             if entry is None or entry.value != value:

@@ -19,7 +19,7 @@ GOES_ON: Final = frozenset({RolloutPhase.CANARY, RolloutPhase.ROLLING, RolloutPh
 
 def proves_s(service: Service | None, rollout: Rollout | None, defined: Defined | None, task: Task) -> float:
     """In seconds; ``rollout`` is the stored one of the service, ``defined`` what is stored of the task's definition."""
-    is_asked = service is not None and (service.policy.healthy_after or rollout and is_of_goal(rollout, task))
+    is_asked = service is not None and (service.policy.healthy_after or (rollout and is_of_goal(rollout, task)))
     return may_have_to_prove_s(service, rollout, defined, task) if is_asked else 0.0
 
 

@@ -8,15 +8,17 @@ from msgspec import UNSET
 
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Service
+from reconciler.model.overrides import Scaled, ServiceOverride
 from reconciler.model.task import ClusterHead, Health, Phase, PlacementSeq, TaskStatus
 from reconciler.runtime.clock import SystemClock
-from reconciler.scheduler.apply import Applier
+from reconciler.scheduler.apply import SAID, Applier
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import Reading, view_of
 from reconciler.scheduler.steps import Plan
 from reconciler.store.interface import Acquire, CommitResult, Committed, Operation, Put, PutIf, Unknown
 from reconciler.store.memory import MemoryStore
+from tests.support.clock import HandClock
 from tests.support.scheduler_store import (
     PretendAgents,
     declare,
@@ -253,6 +255,31 @@ def test_a_plan_is_left_where_it_is_when_the_scheduler_must_stop(store: MemorySt
     scheduler = Scheduler(store)
     assert scheduler.act(*scheduler.look(), stopping=lambda: True) == "this scheduler may not act any longer"
     assert 0 < len(tasks(store)) < 100
+
+
+def test_a_long_plan_is_left_when_an_operator_stops_a_service_meanwhile(
+    store: MemoryStore, agents: PretendAgents
+) -> None:
+    declare_web(store, desired=200)
+    scheduler = Scheduler(store)
+    reading, planned = scheduler.look()
+    clock = HandClock()
+
+    def stop_after_the_first_transaction(_: object, __: object) -> None:
+        if clock.now == 1000.0:
+            stopped = Scaled(by="op", since=1.0, desired=0, declared=200)
+            put(store, keys.service_override("web"), ServiceOverride(service="web", scaled=stopped))
+        clock.pass_by(0.6)
+
+    view = view_of(reading.scene, scheduler.cluster, "default")
+    applier = Applier(
+        store, reading, view,
+        session_id=scheduler.session.id, now=1000.0, clock=clock, note=stop_after_the_first_transaction,
+    )  # fmt: skip
+    assert applier.apply(planned, lambda: False) == SAID
+    assert len({task.issue for task in tasks(store)}) == 2, "it is asked once a second, not before each transaction"
+    assert scheduler.go() is None
+    assert tasks(store) == []
 
 
 def test_a_plan_is_left_when_somebody_else_issued_tasks_meanwhile(store: MemoryStore, agents: PretendAgents) -> None:
