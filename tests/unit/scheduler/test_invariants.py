@@ -1,7 +1,5 @@
 """Random worlds, steps and faults: the promises hold after every transaction, and once faults stop it converges."""
 
-import re
-from collections import Counter
 from typing import Any
 
 import hypothesis.strategies as st
@@ -9,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from reconciler.model import codec
-from reconciler.model.manifests import Cluster, Constraint, Host, NamedPort, Placement, RolloutPolicy, Service
+from reconciler.model.manifests import Cluster, Host, Placement, RolloutPolicy, Service
 from reconciler.model.overrides import (
     ClusterOverride,
     Drained,
@@ -22,99 +20,16 @@ from reconciler.model.overrides import (
     Verdict,
 )
 from reconciler.model.source_state import SourceState, SyncMark
-from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task, TaskStatus
-from reconciler.scheduler.chunks import operations_of, split
+from reconciler.model.task import Health, Phase, RolloutPhase, Task
+from reconciler.scheduler.chunks import split
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import scene, view_of
-from reconciler.scheduler.steps import Issue, Plan, Step, Withdraw
+from reconciler.scheduler.steps import Plan, Step
+from tests.support.scheduler_draws import HOSTS, SERVICES, VERSIONS, counts, definitions, numbers, placements, policies
+from tests.support.scheduler_promises import CLUSTER, Promises, bounds
 from tests.support.scheduler_world import World, definition, replace, state
 
-HOSTS = ("h1", "h2", "h3", "h4", "h5")
-SERVICES = ("api", "db", "web")
-VERSIONS = (1, 2, 3)
-CLUSTER = "main"
 MOST_ROUNDS = 120
-GOES_ON = {
-    RolloutPhase.CANARY: {
-        RolloutPhase.ROLLING,
-        RolloutPhase.COMPLETED,
-        RolloutPhase.REVERTING,
-        RolloutPhase.REVERTED,
-        RolloutPhase.FAILED,
-    },
-    RolloutPhase.ROLLING: {
-        RolloutPhase.COMPLETED,
-        RolloutPhase.REVERTING,
-        RolloutPhase.REVERTED,
-        RolloutPhase.FAILED,
-    },
-    RolloutPhase.REVERTING: {RolloutPhase.REVERTED, RolloutPhase.FAILED},
-}
-"""How a rollout may go on by itself. So a revert is never reverted, and what has ended has ended."""
-
-definitions = st.builds(
-    lambda memory, cpu_units, disk, port, checks: {
-        "memory": memory,
-        "cpu_units": cpu_units,
-        "disk": disk,
-        **port,
-        **checks,
-    },
-    st.sampled_from([0, 100, 250, 500]),
-    st.sampled_from([0, 100]),
-    st.sampled_from([0, 0, 400]),
-    st.sampled_from(
-        [
-            {},
-            {"provide_port": True},
-            {"port": 80},
-            {"port": 81},
-            {"provide_port": True, "ports": (NamedPort(name="a"), NamedPort(name="b"))},
-            {"ports": (NamedPort(name="a", port=80), NamedPort(name="b"), NamedPort(name="c", port=81))},
-        ]
-    ),
-    st.sampled_from([{}, {}, {"checks": ()}]),
-)
-policies = st.builds(
-    RolloutPolicy,
-    parallel=st.integers(0, 2),
-    order=st.sampled_from(["start_first", "stop_first"]),
-    healthy_after=st.sampled_from([None, "10s", "2m"]),
-    deadline=st.sampled_from(["5m", "10m"]),
-    on_failure=st.sampled_from(["halt", "revert"]),
-    canary=st.integers(0, 2),
-)
-placements = st.one_of(
-    st.none(),
-    st.builds(
-        Placement,
-        constraints=st.lists(
-            st.sampled_from(
-                [
-                    Constraint(key="tag.zone", value="a"),
-                    Constraint(key="tag.zone", operator="!=", value="a"),
-                    Constraint(key="tag.zone", operator="in", values=("a", "b")),
-                    Constraint(key="attribute.arch", operator="regex", value="x.*|arm"),
-                    Constraint(key="name", operator="regex", value="h[1-3]"),
-                ]
-            ),
-            max_size=2,
-            unique=True,
-        ).map(tuple),
-        strategy=st.sampled_from(["spread", "binpack"]),
-        spread_over=st.sampled_from([None, "zone"]),
-        distinct_hosts=st.booleans(),
-        apart_from=st.lists(st.sampled_from(SERVICES), max_size=1).map(tuple),
-    ),
-)
-counts = st.integers(min_value=0, max_value=4)
-tasks = st.integers(min_value=0, max_value=1000)
-
-
-def bounds(service: Service) -> tuple[int, int, int]:
-    """The least healthy, the desired and the most issued tasks, as the documentation says it."""
-    desired = min(service.desired, service.max_issued)
-    return min(service.min_healthy, desired), desired, service.max_issued
 
 
 class Fleet(RuleBasedStateMachine):
@@ -278,7 +193,7 @@ class Fleet(RuleBasedStateMachine):
             self.world.prepare(host)
 
     @precondition(lambda self: self.world.tasks)
-    @rule(number=tasks, phase=st.sampled_from(list(Phase)), health=st.sampled_from(list(Health)))
+    @rule(number=numbers, phase=st.sampled_from(list(Phase)), health=st.sampled_from(list(Health)))
     def change_task(self, number: int, phase: Phase, health: Health) -> None:
         ids = sorted(self.world.tasks)
         task = self.world.tasks[ids[number % len(ids)]]
@@ -311,141 +226,10 @@ class Fleet(RuleBasedStateMachine):
 
     def commit(self, steps: tuple[Step, ...]) -> None:
         """One transaction, with all that it promises."""
-        world = self.world
-        before, listed = dict(world.tasks), {each for host in world.statuses.values() for each in host}
-        was_healthy = Counter(task.service for task in before.values() if world.is_healthy(task))
-        was_issued = Counter(task.service for task in before.values())
-        went = dict(world.rollouts)
-        overrides = world.snapshot().overrides
-        is_paused = overrides.paused(CLUSTER) is not None
-        assert all(0 < sum(map(operations_of, step.actions)) <= 5 for step in steps)
-        self.check_prepared(steps)
-        world.carry_out(CLUSTER, steps) if steps else None
-        for name, service in world.services.items():
-            floor, desired, ceiling = bounds(overrides.service(service))
-            healthy = sum(world.is_healthy(task) for task in world.tasks.values() if task.service == name)
-            issued = sum(task.service == name for task in world.tasks.values())
-            if is_paused:
-                assert (healthy, issued) == (was_healthy[name], was_issued[name]), f"{name} was changed while paused"
-                continue
-            self.check_rollout(name, went.get((CLUSTER, name)), world.rollouts.get((CLUSTER, name)), before)
-            is_removed = name not in world.clusters[CLUSTER].services
-            if is_removed or desired == 0:
-                assert issued <= was_issued[name]
-                continue
-            assert healthy >= min(was_healthy[name], floor), f"{name}: {was_healthy[name]} healthy, now {healthy}"
-            assert issued <= max(was_issued[name], ceiling), f"{name}: {was_issued[name]} issued, now {issued}"
-            if service.managed_by == "fleet" and not world.sources["fleet"].mark.settled:
-                assert (healthy, issued) == (was_healthy[name], was_issued[name]), f"{name} was changed on hold"
-        replaced = self.replaced(steps)
-        for task in [each for each in world.tasks.values() if each.id not in before]:
-            assert task.id not in listed, f"{task.id} still is in a host's status"
-            self.check_place(task, replaced)
-
-    def check_prepared(self, steps: tuple[Step, ...]) -> None:
-        """No healthy task stops for a new one that would have to be fetched first."""
-        world = self.world
-        for action in (action for step in steps for action in step.actions):
-            if not isinstance(action, Withdraw) or not world.is_healthy(action.task):
-                continue
-            if found := re.match(r"makes room for version (\d+)(?: on (.*))?", action.why):
-                name, version, host = action.task.service, int(found[1]), found[2]
-                digest = codec.digest(world.definitions[name, version])
-                hosts = [host] if host else list(world.host_states)
-                assert any(world.has_all(each, CLUSTER, name, digest) for each in hosts), f"{action} is not prepared"
-
-    def check_rollout(self, name: str, old: Rollout | None, new: Rollout | None, before: dict[str, Task]) -> None:
-        """It goes on as it may; canaries are no more than asked for."""
-        if new is None:
-            return
-        same = old is not None and (old.target_digest, old.answered) == (new.target_digest, new.answered)
-        if old is not None and same and old.phase is not new.phase:
-            is_late_success = old.phase is RolloutPhase.FAILED and new.phase is RolloutPhase.COMPLETED
-            assert new.phase in GOES_ON.get(old.phase, set()) or (is_late_success and old.previous_version is None)
-        if new.phase is RolloutPhase.CANARY:
-            canaries = [each for each in self.world.tasks.values() if each.digest == new.target_digest]
-            fresh = [each for each in canaries if each.service == name and each.id not in before]
-            others = [each for each in canaries if each.service == name and each.id in before]
-            asked = self.world.services[name].policy.canary
-            assert not fresh or len(fresh) + len(others) <= asked, f"{name} has {len(canaries)} canaries, not {asked}"
-
-    def replaced(self, steps: tuple[Step, ...]) -> dict[str, Task]:
-        """By new task, the one whose place it took in the same step."""
-        answer = {}
-        for step in steps:
-            new = [action.task for action in step.actions if isinstance(action, Issue)]
-            old = [action.task for action in step.actions if isinstance(action, Withdraw)]
-            if new and old:
-                answer[new[0].id] = old[0]
-        return answer
-
-    def check_place(self, task: Task, replaced: dict[str, Task]) -> None:
-        world, host = self.world, task.host
-        assert host in world.present, f"{task.id} went to {host}, which is missing"
-        config = world.host_configs.get(host, Host(name=host))
-        drained = world.snapshot().overrides.drained(config)
-        assert not (drained or config).draining, f"{task.id} went to {host}, which drains"
-        records = [each for each in world.tasks.values() if each.host == host]
-        left = [status for each, status in world.statuses.get(host, {}).items() if each not in world.tasks]
-        # a task that failed has ended, so its place may be taken by the one that replaces it
-        ended = [
-            port
-            for each in records
-            if each.id in replaced and replaced[each.id].host == host
-            for port in replaced[each.id].held_ports
-        ]
-        alive = [status for status in left if status.phase not in (Phase.FAILED, Phase.REJECTED, Phase.COMPLETE)]
-        memory = sum(each.memory for each in records) + sum(each.memory for each in alive)
-        if task.memory:
-            assert memory <= world.host_states[host].memory, f"{host} is promised {memory} MiB"
-        others: list[Task | TaskStatus] = [*(each for each in records if each is not task), *left]
-        taken = [port for each in others for port in each.held_ports]
-        for port in task.held_ports:
-            assert taken.count(port) == ended.count(port) * (port in ended), f"port {port} on {host}"
-        assert len(set(task.held_ports)) == len(task.held_ports)
-        definition = world.definitions[task.task_name, task.task_version]
-        assert task.named_ports.keys() == {each.name for each in definition.ports}
-        if definition.provide_port:
-            assert task.port
-        if task.disk:
-            disk = sum(each.disk for each in records) + sum(each.disk for each in alive)
-            assert disk <= world.host_states[host].disk, f"{host} is promised {disk} MiB of disk"
-        is_named = task.service in world.clusters[CLUSTER].services
-        if is_named or task.id not in replaced or replaced[task.id].host != host:
-            # what fails while its cluster does not name its service, in mid-revision, begins anew where it was
-            self.check_placement(task, config, {replaced[each.id].id for each in records if each.id in replaced})
-
-    def check_placement(self, task: Task, config: Host, ended: set[str]) -> None:
-        """The host is what the service asks for, and nothing is there that it is kept apart from."""
-        world, host = self.world, task.host
-        service = world.services[task.service]
-        for each in service.placement.constraints if service.placement else ():
-            attributes = world.host_states[host].attributes
-            value = {"tag.zone": config.tags.get("zone"), "attribute.arch": attributes.get("arch"), "name": host}[
-                each.key
-            ]
-            right = {
-                "=": value == each.value,
-                "!=": value != each.value,
-                "in": value in each.values,
-                "regex": value is not None and re.fullmatch(each.value, value) is not None,
-            }
-            assert right[each.operator], f"{task.id} went to {host}, of which {each.key} is {value}"
-        there = [each.service for each in world.tasks.values() if each.host == host and each is not task]
-        there += [
-            name
-            for each in world.statuses.get(host, {})
-            if each not in world.tasks and each not in ended
-            for name in SERVICES
-            if each.startswith(f"{CLUSTER}-{name}-")
-        ]
-        for other in there:
-            assert not self.is_apart(task.service, other), f"{task.id} went to {host} beside one of {other}"
-            assert not self.is_apart(other, task.service), f"{task.id} went to {host} beside one of {other}"
-
-    def is_apart(self, name: str, other: str) -> bool:
-        said = self.world.services[name].placement
-        return said is not None and (other in said.apart_from or (said.distinct_hosts and name == other))
+        promises = Promises(self.world)
+        promises.check_steps(steps)
+        self.world.carry_out(CLUSTER, steps) if steps else None
+        promises.check(steps)
 
     def teardown(self) -> None:
         """Faults stop, agents work: after a bounded number of rounds nothing is left to do, and nothing is written."""
