@@ -3,6 +3,7 @@
 ``host_policy_file`` and ``notifications_file`` say which.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
@@ -43,7 +44,8 @@ def read_operator_file(
     """
     result = read(content, is_json=name.endswith(".json"))
     if result.problems:
-        raise _refused(kind, [_told(name, each) for each in result.problems])
+        found = result.problems
+        raise _refused(kind, [_told(name, _without_names(each) if kind.unshown else each) for each in found])
     if len(result.documents) != 1:
         raise _refused(kind, [f"{name}:1:1: this has to be one document, and here are {len(result.documents)}"])
     document = result.documents[0]
@@ -87,6 +89,12 @@ def _without(problem: Problem, text: str) -> Problem:
     message = message.replace(text, "***") if len(text) >= _TELLING else message
     hint = problem.hint.replace(text, "***") if problem.hint and len(text) >= _TELLING else problem.hint
     return msgspec.structs.replace(problem, message=message, hint=hint)
+
+
+def _without_names(problem: Problem) -> Problem:
+    """What begins with ``!``, ``*`` or ``&`` names a tag, an alias or an anchor; of which field, nobody knows yet."""
+    message = re.sub(r"(?<=the tag ).*(?= is not read)|(?<=[*&])\S+", "***", problem.message)
+    return msgspec.structs.replace(problem, message=message)
 
 
 def _at(path: tuple[str | int, ...], node: Node) -> Node:

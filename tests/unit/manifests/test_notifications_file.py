@@ -41,6 +41,10 @@ def test_a_secret_of_digits_alone_is_not_shown_either(tmp_path: Path) -> None:
         ("webhooks: hush-hush", ":1:11: webhooks must be a list"),
         ("commit_statuses: [{token: hush-hush}]", ":1:27: commit_statuses[0].token is '***'"),
         ("webhooks: [{name: a, url: https://x/hush-hush, body: '{}'}]", ":1:27: webhooks[0].url is '***'"),
+        ("commit_statuses: [{token: !hush-hush x}]", ":1:27: the tag *** is not read: "),
+        ("commit_statuses: [{token: !<hush-hush> x}]", ":1:27: the tag *** is not read: "),
+        ("commit_statuses: [{token: *hush-hush}]", ":1:27: the alias **** has no anchor &*** before it"),
+        ("commit_statuses: [{token: &hush-hush [*hush-hush]}]", ":1:39: the alias **** stands inside of what it names"),
         (
             "webhooks: [{name: a, url: 'env:U', body: '{}', secret_headers: {A: hush-hush}}]",
             ":1:68: webhooks[0].secret_headers.A is '***'",
