@@ -75,8 +75,11 @@ def adopt(
 
     if cancel:
         with wiring.open_store(store_url) as store:
-            had = operation.withdraw(store, source)
-        click.echo(f"{source} adopts nothing" + ("" if had else "; there was nothing to take back"))
+            taken_back = (operation.to_take_back if dry_run else operation.withdraw)(store, source)
+        if output_format == "json":
+            output.print_json({"source": source, "taken_back": taken_back})
+        else:
+            click.echo(_taken_back(source, taken_back, dry_run=dry_run))
         return
     if not origins and not unmanaged:
         raise UsageError("say which source has them: --from OTHER, or --unmanaged")
@@ -158,6 +161,14 @@ def _answer(done: "Adopted", output_format: str) -> None:
     for name in done.ended:
         click.echo(f"source {name} has nothing left, and is no more")
     click.echo(f"{len(done.adopted)} objects adopted by {done.source}")
+
+
+def _taken_back(source: str, ordered: "Adoption | None", *, dry_run: bool) -> str:
+    if ordered is None:
+        return f"{source} adopts nothing; there {'is' if dry_run else 'was'} nothing to take back"
+    what = f"{len(ordered.objects)} objects" if ordered.objects else "all"
+    order = f"{what} of {', '.join(map(_named, ordered.origins))}, ordered by {ordered.by}"
+    return f"{source} would not adopt {order}" if dry_run else f"{source} adopts nothing; taken back: {order}"
 
 
 def _named(owner: str) -> str:

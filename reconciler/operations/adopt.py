@@ -157,24 +157,37 @@ def look(store: Store, source: str, adoption: Adoption) -> tuple[bool, str]:
     return False, f"waiting for source {source}"
 
 
-def withdraw(store: Store, source: str) -> bool:
-    """Take back what was ordered, if it is not carried out yet; whether there was something.
+def withdraw(store: Store, source: str) -> Adoption | None:
+    """Take back what was ordered, if it is not carried out yet, and return it; None: there was nothing.
 
     Raises:
         RevisionRefused: it is being carried out.
     """
-    state = read_state(store, source) if store.get(keys.source(source)) else None
-    had = False
+    taken_back: Adoption | None = None
 
     def change(intent: SourceIntent) -> SourceIntent:
-        nonlocal had
-        had = intent.adoption is not None and (state is None or intent.adoption_after(state.adopted) is not None)
-        if had and state is not None and not state.mark.settled:
-            raise RevisionRefused(f"source {source} is carrying it out; half of an adoption would hold its services")
+        nonlocal taken_back
+        taken_back = _to_take_back(store, intent)
         return msgspec.structs.replace(intent, adoption=None)
 
     change_intent(store, source, change)
-    return had
+    return taken_back
+
+
+def to_take_back(store: Store, source: str) -> Adoption | None:
+    """What ``withdraw`` would take back now; raises as that does."""
+    return _to_take_back(store, read_intent(store, source))
+
+
+def _to_take_back(store: Store, intent: SourceIntent) -> Adoption | None:
+    source, ordered = intent.source, intent.adoption
+    state = read_state(store, source) if store.get(keys.source(source)) else None
+    if ordered is None or state is None:
+        return ordered
+    ordered = intent.adoption_after(state.adopted)
+    if ordered is not None and not state.mark.settled:
+        raise RevisionRefused(f"source {source} is carrying it out; half of an adoption would hold its services")
+    return ordered
 
 
 def conclude(store: Store, proposal: Proposal, adoption: Adoption, owners: Mapping[str, str]) -> Adopted:
@@ -296,6 +309,7 @@ def _check_others(state: SourceState, claims: Sequence[Contested]) -> None:
 def _clear_away(store: Store, name: str) -> None:
     """Delete what nobody needs of a source that is no more; each by its exact key."""
     entries = [*store.list(keys.provenance_of_source(name)).entries]
-    entries += [found for key in (keys.wake(name), keys.source_intent(name)) if (found := store.get(key)) is not None]
+    named = keys.reported_services(name), keys.reports(name), keys.wake(name), keys.source_intent(name)
+    entries += [found for key in named if (found := store.get(key)) is not None]
     for entry in entries:
         store.commit([DeleteIf(entry.key, entry.index)])

@@ -61,6 +61,7 @@ MAY_WRITE = {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/overrides/services/web",
         "state/overrides/sources/demo", "state/wake/demo", "state/hosts/host-1", "state/status/host-1",
         "state/sync/demo", "sync/demo", "state/provenance/demo/7f",
+        keys.reports("demo"), keys.reported_services("demo"),
     },
     "reader": set(),
 }  # fmt: skip

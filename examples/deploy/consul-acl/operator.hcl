@@ -4,6 +4,7 @@ key_prefix "state/"            { policy = "list" }
 key_prefix "state/overrides/"  { policy = "write" }
 key_prefix "state/sync/"       { policy = "write" }
 key_prefix "state/provenance/" { policy = "write" }
+key_prefix "state/reports/"    { policy = "write" }
 key_prefix "state/wake/"       { policy = "write" }
 key_prefix "state/hosts/"      { policy = "write" }
 key_prefix "state/status/"     { policy = "write" }

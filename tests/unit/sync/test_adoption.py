@@ -206,6 +206,7 @@ def test_lesson_1_6_renaming_a_source_restarts_nothing_keeps_its_history_and_end
     old.revisions.append(revision("r2", {"x.json": manifest(["web"])}))
     run(store, old)
     source_intents.suspend(store, "old", source_intents.Suspension(by="ann", reason="", since=1.0))
+    store.commit([Put(keys.reports("old"), b"{}"), Put(keys.reported_services("old"), b"{}")])
     new = ListedSource("new", *old.revisions)
     assert run(store, new)
     before, held = contents(store), adopt.owners_of(store, ["old"])
@@ -215,6 +216,7 @@ def test_lesson_1_6_renaming_a_source_restarts_nothing_keeps_its_history_and_end
     assert run(store, new) == ()
     done = adopt.conclude(store, proposal, adoption(), held)
     assert done.ended == ("old",)
+    assert store.list(keys.REPORTS).entries == ()
     again = adopt.carried_out(store, "new", msgspec.structs.replace(adoption(), since=2000.0))
     assert again is not None
     assert again.ended == ("old",), "who says it once more is not told that it can't be"
@@ -240,7 +242,7 @@ def test_what_was_handed_there_and_back_stays_there_though_the_other_still_runs(
         assert run(store, new)
         assert run(store, old) == ()
     assert set(owners(store).values()) == {"old"}
-    assert adopt.withdraw(store, "new") is False
+    assert adopt.withdraw(store, "new") is None
 
 
 def test_what_the_new_one_does_not_declare_stays_and_is_not_deleted(store: Store) -> None:
@@ -292,8 +294,9 @@ def test_other_content_is_adopted_only_on_request_and_a_version_never_changes(st
     assert "declared with other content (desired)" in run(store, new)[0]
     with pytest.raises(RevisionRefused, match="nothing was adopted"):
         adopt.look(store, "new", adoption())
-    assert adopt.withdraw(store, "new")
-    assert not adopt.withdraw(store, "new")
+    assert adopt.to_take_back(store, "new") == adoption()
+    assert adopt.withdraw(store, "new") == adoption()
+    assert adopt.withdraw(store, "new") is adopt.to_take_back(store, "new") is None
     new.revisions.append(revision("n3", {"main.json": manifest(NAMES, command="other")}))
     adopt.order(store, "new", adoption(with_changes=True))
     assert "a version never changes" in run(store, new)[0]
