@@ -23,6 +23,8 @@ def past_what_is_not_told(receiver: Receiver, words: Sequence[Word], heard: int)
     return max(heard, words[-1].seq) if words else heard
 
 
-def gone(words: Sequence[Word], heard: int) -> int:
-    """How many things that were to be told are no longer kept."""
-    return max(0, words[-1].seq - heard - sum(word.seq > heard for word in words)) if words else 0
+def gone(receiver: Receiver, before: Sequence[Word], words: Sequence[Word], heard: int) -> int:
+    """How many things that were to be told, and were kept ``before``, are no longer among ``words``."""
+    kept = {word.seq for word in words}
+    every = sorted({word.seq: word for word in (*before, *words)}.values(), key=lambda word: word.seq)
+    return sum(word.seq not in kept for word in unheard(receiver, every, heard))

@@ -3,6 +3,7 @@
 Secrets are read anew for each request, so that a new token needs no restart, and are in nothing that is shown.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from reconciler.notify.message import Message
 from reconciler.notify.requests import Request
 from reconciler.runtime.http_post import Unanswered, post
 from reconciler.runtime.secret import read as read_secret
+
+log = logging.getLogger(__name__)
 
 LONGEST_TIMEOUT_S: Final = 60.0
 _TELLING: Final = 6
@@ -162,8 +165,14 @@ def _commit_status(settings: CommitStatus, about: About) -> Receiver:
             hint="Give --git; for a folder take commit_statuses out of the file.",
         )
     api = api_of(settings, about.remote)
+    is_warned = False
 
     def request(message: Message, read: ReadSecret) -> Request:
+        nonlocal is_warned
+        if len(message.link) > requests.LINK_CHARACTERS and not is_warned:
+            is_warned = True
+            text = "notifications: %s has no link: it came to %d characters, and git servers take %d; shorten `link`"
+            log.warning(text, settings.name, len(message.link), requests.LINK_CHARACTERS)
         context = settings.context or about.context
         if message.event is Happening.TEST:
             context = f"{context}/test"  # so that what was said before is not covered

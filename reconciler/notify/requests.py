@@ -22,8 +22,8 @@ _STATES: Final[dict[str, dict[str, str]]] = {
     "gitea": {"pending": "pending", "success": "success", "failure": "failure", "superseded": "warning"},
 }
 _DESCRIPTION_CHARACTERS: Final = {"github": 140, "gitlab": 255, "gitea": 255}
-_LINK_CHARACTERS: Final = 255
-"""GitLab takes no longer one."""
+LINK_CHARACTERS: Final = 255
+"""GitLab takes no longer one, so none is sent."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ def commit_status(api: Api, context: str, ref: str, message: Message, token: str
     """The status of a commit. ``ref`` is the branch that is followed, empty if none is named."""
     text = cut(message.description, _DESCRIPTION_CHARACTERS[api.provider])
     said: dict[str, Any] = {"state": _STATES[api.provider][message.state], "description": text}
-    if message.link and len(message.link) <= _LINK_CHARACTERS:
+    if message.link and len(message.link) <= LINK_CHARACTERS:
         said["target_url"] = message.link
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     match api.provider:

@@ -221,7 +221,7 @@ class ReporterDaemon:
             receiver = courier.receiver
             known = said.heard.get(receiver.name, max(0, min(before.seq, said.seq - 1)))
             known = min(said.seq, max(known, courier.heard or 0))
-            if count := gone(said.words, known):
+            if count := gone(receiver, before.words, said.words, known):
                 dropped(self._about.source, receiver, count)
             heard[receiver.name] = past_what_is_not_told(receiver, said.words, known)
         return heard

@@ -255,3 +255,15 @@ def test_a_server_is_believed_only_with_a_certificate_of_a_known_authority(
     assert refused.why.startswith("TLS: ")
     assert not server.requests
     assert isinstance(send(status_at(server.url, ca_file=str(pem)), word(1, Happening.STARTED)), Taken)
+
+
+def test_a_link_that_git_servers_do_not_take_is_left_out_and_said_once(
+    receiver: ReceiverServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    status = status_at(receiver.url)
+    for link in ("https://x/" + "y" * 245, "https://x/" + "y" * 246, "https://x/" + "y" * 247):
+        message = Message(event=Happening.HEALTHY, source="fleet", revision=SHA, link=link)
+        assert isinstance(status.send(message, read_place({"TOKEN": TOKEN}), 0.0), Taken)
+    assert ["target_url" in each.said for each in receiver.requests] == [True, False, False]
+    (said,) = [each.message for each in caplog.records if "has no link" in each.message]
+    assert "it came to 256 characters, and git servers take 255" in said
