@@ -3,7 +3,7 @@
 For ``validate --base`` and ``validate --against``; who asks git and the scheduler's planner is the command.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from reconciler.manifests import rules
@@ -37,13 +37,14 @@ def changed_versions(
         same = {file for file in set(now) & set(before) if not is_settings_path(file[0])}
         old = load([file for file in before if file not in same])
         new = load([file for file in now if file not in same])
-        return list(_changed(new, old, revision)), _unread(old, revision)
+        return list(_changed(new, old, revision, lambda origin: origin)), _unread(old, revision)
     found: dict[str, list[Problem]] = {}
     notes: list[str] = []
     for name in names if environment is None else (environment,):
         is_new = bool(there) and name not in there
         old = _NOTHING if is_new else load(before, cache=cache, environment=name if there else None)
-        found[name] = list(_changed(load(now, cache=cache, environment=name), old, revision))
+        new = load(now, cache=cache, environment=name)
+        found[name] = list(_changed(new, old, revision, lambda origin: _place(origin, dict(now), dict(before))))
         notes += _unread(old, revision)
         if is_new:
             notes.append(f"environment {name} is not in {revision}: nothing to compare it with")
@@ -52,12 +53,26 @@ def changed_versions(
     return in_environments(found), list(dict.fromkeys(notes))
 
 
-def _changed(new: Loaded, old: Loaded, revision: str) -> Iterable[Problem]:
+def _changed(new: Loaded, old: Loaded, revision: str, place: Callable[[Origin], Origin]) -> Iterable[Problem]:
     known = {(each.name, each.version): digest(each) for each, _ in _definitions(old.objects)}
     for each, origin in _definitions(new.objects):
         if known.get((each.name, each.version), digest(each)) != digest(each):
             message = f"task definition {each.name} version {each.version} has another content than in {revision}"
-            yield problem(rules.VERSION_CHANGED, origin.file, origin.line, origin.column, message)
+            at = place(origin)
+            yield problem(rules.VERSION_CHANGED, at.file, at.line, at.column, message)
+
+
+def _place(origin: Origin, now: Mapping[str, bytes], before: Mapping[str, bytes]) -> Origin:
+    """Where an object was changed: it may be declared in a file that is as it was, and have values from others."""
+    if now[origin.file] == before.get(origin.file):
+        for file, first in origin.values_in:
+            if now[file] != before.get(file):
+                there = set(before.get(file, b"").splitlines())
+                rows = enumerate(now[file].splitlines(), 1)
+                changed = ((line, row) for line, row in rows if line >= first and row not in there)
+                line, row = next(changed, (first, b""))
+                return Origin(file, line, len(row) - len(row.lstrip()) + 1)
+    return origin
 
 
 def _unread(old: Loaded, revision: str) -> list[str]:
