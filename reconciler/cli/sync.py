@@ -130,10 +130,7 @@ def sync(
     from reconciler.runtime.process import serve
     from reconciler.sync import once as one_pass
 
-    if wait and not once:
-        raise UsageError("--wait goes with --once")
-    if notify and once:
-        raise UsageError("--notify goes without --once: who tells of a revision has to stay until it is healthy")
+    _check_once(once=once, wait=wait, notify=notify)
     if gate and directory is not None:
         raise UsageError("--gate goes with --git: a folder has no earlier revision to go back to")
     daemon_options.set_up_log()
@@ -171,6 +168,16 @@ def sync(
         routes = [webhook.Webhook(secret, daemon.notify, now=time.time).route] if secret else []
         reporters = [wiring.reporter(store, daemon, audience)] if audience else []
         serve([daemon, *reporters], bind=daemon_options.bind, access=daemon_options.access(), site=Site(routes))
+
+
+def _check_once(*, once: bool, wait: bool, notify: Path | None) -> None:
+    if wait and not once:
+        raise UsageError("--wait goes with --once")
+    if notify and once:
+        raise UsageError(
+            "--notify goes without --once: who tells of a revision has to stay until it is healthy",
+            hint="In CI, `sync --once --wait` exits with 1 and the reasons unless all becomes healthy.",
+        )
 
 
 def _audience(notify: Path, source: "Source", git_url: str | None, branch: str | None) -> "Audience":
