@@ -99,9 +99,10 @@ def compare(first: Cost, what: str, peer: Cost) -> None:
     """Print what a peer needed to write what the first convergence left there, and how much more that was."""
     print(f"  {what:<50} {peer.taken_s:8.1f} s")
     print(f"    processor: consul and who schedules {peer.servers_s:.1f} s")
+    servers_s = max(peer.servers_s, 0.01)  # the system counts in hundredths, and few records may need none
     print(
         f"    the first convergence takes {first.taken_s / peer.taken_s:.1f} times as long, "
-        f"and {first.servers_s / peer.servers_s:.1f} times the servers' processor time"
+        f"and {first.servers_s / servers_s:.1f} times the servers' processor time"
     )
 
 

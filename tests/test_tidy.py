@@ -57,6 +57,7 @@ VENDORS = {
     "docker": "reconciler/executors/",
     "git": "reconciler/manifests/",
     "gitdb": "reconciler/manifests/",
+    "httptools": "reconciler/store/",
     "jsonschema": "reconciler/manifests/",
     "sqlite3": "reconciler/store/",
     "watchdog": "reconciler/manifests/",

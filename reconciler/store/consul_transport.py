@@ -5,10 +5,9 @@ What went wrong decides what a caller may conclude, so each failure is one of: c
 *answer lost* (``AnswerLost``: a write may have happened or may still happen). Used by ``store.consul_client`` only.
 """
 
-import contextlib
 import logging
 import random
-import socket
+import ssl
 import threading
 import time
 import weakref
@@ -17,18 +16,17 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 import msgspec
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from reconciler import __version__
 from reconciler.errors import StoreDenied, StoreError, StoreNoLeader, StoreTooLarge, StoreUnreachable
 from reconciler.store.commits import AnswerLost
+from reconciler.store.consul_connection import Connection, connect
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 12.0
-"""Longer than the 7 s for which an agent waits for a leader before it says that there is none."""
+"""For so long nothing may come. An agent waits 7 s for a leader before it says that there is none."""
 
 ATTEMPTS = 3
 RETRY_WITHIN_S = 5.0
@@ -70,14 +68,14 @@ class Transport:
 
     def __init__(self, address: Address, token: str | None) -> None:
         self.address = address
-        self._headers = {"User-Agent": f"reconciler/{__version__}"}
-        if token:
-            self._headers["X-Consul-Token"] = token
-        self._open: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._headers = f"User-Agent: reconciler/{__version__}\r\n" + (f"X-Consul-Token: {token}\r\n" if token else "")
+        self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
         self._closed = False
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
-        self._pool = self._new_pool()
+        weakref.finalize(self, _close_all, self._open)  # for a store that is left without being closed
 
     def read(
         self, path: str, query: Query = (), *, wait_s: float | None = None, question: bytes | None = None
@@ -109,105 +107,138 @@ class Transport:
         """Close all connections; calls that wait for an answer raise StoreUnreachable."""
         with self._lock:
             self._closed = True
-            connections = list(self._open)
-        for connection in connections:
-            if isinstance(connection.sock, socket.socket):
-                # past the TLS layer, whose state belongs to the thread that is reading
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
-        self._pool.close()
+            for connection in self._open:
+                connection.shut()
+            while self._idle:
+                self._forget(self._idle.pop())
 
     def _send(self, method: str, path: str, query: Query, body: bytes | None, wait_s: float | None) -> Answer:
         if "//" in path:
             raise ValueError(f"{path}: Consul would redirect an empty segment to another key")
-        if self._closed:
-            raise StoreUnreachable(f"{self.address}: the store is closed")
-        url = quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
-        read_s = READ_TIMEOUT_S + (wait_s + wait_s / 16 if wait_s else 0.0)
+        target = quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
+        silence_s = READ_TIMEOUT_S + (wait_s + wait_s / 16 if wait_s else 0.0)
+        connection = self._take()
         try:
-            response = self._pool.urlopen(
-                method, url, body, self._headers, retries=False, redirect=False,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
-            )  # fmt: skip
-        except urllib3.exceptions.HTTPError as error:
+            reply = connection.exchange(method, target, body, silence_s)
+        except OSError as error:
             if self._closed:
-                raise StoreUnreachable(f"{self.address}: the store is closed") from error
-            raise _failure(error, self.address, read_s) from error
-        _check_status(response.status, response.data, path)
-        return Answer(response.status, _index(response.headers.get("X-Consul-Index")), response.data)
+                raise _closed(self.address) from error
+            raise _no_answer(error, self.address, silence_s, is_new=not connection.has_answered) from error
+        finally:
+            self._give_back(connection)
+        _check_status(reply.status, reply.body, path)
+        return Answer(reply.status, _index(reply.headers.get(b"x-consul-index")), reply.body)
 
-    def _new_pool(self) -> urllib3.HTTPConnectionPool:
-        admit = self._admit
+    def _take(self) -> Connection:
+        """A connection for one call: the one that was used last, or a new one."""
+        return self._kept() or self._new()
 
-        class Connection(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                admit(self)
+    def _kept(self) -> Connection | None:
+        with self._lock:
+            if self._closed:
+                raise _closed(self.address)
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_stale():
+                    return connection
+                self._forget(connection)
+        return None
 
-        class TlsConnection(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                admit(self)
-
-        address = self.address
-        if not address.is_tls:
-            pool = urllib3.HTTPConnectionPool(address.host, address.port, maxsize=POOL_SIZE)
-            pool.ConnectionCls = Connection
-            return pool
-        options: dict[str, Any] = {"server_hostname": address.server_name} if address.server_name else {}
-        if not address.verify:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            log.warning("%s: its certificate is not verified (CONSUL_HTTP_SSL_VERIFY)", address)
-            options["assert_hostname"] = False
-        tls_pool = urllib3.HTTPSConnectionPool(
-            address.host,
-            address.port,
-            maxsize=POOL_SIZE,
-            cert_reqs="CERT_REQUIRED" if address.verify else "CERT_NONE",
-            ca_certs=address.ca_file,
-            ca_cert_dir=address.ca_path,
-            cert_file=address.client_cert,
-            key_file=address.client_key,
-            **options,
-        )
-        tls_pool.ConnectionCls = TlsConnection
-        return tls_pool
-
-    def _admit(self, connection: HTTPConnection) -> None:
-        """Remember a new connection, so that ``close`` can end it in the middle of a call."""
+    def _new(self) -> Connection:
+        connection = self._connect()
         with self._lock:
             if self._closed:
                 connection.close()
-                raise StoreUnreachable(f"{self.address}: the store is closed")
+                raise _closed(self.address)
             self._open.add(connection)
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            if self._closed or len(self._idle) >= POOL_SIZE or not connection.is_kept:
+                self._forget(connection)
+            else:
+                self._idle.append(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        """Close it, under the lock: nobody may shut a socket whose number belongs to another one by then."""
+        self._open.discard(connection)
+        connection.close()
+
+    def _connect(self) -> Connection:
+        address = self.address
+        name = (address.server_name or address.host).rstrip(".")
+        try:
+            with self._lock:
+                if address.is_tls and self._tls is None:
+                    self._tls = _tls(address)
+            host = str(address).partition("//")[2]
+            if not host.isascii():
+                host = host.encode("idna").decode()
+            connected = connect(address.host, address.port, self._tls, name, CONNECT_TIMEOUT_S)
+        except ssl.SSLError as error:
+            raise _untrusted(error, address) from error
+        except (OSError, UnicodeError) as error:
+            raise StoreUnreachable(
+                f"can't connect to Consul at {address}: {_reason(error)}",
+                hint="Is the Consul agent running there? Try: consul members. "
+                "Another address: --store consul://HOST:PORT, or CONSUL_HTTP_ADDR.",
+            ) from error
+        return Connection(connected, f"Host: {host}\r\n{self._headers}")
 
 
-def _failure(error: urllib3.exceptions.HTTPError, address: Address, read_s: float) -> StoreError:
+def _close_all(connections: set[Connection]) -> None:
+    for connection in connections:
+        connection.close()
+
+
+def _closed(address: Address) -> StoreUnreachable:
+    return StoreUnreachable(f"{address}: the store is closed")
+
+
+def _tls(address: Address) -> ssl.SSLContext:
+    """Whom we trust, by default the system's authorities, and who we are.
+
+    Raises:
+        ssl.SSLError: what a file holds is of no use.
+        OSError: a file can't be read.
+    """
+    context = ssl.create_default_context(cafile=address.ca_file, capath=address.ca_path)
+    context.set_alpn_protocols(["http/1.1"])
+    if not address.verify:
+        log.warning("%s: its certificate is not verified (CONSUL_HTTP_SSL_VERIFY)", address)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if address.client_cert:
+        context.load_cert_chain(address.client_cert, address.client_key, _no_password)
+    return context
+
+
+def _no_password() -> str:
+    """Instead of OpenSSL, which would ask at the terminal."""
+    raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the client's key is encrypted; give one that is not")
+
+
+def _untrusted(error: OSError, address: Address) -> StoreUnreachable:
+    return StoreUnreachable(
+        f"{address}: no trusted TLS connection: {error}",
+        hint="Check CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME; or write "
+        "consul:// if that port speaks plain HTTP.",
+    )
+
+
+def _no_answer(error: OSError, address: Address, silence_s: float, *, is_new: bool) -> StoreError:
     """What a call without an answer means."""
-    cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
-    if isinstance(cause, urllib3.exceptions.SSLError):
-        return StoreUnreachable(
-            f"{address}: no trusted TLS connection: {cause}",
-            hint="Check CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME; or write "
-            "consul:// if that port speaks plain HTTP.",
-        )
-    if isinstance(cause, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError):
-        return StoreUnreachable(
-            f"can't connect to Consul at {address}: {_reason(cause)}",
-            hint="Is the Consul agent running there? Try: consul members. "
-            "Another address: --store consul://HOST:PORT, or CONSUL_HTTP_ADDR.",
-        )
-    if isinstance(cause, urllib3.exceptions.ReadTimeoutError):
-        return AnswerLost(f"{address} did not answer within {read_s:.0f} s")
-    return AnswerLost(f"{address} broke off: {_reason(cause)}")
+    if isinstance(error, TimeoutError):
+        return AnswerLost(f"{address} did not answer within {silence_s:.0f} s")
+    if is_new and isinstance(error, ssl.SSLError):
+        return _untrusted(error, address)  # with TLS 1.3 a server refuses our certificate when we have sent already
+    return AnswerLost(f"{address} broke off: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
     """The system's own words, without the library's around them."""
-    inner = error.__cause__ or next((each for each in reversed(error.args) if isinstance(each, Exception)), None)
-    if isinstance(inner, OSError) and inner.strerror:
-        return inner.strerror
-    return str(inner or error)
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _check_status(status: int, body: bytes, path: str) -> None:
@@ -235,6 +266,6 @@ def _check_status(status: int, body: bytes, path: str) -> None:
     )
 
 
-def _index(header: str | None) -> int:
+def _index(header: bytes | None) -> int:
     """A usable index, whatever the header says."""
     return max(1, int(header)) if header and header.isdigit() else 1

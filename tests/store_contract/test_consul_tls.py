@@ -41,7 +41,9 @@ def https(certificates: Path, start_consul: StartConsul) -> tuple[ConsulAgent, s
     return agent, f"127.0.0.1:{port}"
 
 
-def test_consuls_own_variables_open_a_store_over_tls(https: tuple[ConsulAgent, str], certificates: Path) -> None:
+def test_consuls_own_variables_open_a_store_over_tls(
+    https: tuple[ConsulAgent, str], certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, hostport = https
     environ = {
         "CONSUL_HTTP_ADDR": f"https://{hostport}",
@@ -71,6 +73,11 @@ def test_consuls_own_variables_open_a_store_over_tls(https: tuple[ConsulAgent, s
 
     unverified = {name: value for name, value in environ.items() if name != "CONSUL_CACERT"}
     store = open_store(None, environ=unverified | {"CONSUL_HTTP_SSL_VERIFY": "false"})
+    assert store.get("state/a") == entry
+    store.close()
+
+    monkeypatch.setenv("SSL_CERT_FILE", environ.pop("CONSUL_CACERT"))  # as if it were one of the system's authorities
+    store = open_store(None, environ=environ)
     assert store.get("state/a") == entry
     store.close()
 

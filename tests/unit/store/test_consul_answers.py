@@ -43,8 +43,8 @@ def test_an_answer_that_is_none_is_for_the_caller_to_read(status: int) -> None:
     _check_status(status, b"", "/v1/txn")
 
 
-@pytest.mark.parametrize(("header", "index"), [("17", 17), ("0", 1), (None, 1), ("", 1), ("-3", 1), ("x", 1)])
-def test_an_index_is_a_number_to_wait_after_whatever_the_header_says(header: str | None, index: int) -> None:
+@pytest.mark.parametrize(("header", "index"), [(b"17", 17), (b"0", 1), (None, 1), (b"", 1), (b"-3", 1), (b"x", 1)])
+def test_an_index_is_a_number_to_wait_after_whatever_the_header_says(header: bytes | None, index: int) -> None:
     assert _index(header) == index
 
 
