@@ -17,7 +17,10 @@ from reconciler.executors.interface import Executor, Spec
 from tests.executor_contract.conftest import Stage
 from tests.support.wait import wait_until
 
-FILES = {"bash": ("bash.py", "task_folder.py", "task_scripts.py", "shim.py"), "docker": ("docker_engine.py",)}
+FILES = {
+    "bash": ("bash.py", "launching.py", "task_folder.py", "task_scripts.py", "shim.py"),
+    "docker": ("docker_engine.py",),
+}
 REQUESTS = ("inspect", "create", "start", "stop", "remove")
 """What of an engine's client counts: the rest is how it asks."""
 
