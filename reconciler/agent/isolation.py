@@ -19,6 +19,8 @@ from reconciler.model.task import Phase
 LOOK_AGAIN_S: Final = 1.0
 """How often to look whether there is contact again."""
 _ACTIVE: Final = (Phase.PREPARING, Phase.STARTING, Phase.RUNNING)
+_CONCERNED: Final = (Phase.PENDING, *_ACTIVE)
+"""One that waits for its next attempt may not begin it without contact either."""
 
 
 def pause(case: Case) -> Decision | None:
@@ -56,7 +58,7 @@ def why_isolated(case: Case) -> str | None:
 def with_look(case: Case, decision: Decision) -> Decision:
     """The decision, and a look when the host may have been cut off for too long."""
     after_s, life = case.stop_isolated_after_s, decision.life
-    if after_s is None or life is None or (life.phase not in _ACTIVE and life.paused_at is None):
+    if after_s is None or life is None or life.phase not in _CONCERNED:
         return decision
     due_at = case.view.contact_at + after_s
     again_at = due_at if case.now.monotonic < due_at else _soon(case)

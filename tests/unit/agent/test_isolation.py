@@ -61,6 +61,23 @@ def test_the_time_between_two_renewals_of_the_session_is_no_isolation() -> None:
     assert host.running() == []
 
 
+def test_one_that_waited_for_its_next_attempt_begins_it_as_soon_as_there_is_contact_again() -> None:
+    host = PlannedHost()
+    task = host.issue(7, stop_isolated_after_s=20.0)
+    host.settle()
+    cut_off(host)
+    for _ in range(4):
+        host.end(host.running()[0])
+        host.settle()
+        host.time += host.look().look_again_s or 0.0
+        host.settle()
+    while host.time < host.life(task).not_before:
+        host.time += host.look().look_again_s or 60.0
+    made = host.look()
+    assert (host.life(task).reason, host.life(task).paused_at) == (ISOLATED, None)
+    assert made.look_again_s == 1.0, "nobody else tells that there is contact again"
+
+
 def test_what_was_replaced_meanwhile_is_not_started_again() -> None:
     host = PlannedHost()
     task = host.issue(7, stop_isolated_after_s=20.0)
