@@ -30,10 +30,10 @@ def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, options: O
     """Move tasks of each SERVICE (default: of all) to hosts where there is more room.
 
     Nothing moves by itself when a host is added or comes back. This looks once for tasks that would be better
-    elsewhere, from the fullest host on, and has them replaced as a drain does: healthy there first, within `min`, `max`
-    and the `rollout` block. A task is moved if that spreads its service better over the tag of `spread_over` or over
-    hosts, or if the other host, with it, is emptier by 5 % of a host than its own is now. Where it starts is decided
-    when it does.
+    elsewhere, from the fullest host on, and has them replaced as a drain does: healthy there first (stopped first where
+    `max` or `order` wants it), within `min` and the `rollout` block. A task is moved if that spreads its service better
+    over the tag of `spread_over` or over hosts, or if the other host, with it, is emptier by 5 % of a host than its own
+    is now. Where it starts is decided when it does.
     """
     from reconciler.model import keys
     from reconciler.operations import overrides
@@ -70,6 +70,6 @@ def _show(found: "Balance", *, dry_run: bool, at_most: int) -> None:
     if not found.moves:
         return
     tasks = "1 task" if len(found.moves) == 1 else f"{len(found.moves)} tasks"
-    click.echo(f"{tasks} would be moved" if dry_run else f"{tasks} will be replaced, healthy elsewhere first")
+    click.echo(f"{tasks} would be moved" if dry_run else f"{tasks} will be replaced, as on a draining host")
     if len(found.moves) == at_most:
         click.echo("there may be more: ask again when these have moved")

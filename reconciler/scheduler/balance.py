@@ -64,10 +64,12 @@ def find(
 ) -> Balance:
     """At most so many tasks of these services (None: of all) that would be better elsewhere.
 
-    Services in which something moves already by their cluster's plan are left out.
+    Services in which something moves already by their cluster's plan are left out, and those that are in none of these
+    clusters.
     """
     groups: list[_Group] = []
-    left_out: dict[str, str] = {}
+    known = {name for view, _ in clusters for name in view.services}
+    left_out = {name: "no cluster that our scheduler serves runs it" for name in services or () if name not in known}
     for view, plan in clusters:
         busy = {step.service for step in plan.steps} | {pending.service for pending in plan.pending}
         busy |= {note.service for note in plan.notes}

@@ -119,6 +119,13 @@ def test_what_can_not_or_should_not_move_is_left_with_the_reason(fields: dict[st
     assert better(world) == Balance(moves=(), left_out={"web": why})
 
 
+def test_a_service_that_only_another_scheduler_runs_is_left_with_the_reason() -> None:
+    world = world_of(1, {"web": 4})
+    add_host(world, "h9")
+    assert better(world, ["elsewhere"]).left_out == {"elsewhere": "no cluster that our scheduler serves runs it"}
+    assert better(world, ["web"]).left_out == {}
+
+
 def test_a_service_in_which_something_changes_is_left_alone() -> None:
     world = world_of(1, {"web": 4})
     add_host(world, "h9")
