@@ -62,6 +62,8 @@ def test_an_empty_store_is_answered_in_words_and_in_json(program: Program) -> No
 
 
 ONLY_DAEMONS_NEED: Final = ("docker", "prometheus_client", "reconciler.runtime.runner", "reconciler.runtime.http")
+NOBODY_NEEDS: Final = ("requests", "urllib3")
+"""To ask Consul, though python-consul would import them."""
 
 
 @pytest.mark.parametrize("arguments", [["apply", "-f", "hosts.yml"], ["tasks"]])
@@ -78,6 +80,12 @@ main()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     assert not set(ONLY_DAEMONS_NEED) & set(done.stderr.split())
+
+
+def test_what_asks_consul_starts_without_an_http_library_that_it_does_not_use() -> None:
+    script = "import sys, reconciler.store.consul; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert not set(NOBODY_NEEDS) & set(loaded.stdout.split())
 
 
 def test_output_that_nobody_reads_to_the_end_is_no_error(program: Program) -> None:
