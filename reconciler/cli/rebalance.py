@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     help="Move no more tasks than that; ask again for the next ones.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show which tasks would be moved.")
+@click.option("--clear", is_flag=True, help="Take it back: what has not moved yet stays where it is.")
 @overriding(ends=False, waits=HEALTHY)
-def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, options: Overriding) -> None:
+def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, clear: bool, options: Overriding) -> None:
     """Move tasks of each SERVICE (default: of all) to hosts where there is more room.
 
     Nothing moves by itself when a host is added or comes back. This looks once for tasks that would be better
@@ -42,7 +43,12 @@ def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, options: O
     from reconciler.scheduler import balance
     from reconciler.scheduler.snapshot import view_of
 
+    if clear and (dry_run or options.reason):
+        raise UsageError("--clear takes back what was asked for: it takes neither --dry-run nor --reason")
     with options.store() as store:
+        if clear:
+            _show_cleared(overrides.stay(store, services), options.output_format)
+            return
         read = fleet.read(store, time.time())
         if unknown := sorted(set(services) - read.snapshot.services.keys()):
             raise UsageError(f"there is no service {unknown[0]} in {store.url}", hint="`reconciler status` lists them.")
@@ -57,6 +63,16 @@ def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, options: O
         changed = sorted({keys.service(move.service) for move in found.moves})
         if options.wait and changed and not dry_run:
             wait_for(store, lambda fleet: settling(fleet, changed, ""), options.timeout_s)
+
+
+def _show_cleared(services: tuple[str, ...], output_format: str) -> None:
+    if output_format == "json":
+        output.print_json({"cleared": services})
+        return
+    for service in services:
+        click.echo(f"{service}: what has not moved yet stays where it is")
+    if not services:
+        click.echo("nothing was asked to be moved")
 
 
 def _show(found: "Balance", *, dry_run: bool, at_most: int) -> None:

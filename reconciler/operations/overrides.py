@@ -4,7 +4,7 @@ Called by the commands of these names. Each writes one key by compare-and-set (r
 says; schedulers lay it over ``config/``. Nothing is locked: it works while sync or git are away.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Final
 
@@ -161,6 +161,19 @@ def rebalance(store: Store, moves: Iterable[Move], said: Said) -> None:
     for name, mine in sorted(of_service.items()):
         moved = Rebalanced(tasks=mine, by=said.by, reason=said.reason, since=said.now)
         override_records.of_service(store, name, partial(msgspec.structs.replace, rebalanced=moved))
+
+
+def stay(store: Store, names: Collection[str]) -> tuple[str, ...]:
+    """Take back what ``rebalance`` said of these services (none: of all); returns those of which it said something.
+
+    What has moved stays where it is.
+    """
+    records = store.list(keys.SERVICE_OVERRIDES).entries
+    known = [decode(entry.value, ServiceOverride, entry.key) for entry in records]
+    found = [each.service for each in known if each.rebalanced and (not names or each.service in names)]
+    for name in found:
+        override_records.of_service(store, name, partial(msgspec.structs.replace, rebalanced=None))
+    return tuple(found)
 
 
 def pause(store: Store, cluster: str, said: Said) -> Overridden:

@@ -37,3 +37,10 @@ def test_scale_clear_takes_no_end_and_no_reason(option: str) -> None:
     done = CliRunner().invoke(reconciler, ["scale", "web", "--clear", option, "2h", "--store", "memory:"])
     assert isinstance(done.exception, UsageError)
     assert "go with a NUMBER" in str(done.exception)
+
+
+@pytest.mark.parametrize("option", [("--dry-run",), ("--reason", "why")])
+def test_rebalance_clear_takes_nothing_that_it_would_not_keep(option: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(reconciler, ["rebalance", "--clear", *option, "--store", "memory:"])
+    assert isinstance(done.exception, UsageError)
+    assert "--clear takes back" in str(done.exception)

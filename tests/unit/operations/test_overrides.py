@@ -20,6 +20,7 @@ from reconciler.queries.status import status
 from reconciler.queries.waits import emptied
 from reconciler.runtime.clock import SystemClock
 from reconciler.scheduler.apply import Applier
+from reconciler.scheduler.balance import Move
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import view_of
@@ -305,3 +306,21 @@ def test_an_override_that_cannot_be_read_holds_everything(small: Small) -> None:
     held = small.plan().hold
     assert held is not None
     assert keys.service_override("web") in held
+
+
+def test_a_task_that_was_to_move_stays_when_that_is_taken_back() -> None:
+    small = Small()
+    declare_web(small.store, desired=2)
+    small.go()
+    task = tasks(small.store)[0]
+    overrides.rebalance(
+        small.store,
+        [Move(task=task.id, issue=task.issue, service="web", host=task.host, to="h2", reason="it is emptier")],
+        said(),
+    )
+    assert small.plan().actions
+    assert overrides.stay(small.store, ["db"]) == ()
+    assert small.plan().actions
+    assert overrides.stay(small.store, []) == ("web",)
+    assert small.plan().actions == ()
+    assert overrides.stay(small.store, []) == ()
