@@ -24,8 +24,8 @@ def split(steps: Sequence[Step], most_operations: int) -> Chunks:
     """As many steps in each transaction as fit, none torn, those of a service in order.
 
     What rests on health is left for another reading once a transaction has written something of the same service, and
-    all of that service after it (rule 8). So where that matters, services begin a new transaction rather than be torn;
-    and so do the tasks that start on one host, which would else be looked at, started and reported twice.
+    all of that service after it (rule 8). So where that matters, services begin a new transaction rather than be torn.
+    All others are filled: one for each host would spare that host a look, and cost as much.
     """
     cut = _Cut(most_operations)
     for block in _blocks(steps):
@@ -71,23 +71,17 @@ class _Cut:
 def _blocks(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     """What belongs together: the steps of a service, if one of them rests on health, else each by itself.
 
-    Of services that only start tasks, it is the steps of one host, after all those that store rollouts. They are legal
-    in any order, and a host that learns of all its tasks at once looks, works and reports once.
+    The steps of services that only start tasks are sorted by host, after all those that store rollouts. They are legal
+    in any order, and a host that learns of its tasks at once looks, works and reports once.
     """
     others = {step.service for step in steps if not _only_starts(step)}
     for may_stop, run in groupby(steps, lambda step: step.service in others):
         if may_stop:
             for _, of_service in groupby(run, lambda step: step.service):
                 block = tuple(of_service)
-                yield from _together(block) if any(step.needs_fresh_health for step in block) else _each(block)
+                yield from [block] if any(step.needs_fresh_health for step in block) else _each(block)
         else:
-            parts = sorted((part for step in run for part in _rollout_first(step)), key=_host)
-            for host, of_host in groupby(parts, _host):
-                yield from (_together if host else _each)(of_host)
-
-
-def _together(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
-    yield tuple(steps)
+            yield from _each(sorted((part for step in run for part in _rollout_first(step)), key=_host))
 
 
 def _each(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
