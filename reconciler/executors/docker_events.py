@@ -71,8 +71,8 @@ class News:
             except ExecutorError as error:
                 failures += 1
                 log.debug("%s", error.message)
-                now = self._states()
-                if now is not None and now != before:
+                now = self._states()  # None: the engine is gone, which has to be seen, too
+                if now != before:
                     before = now
                     self._news.set()
             self._closed.wait(min(_LOOK_S, 0.05 * 2 ** min(failures, 10)))
