@@ -10,6 +10,8 @@ import psutil
 from reconciler.errors import ExecutorError
 from reconciler.model.ports import HostPort
 
+_PROXY: Final = "docker-proxy "
+"""The engine's process that listens for a container."""
 _KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -19,7 +21,7 @@ def require_free(port: HostPort, publisher: Callable[[HostPort], str | None] = l
     ``publisher`` names the container that publishes a port, if one does: the process that listens then is the engine's.
 
     Raises:
-        ExecutorError: somebody has it, and who; permanent, since only another port helps.
+        ExecutorError: somebody has it, and who; permanent, unless a moment may help.
     """
     with socket.socket(socket.AF_INET, _KINDS[port.protocol]) as probe:
         if port.protocol == "tcp":
@@ -29,13 +31,15 @@ def require_free(port: HostPort, publisher: Callable[[HostPort], str | None] = l
             probe.bind(("", port.number))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise taken(port, publisher(port) or _holder(port)) from error
+                by = publisher(port) or _holder(port)
+                # no container has it by what the engine says: one comes up or goes down, perhaps the task's own
+                raise taken(port, by, permanent=not by.startswith(_PROXY)) from error
             raise ExecutorError(f"{port} can't be used: {error.strerror}", permanent=True) from error
 
 
-def taken(port: HostPort, by: str) -> ExecutorError:
+def taken(port: HostPort, by: str, *, permanent: bool = True) -> ExecutorError:
     """That somebody else has a port that a task needs."""
-    return ExecutorError(f"{port} is taken by {by}", permanent=True)
+    return ExecutorError(f"{port} is taken by {by}", permanent=permanent)
 
 
 def _holder(port: HostPort) -> str:

@@ -43,7 +43,8 @@ def test_what_is_ended_by_hand_comes_up_again(world: DockerWorld, how: str) -> N
         return status.healthy and status.attempt >= (1 if how == "restart" else 2) and states == ["running"]
 
     wait_until(is_up_again, what="it runs again")
-    assert world.published()[task.id].attempt <= 2
+    # the engine starts it as well: one attempt may meet that, and find its own port taken
+    assert world.published()[task.id].attempt <= (3 if how == "restart" else 2)
 
 
 def test_what_somebody_updates_restarts_nothing_and_stays_the_agents_alone(world: DockerWorld) -> None:
