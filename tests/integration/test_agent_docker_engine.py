@@ -1,7 +1,6 @@
 """The agent while its Docker engine is in trouble: stopped and started, its disk full. One of the test's own."""
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from reconciler.executors.docker import Docker
 from reconciler.model.manifests import DockerContainer, DockerExecutor, TaskDefinition
 from reconciler.model.task import Health
 from reconciler.store.memory import MemorySpace, MemoryStore
+from tests.support import disks
 from tests.support.agent import AgentWorld
 from tests.support.own_engine import OwnEngine
 from tests.support.wait import wait_until
@@ -56,13 +56,8 @@ def test_tasks_come_back_with_the_engine_and_waiting_for_it_uses_up_no_attempt(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The disk on which an engine keeps everything: 64 MiB."""
-    folder = tmp_path / "docker"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "docker", 64) as folder:
+        yield folder
 
 
 def test_an_engine_whose_disk_is_full_keeps_what_runs_and_says_why_nothing_else_starts(

@@ -1,6 +1,5 @@
 """What goes wrong on a host itself: its disk is full, its clock is set."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from reconciler.errors import ExecutorError
 from reconciler.executors.interface import Owner, Spec, never
 from reconciler.model.task import Health, Phase
 from reconciler.runtime.clock import SystemClock
+from tests.support import disks
 from tests.support.agent import SLEEP, AgentWorld, bash_definition, is_alive, noting_pid, pids_of
 from tests.support.pretend_executor import PretendExecutor
 from tests.support.wait import wait_until
@@ -21,13 +21,8 @@ DAY_S = 86_400.0
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "small", 4) as folder:
+        yield folder
 
 
 def test_a_full_disk_keeps_what_runs_and_says_why_nothing_else_starts(

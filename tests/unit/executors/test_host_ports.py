@@ -2,6 +2,9 @@
 
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +41,19 @@ def test_connections_that_were_closed_just_now_are_no_obstacle() -> None:
         accepted.close()  # the server's side closes first, and so waits in TIME_WAIT
         client.close()
     require_free(HostPort(port))
+
+
+def test_the_engines_proxy_without_a_container_is_waited_for_as_one_comes_up_or_goes_down(tmp_path: Path) -> None:
+    proxy = tmp_path / "docker-proxy"
+    proxy.symlink_to(sys.executable)
+    listen = "import socket; s = socket.create_server(('', 0)); print(s.getsockname()[1], flush=True); input()"
+    with subprocess.Popen([proxy, "-c", listen], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = HostPort(int(process.stdout.readline()))
+        with pytest.raises(ExecutorError, match=r"is taken by docker-proxy \(pid") as refused:
+            require_free(port)
+        assert not refused.value.permanent
+        with pytest.raises(ExecutorError, match="is taken by container web") as refused:
+            require_free(port, lambda _: "container web")
+        assert refused.value.permanent
+        process.communicate("")
