@@ -27,6 +27,8 @@ CLEAN_UP_AFTER_S = 60.0
 SETTLE_S = 8.0
 """How long a new service may take from the agent to the servers."""
 
+_ALIVE = "alive"
+
 
 class ConsulSession:
     """A session; its name is the id of the service that it rests on."""
@@ -48,7 +50,7 @@ class ConsulSession:
 
     def renew(self) -> bool:
         # the check first: once the session is seen alive after it, it lives for another TTL
-        passes = self._agent.update_ttl(_check_id(self._service_id), "passing", "alive")
+        passes = self._agent.update_ttl(_check_id(self._service_id), "passing", _ALIVE)
         if passes and self._client.session_name(self._id) is not None:
             return True
         self.forget()
@@ -70,12 +72,17 @@ class ConsulSession:
 
 
 def open_session(client: ConsulClient, agent: LocalAgent, name: str, ttl_s: float) -> ConsulSession:
-    """Register the service, wait until the servers know its check, and create the session."""
+    """Register the service, give a first sign of life, and create the session once the servers know the check.
+
+    The local Consul keeps over its own restart what a check was last told, and not the status that it was registered
+    with: one that was never told anything is critical when Consul is back, and the session with it is gone.
+    """
     service_id = f"{SERVICE}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')}-{new_id()}"
     agent.register_service(_service(service_id, name, ttl_s))
     deadline, delay_s = time.monotonic() + SETTLE_S, 0.005
     while True:
         try:
+            agent.update_ttl(_check_id(service_id), "passing", _ALIVE)
             session_id = client.create_session(service_id, ["serfHealth", _check_id(service_id)])
             return ConsulSession(client, agent, session_id, service_id, ttl_s)
         except StoreError as error:
