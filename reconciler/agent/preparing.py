@@ -37,6 +37,7 @@ def prepare(view: HostView, now: Now) -> Preparing:
     fetched = {(each.name, each.digest): each for each in view.outcomes if isinstance(each, Fetched)}
     fetching: dict[str, Fetching] = {}
     actions: list[Fetch | CancelFetch] = []
+    is_held_back = False
     busy = {name for name, each in view.fetching.items() if each.busy}
     for name in sorted(view.issued.preparations.keys() | busy):
         wanted, known = view.issued.preparations.get(name), view.fetching.get(name)
@@ -53,10 +54,13 @@ def prepare(view: HostView, now: Now) -> Preparing:
         else:
             known = known if known and known.digest == wanted.digest else Fetching(digest=wanted.digest)
             if not known.ready and not view.ending:
+                is_held_back = is_held_back or against is not None
                 known, action = _next(name, known, wanted, against, view, now)
                 actions += [action] if action else []
         fetching[name] = known
     waiting = [each.not_before for each in fetching.values() if not each.busy and not each.ready]
+    if is_held_back:
+        waiting.append(now.monotonic + isolation.LOOK_AGAIN_S)
     return Preparing(
         fetching=fetching,
         actions=tuple(actions),

@@ -1,8 +1,10 @@
 """What a host fetches ahead of time: no place, no start, and the same checks as before a start."""
 
 from reconciler.agent.actions import CancelFetch, Fetch, Start
+from reconciler.agent.settings import RestartPolicy
 from reconciler.model import codec
 from reconciler.model.preparation import Prepared
+from reconciler.model.task import Phase
 from tests.support.planned_host import PlannedHost, definition
 
 NO_IMAGE = "image web:2 can't be pulled: there is no such image"
@@ -139,6 +141,23 @@ def test_nothing_is_fetched_for_a_service_whose_tasks_are_stopped_for_want_of_co
     host.contact_at = None
     host.settle()
     assert published(host).ready
+
+
+def test_what_isolation_held_back_is_fetched_as_soon_as_there_is_contact_again() -> None:
+    host = PlannedHost(restart=RestartPolicy(max_attempts=1))
+    task = host.issue(1, stop_isolated_after_s=20.0)
+    host.settle()
+    host.end(host.running()[0])
+    host.settle()
+    assert host.phase(task) is Phase.FAILED
+    host.contact_at = host.time
+    host.time += 21
+    host.ask(definition(version=2))
+    made = host.look()
+    assert not made.actions
+    assert made.look_again_s == 1.0, "a task that has failed looks for nothing any more"
+    host.contact_at = None
+    assert [type(action) for action in host.look().actions] == [Fetch]
 
 
 def test_who_stops_everything_fetches_nothing_more() -> None:
