@@ -6,37 +6,52 @@ know how many each service has where.
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from reconciler.scheduler.filters import Demand, Room, has_room
 from reconciler.scheduler.pools import FAILING_PENALTY, Pool
+
+Rank = tuple[tuple[int, int], float, str]
+"""How many tasks of the service are on a host (to stay, all), its score, its name: the lower the better."""
+NONE: Final = (0, 0)
 
 
 class Lane:
     """Hosts of some classes while tasks of one service are placed, the best first: the fewest of its tasks, then score.
 
-    What packs does not count its tasks: it fills the fullest host.
+    Tasks that are to go decide only between hosts with as many that stay, so that a rolling update ends as even as it
+    began. What packs does not count its tasks: it fills the fullest host.
     """
 
     def __init__(
-        self, room: Callable[[str], Room], pools: Sequence[Pool], crowd: Mapping[str, int], *, drops: bool
+        self,
+        room: Callable[[str], Room],
+        pools: Sequence[Pool],
+        crowd: Mapping[str, int],
+        staying: Mapping[str, int],
+        *,
+        drops: bool,
     ) -> None:
-        """``drops``: hosts without room are not put back."""
+        """``crowd``: the service's tasks by host, ``staying`` those of them that are there to stay. ``drops``: hosts
+        without room are not put back.
+        """
         self._room = room
         self._pools = pools
         self._crowd = crowd
+        self._staying = staying
         self._drops = drops
         self._full: set[str] = set()
         self._off: list[tuple[Pool, Room]] = []
-        self._candidates: list[tuple[int, float, str]] = []
+        self._candidates: list[Rank] = []
         self._tops = [(*best, number) for number, pool in enumerate(pools) if (best := pool.best())]
         heapq.heapify(self._tops)
 
-    def best(self) -> tuple[int, float, str] | None:
-        """The host that ``find`` looks at first, as (tasks of this service there, score, name)."""
+    def best(self) -> Rank | None:
+        """The host that ``find`` looks at first."""
         candidates, tops = self._candidates, self._tops
         while tops:
             score, name, number = tops[0]
-            if candidates and candidates[0] < (0, score, name):
+            if candidates and candidates[0] < (NONE, score, name):
                 break
             pool = self._pools[number]
             pool.take_off()
@@ -51,10 +66,10 @@ class Lane:
 
     def find(self, demand: Demand, shunned: frozenset[str], *, takes_failing: bool) -> Room | None:
         """Take off the best host that has room; those in ``shunned`` stay, and unless wanted those that fail much."""
-        passed: list[tuple[int, float, str]] = []
+        passed: list[Rank] = []
         found: Room | None = None
         while found is None and (candidate := self.best()):
-            if candidate[0] >= FAILING_PENALTY and not takes_failing:
+            if candidate[0][0] >= FAILING_PENALTY and not takes_failing:
                 break  # so are all after it
             heapq.heappop(self._candidates)
             room = self._room(candidate[2])
@@ -82,6 +97,7 @@ class Lane:
             else:
                 pool.put_back(room)
 
-    def _count(self, room: Room) -> int:
-        count = 0 if self._pools[0].packs else self._crowd.get(room.name, 0)
-        return count + FAILING_PENALTY if room.view.failing else count
+    def _count(self, room: Room) -> tuple[int, int]:
+        name = room.name
+        count = NONE if self._pools[0].packs else (self._staying.get(name, 0), self._crowd.get(name, 0))
+        return (count[0] + FAILING_PENALTY, count[1]) if room.view.failing else count

@@ -58,7 +58,8 @@ class Placer:
     ) -> "ServicePlacer":
         """Begin to place tasks of one service, of which ``crowd`` are on each host already.
 
-        ``staying``: those of them that are there to stay (default: all); only these count for the spread over a tag.
+        ``staying``: those of them that are there to stay (default: all). They count first, and alone for the spread
+        over a tag.
         """
         return ServicePlacer(self, crowd, service, crowd if staying is None else staying)
 
@@ -154,7 +155,7 @@ class Placer:
 
 
 class ServicePlacer:
-    """Places tasks of one service: on the host with the fewest of them, then the best score, then by name.
+    """Places tasks of one service: on the host with the fewest of them that stay, then the fewest, then the best score.
 
     Where they are to spread over a tag, first where the fewest are of those that stay; hosts without the tag come last.
     """
@@ -217,7 +218,9 @@ class ServicePlacer:
         fitting = [host for host in hosts if self._placer.would_fit(host, demand)]
         if not fitting:
             return None
-        best = min(fitting, key=lambda host: (self._crowd[host], self._placer.room(host).load, host))
+        best = min(
+            fitting, key=lambda host: (self._staying[host], self._crowd[host], self._placer.room(host).load, host)
+        )
         place = self.place_on(best, demand, task_id)
         self._crowd[best] += 1
         self._staying[best] += 1
@@ -272,7 +275,7 @@ class ServicePlacer:
         self.close()
         self._demand = demand
         self._lanes = {
-            value: Lane(self._placer.room, pools, self._crowd, drops=demand.packs and not self._is_trial)
+            value: Lane(self._placer.room, pools, self._crowd, self._staying, drops=demand.packs and not self._is_trial)
             for value, pools in self._placer.pools.open(demand).items()
         }
         self._counts = Counter()

@@ -51,6 +51,13 @@ def test_a_service_prefers_a_host_without_it_even_if_that_is_fuller() -> None:
     assert places(placer, Demand(memory=64), 1, crowd={"h1": 1}) == ["h2"]
 
 
+def test_tasks_that_are_to_go_decide_only_between_hosts_with_as_many_that_stay() -> None:
+    placer = Placer(hosts(host("h1"), host("h2"), host("h3")))
+    service = placer.for_service({"h1": 1, "h2": 2}, staying={"h1": 1})
+    found = [place.host for number in range(3) if (place := service.place(Demand(memory=64), f"task-{number}"))]
+    assert found == ["h3", "h2", "h1"]
+
+
 def test_among_equals_the_emptier_host_is_chosen_in_memory_or_cpu() -> None:
     placer = Placer(
         hosts(host("h1", issued=Use(tasks=1, cpu_units=2000)), host("h2", issued=Use(tasks=1, memory=1000)))
