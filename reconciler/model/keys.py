@@ -41,6 +41,8 @@ SYNC_LOCKS: Final = "sync/"
 
 CONFIG_SENTINEL: Final = "config/.store"
 STATE_SENTINEL: Final = "state/.store"
+MOVED: Final = "config/.moved"
+"""Which source moved last; among the objects, so that one listing has both."""
 OURS: Final = (CONFIG, STATE, SCHEDULER_LOCKS, SYNC_LOCKS)
 """All the space that this program uses under its root."""
 

@@ -33,7 +33,8 @@ class SyncMark(_Record, frozen=True, kw_only=True):
     ``applying`` (``revision`` is where it came from, ``to`` where it goes) means a mix is stored: readers decide
     nothing from it. ``settled`` means ``revision`` is what is there. ``chunk`` grows with every transaction that writes
     the source's objects, for ever, so that no two of them write the same mark. ``counts`` are those after the
-    transaction that wrote the mark, also while applying: whoever reads fewer objects has not read all.
+    transaction that wrote the mark, also while applying: whoever reads fewer objects has not read all. ``told``: who
+    moves the source writes ``config/.moved`` with it, so that it is enough to compare that.
     """
 
     settled: bool
@@ -41,6 +42,7 @@ class SyncMark(_Record, frozen=True, kw_only=True):
     to: str | None = None
     chunk: int = 0
     counts: SourceCounts = SourceCounts()
+    told: bool = False
 
 
 class PastRevision(_Record, frozen=True, kw_only=True):

@@ -74,7 +74,7 @@ class Applier:
         self._session_id = session_id
         # what a plan rests on, whatever it does: no source applied anything since, nobody pulled the emergency brake
         brakes = (keys.cluster_override(view.name), keys.cluster_override(keys.EVERY))
-        self._unmoved = reading.marks | {key: reading.indexes.get(key, 0) for key in brakes}
+        self._unmoved = reading.unmoved | {key: reading.indexes.get(key, 0) for key in brakes}
         self._indexes = dict(reading.indexes)
         self._heard = {key: index for key, index in reading.indexes.items() if key.startswith(keys.OVERRIDES)}
         self._heard_at = self._clock.monotonic()

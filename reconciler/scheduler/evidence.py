@@ -4,8 +4,8 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from reconciler.model import keys
 from reconciler.model.manifests import Cluster, Service
@@ -14,6 +14,9 @@ from reconciler.scheduler.cluster_view import Defined
 
 Owners: TypeAlias = Mapping[str, Sequence[str | None]]
 """By kind of object as in ``SourceCounts``, the ``managed_by`` of each object that was read."""
+
+MOST_COMPARED: Final = 40
+"""A Consul transaction has 64 operations: fence, head, placement and two brakes take five, the largest step eleven."""
 
 
 def applying(sources: Mapping[str, SourceState]) -> tuple[str, ...]:
@@ -31,6 +34,17 @@ def incomplete(sources: Mapping[str, SourceState], owners: Owners) -> str | None
                 text = f"source {name} has {said} {kind} in the store, but only {read[name]} could be read"
                 return f"{text}: the token may not read all, or something removed them"
     return None
+
+
+def crowded(unmoved: Collection[str]) -> str | None:
+    """Why no transaction has room to compare that no source has moved since; None if it has."""
+    names = sorted(key.removeprefix(keys.SOURCES) for key in unmoved if key != keys.MOVED)
+    if len(names) <= MOST_COMPARED:
+        return None
+    text = f"{len(names)} sources have to be compared one by one, and a transaction has room for {MOST_COMPARED}"
+    if keys.MOVED not in unmoved:
+        return f"{text}: {keys.MOVED} is not there; a `reconciler sync` of this version writes it with a new revision"
+    return f"{text}: {names[0]} and {len(names) - 1} more are applied by an older `reconciler sync`; upgrade it"
 
 
 def unreadable_for(cluster: str, unreadable: Mapping[str, str]) -> str | None:

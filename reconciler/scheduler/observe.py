@@ -14,11 +14,13 @@ import msgspec
 from reconciler.errors import StoreNotOurs, StoreUnreachable
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Host, Service, TaskDefinition
+from reconciler.model.moved import to_compare
 from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
 from reconciler.model.preparation import Preparation
 from reconciler.model.source_state import SourceState
 from reconciler.model.task import ClusterHead, HostState, HostStatus, PlacementSeq, Rollout, Task
 from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.scheduler import evidence
 from reconciler.scheduler.cluster_view import ClusterView, Defined
 from reconciler.scheduler.overrides import Overrides
 from reconciler.scheduler.snapshot import Reading, Snapshot, scene, view_of
@@ -89,6 +91,9 @@ class Observer:
         except StoreNotOurs as error:
             doubt = error.message
         read = self._decoded
+        sources = {each.source: each for each in read.all(marks, keys.SOURCES, SourceState)}
+        moved = next((entry.index for entry in config if entry.key == keys.MOVED), 0)
+        unmoved = to_compare(indexes, sources, moved)
         placed = next(iter(read.all(placement, keys.PLACEMENT, PlacementSeq)), PlacementSeq(seq=0))
         snapshot = Snapshot(
             clusters={each.name: each for each in read.all(config, keys.CLUSTERS, Cluster)},
@@ -105,7 +110,7 @@ class Observer:
             heads={each.cluster: each for each in read.all(heads, keys.CLUSTER_HEADS, ClusterHead)},
             rollouts={(each.cluster, each.service): each for each in read.all(plain, keys.ROLLOUTS, Rollout)},
             preparations=tuple(map(_preparation, preparations)),
-            sources={each.source: each for each in read.all(marks, keys.SOURCES, SourceState)},
+            sources=sources,
             overrides=Overrides(
                 services={each.service: each for each in read.all(overrides, keys.SERVICE_OVERRIDES, ServiceOverride)},
                 hosts={each.host: each for each in read.all(overrides, keys.HOST_OVERRIDES, HostOverride)},
@@ -113,7 +118,7 @@ class Observer:
                 now=self._clock.wall(),
             ),
             unreadable=read.end(),
-            sentinel=doubt,
+            doubt=doubt or evidence.crowded(unmoved),
             reschedule_after_s=self._reschedule_after_s,
         )
         written = (*overrides, *heads, *rollouts, *tasks, *placement)
@@ -121,7 +126,7 @@ class Observer:
             scene=scene(self._timing.read(snapshot, self._clock.monotonic())),
             placement_seq=placed.seq,
             indexes={entry.key: entry.index for entry in written},
-            marks=indexes,
+            unmoved=unmoved,
         )
 
 

@@ -23,7 +23,7 @@ from reconciler.scheduler.overrides import Overrides, describe, overdue
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of the whole store.
 
-    ``unreadable`` holds by key why a value could not be decoded; ``sentinel`` why the store may not be trusted.
+    ``unreadable`` holds by key why a value could not be decoded; ``doubt`` why nothing may be decided from all of it.
     ``missing_s``, ``failed_s`` and ``healthy_s`` come from the observer's own clock, by host and by task id; so does
     ``stalled_s``, by cluster and service: since when a rollout has come no further.
     """
@@ -41,7 +41,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     preparations: tuple[Preparation, ...] = ()
     sources: Mapping[str, SourceState] = {}
     unreadable: Mapping[str, str] = {}
-    sentinel: str | None = None
+    doubt: str | None = None
     missing_s: Mapping[str, float] = {}
     failed_s: Mapping[str, float] = {}
     healthy_s: Mapping[str, float] = {}
@@ -67,12 +67,15 @@ class Scene(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read, and the index of every key that a transaction may have to compare."""
+    """What was read, and the index of every key that a transaction may have to compare.
+
+    ``unmoved`` are those that each one compares: no source has moved since (rule 2).
+    """
 
     scene: Scene
     placement_seq: int
     indexes: dict[str, int]
-    marks: dict[str, int]
+    unmoved: dict[str, int]
 
 
 def scene(snapshot: Snapshot) -> Scene:
@@ -119,7 +122,7 @@ def scene(snapshot: Snapshot) -> Scene:
     for (cluster, service), rollout in snapshot.rollouts.items():
         rollouts[cluster][service] = rollout
     leaving_ids = frozenset(task_id for left in leaving.values() for task_id in left)
-    doubt = snapshot.sentinel or evidence.incomplete(snapshot.sources, _owners(snapshot))
+    doubt = snapshot.doubt or evidence.incomplete(snapshot.sources, _owners(snapshot))
     issued_ids = frozenset(task.id for task in snapshot.tasks)
     return Scene(snapshot, hosts, tasks, rollouts, issued_ids, leaving_ids, doubt, apart(snapshot.services.values()))
 

@@ -2,8 +2,8 @@
 
 Each transaction is fenced by the lock ``sync/<source>`` and compares and sets the source's mark, whose value changes
 every time: a transaction that is late, or that of a holder who lost the lock, fails as a whole. The first of several
-marks the source as ``applying``, the last one as ``settled``. A change takes
-with it, in its transaction, what it ends of what operators said by hand.
+marks the source as ``applying``, the last one as ``settled``. Each writes ``config/.moved`` too, for those who decide
+from what all sources declare. A change takes with it, in its transaction, what it ends of what operators said by hand.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,9 +13,10 @@ import msgspec
 
 from reconciler.model import keys
 from reconciler.model.codec import encode
+from reconciler.model.moved import Moved, to_compare
 from reconciler.model.source_state import SourceState
 from reconciler.store import chunks
-from reconciler.store.interface import Check, Committed, Conflict, DeleteIf, Held, Operation, PutIf, Store, Unknown
+from reconciler.store.interface import Check, Committed, Conflict, DeleteIf, Held, Operation, Put, PutIf, Store, Unknown
 from reconciler.sync.adoption import Handover
 from reconciler.sync.config_view import View, counts_after, counts_of
 from reconciler.sync.late import LatePlan
@@ -23,8 +24,8 @@ from reconciler.sync.overridden import Ending
 from reconciler.sync.plan import Change, Create, Delete, Update
 from reconciler.sync.source_state import applying
 
-_SPARE_BYTES = 256
-"""A mark on the way is a little longer than the last one: it names two revisions."""
+_SPARE_BYTES = 512
+"""A mark on the way is a little longer than the last one: it names two revisions; and which source moved."""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -123,7 +124,7 @@ def carry_out(
     parts = chunks.split(
         groups,
         store.limits,
-        spare_operations=2 + origins.spare_operations,
+        spare_operations=3 + origins.spare_operations,  # fence, mark, and which source moved
         spare_bytes=max(sizes) + len(key) + len(fence.key) + _SPARE_BYTES + origins.spare_bytes,
     )
     counts = counts_of(view.mine()) if len(parts) > 1 else goal.mark.counts
@@ -140,7 +141,8 @@ def carry_out(
             state = applying(old, goal, chunk + number, counts)
         value = encode(state)
         marks = origins.operations((change.key for change in part), is_last=is_last)
-        outcome = store.commit([fence, PutIf(key, value, index), *marks, *operations])
+        moved = [Put(keys.MOVED, _moved(state))] if operations or _is_told(old) != _is_told(state) else []
+        outcome = store.commit([fence, PutIf(key, value, index), *moved, *marks, *operations])
         if not isinstance(outcome, Committed):
             return Interrupted(_why(outcome))
         if not is_last:
@@ -163,19 +165,35 @@ def delete_late(store: Store, fence: Held, view: View, late: LatePlan, placement
     """
     assert view.own is not None
     own = keys.source(view.source)
-    mark = msgspec.structs.replace(view.own.mark, chunk=view.own.mark.chunk + 1, counts=late.after)
+    mark = msgspec.structs.replace(view.own.mark, chunk=view.own.mark.chunk + 1, counts=late.after, told=True)
     state = msgspec.structs.replace(view.own, mark=mark, retired=dict(late.retired))
-    checks = [Check(key, index) for key, index in sorted(view.marks.items()) if key != own]
+    checks = [Check(key, index) for key, index in _others(view).items()]
     if placement:
         checks.append(Check(keys.PLACEMENT, placement))
     deletes = [DeleteIf(delete.key, delete.index) for delete in late.deletes]
-    outcome = store.commit([fence, PutIf(own, encode(state), view.own_index), *checks, *deletes])
+    moved = PutIf(keys.MOVED, _moved(state), view.moved) if view.moved else Put(keys.MOVED, _moved(state))
+    outcome = store.commit([fence, PutIf(own, encode(state), view.own_index), moved, *checks, *deletes])
     return Done(1) if isinstance(outcome, Committed) else Interrupted(_why(outcome))
 
 
 def room_for_late_deletes(store: Store, view: View) -> int:
     """How many definitions ``delete_late`` can delete at once."""
-    return store.limits.operations - len(view.marks) - 3
+    return store.limits.operations - len(_others(view)) - 4  # fence, mark, which source moved, placement
+
+
+def _others(view: View) -> dict[str, int]:
+    """What proves, beside ``config/.moved`` and the own mark, that no source has moved."""
+    compared = to_compare(view.marks, view.sources, view.moved)
+    return {key: index for key, index in sorted(compared.items()) if key not in {keys.MOVED, keys.source(view.source)}}
+
+
+def _is_told(state: SourceState | None) -> tuple[bool, bool] | None:
+    """What others know of a source beside its objects."""
+    return (state.mark.settled, state.mark.told) if state else None
+
+
+def _moved(state: SourceState) -> bytes:
+    return encode(Moved(source=state.source, chunk=state.mark.chunk))
 
 
 def _index(store: Store, key: str, value: bytes) -> int:

@@ -39,8 +39,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """What a source sees of the store.
 
     ``config`` holds only keys of our kinds of objects. ``marks`` are the indexes of all ``state/sync/*``, readable or
-    not. ``still`` says that no mark moved while ``config/*`` was read; the own one never did. ``promised`` is what
-    other sources are about to adopt from this one, by their names.
+    not, ``moved`` is that of ``config/.moved`` (0: there is none). ``still`` says that no mark moved while ``config/*``
+    was read; the own one never did. ``promised`` is what other sources are about to adopt from this one, by name.
     """
 
     source: str
@@ -48,6 +48,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     config: Mapping[str, Stored]
     sources: Mapping[str, SourceState]
     marks: Mapping[str, int]
+    moved: int = 0
     still: bool = True
     promised: Mapping[str, Adoption] = {}
 

@@ -56,6 +56,7 @@ def observe(store: Store, source: str, store_id: str | None) -> View:
         config=config,
         sources=dict(_states(after)),
         marks=_indexes(after),
+        moved=next((entry.index for entry in entries if entry.key == keys.MOVED), 0),
         still=is_still,
         promised=_promised(store, source, after),
     )

@@ -86,7 +86,7 @@ def settled(
             source=identity.source,
             kind=identity.kind,
             location=identity.location,
-            mark=SyncMark(settled=True, revision=target.revision, chunk=mark.chunk, counts=plan.after),
+            mark=SyncMark(settled=True, revision=target.revision, chunk=mark.chunk, counts=plan.after, told=True),
             seen=old.seen if old else "",
             author=cut(target.author, MOST_CHARACTERS),
             subject=cut(target.subject, MOST_CHARACTERS),
@@ -104,7 +104,12 @@ def settled(
 def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: SourceCounts) -> SourceState:
     """The record after a transaction that is not the last one."""
     mark = SyncMark(
-        settled=False, revision=old.mark.revision if old else "", to=goal.mark.revision, chunk=chunk, counts=counts
+        settled=False,
+        revision=old.mark.revision if old else "",
+        to=goal.mark.revision,
+        chunk=chunk,
+        counts=counts,
+        told=True,
     )
     if old is None:
         return msgspec.structs.replace(goal, mark=mark, author="", subject="", retired={}, applied_at=0.0, history=())
@@ -123,7 +128,7 @@ def applying(old: SourceState | None, goal: SourceState, chunk: int, counts: Sou
 def refused(old: SourceState | None, identity: Identity, report: Report, now: float) -> SourceState:
     """The record when nothing can be applied: what was applied stays, with the place that it came from, and why."""
     if old is None:
-        mark = SyncMark(settled=True, revision="")
+        mark = SyncMark(settled=True, revision="", told=True)
         old = SourceState(source="", kind="", location="", mark=mark, adopted=report.adopted)
     if not old.mark.revision and not old.mark.to:
         old = msgspec.structs.replace(old, source=identity.source, kind=identity.kind, location=identity.location)

@@ -95,6 +95,7 @@ def test_lesson_1_5_two_sources_never_fight_and_hand_over_on_order_only_while_bo
     assert {key for key in before if before[key] != after.get(key)} <= {
         keys.service("third"),
         keys.source("third"),
+        keys.MOVED,
     }
 
     shown = program.ok("adopt", "new", "--from", "old", "--all", "--dry-run")

@@ -23,6 +23,7 @@ ROLES = ("sync", "scheduler", "agent", "operator", "reader")
 
 KEYS = (
     keys.CONFIG_SENTINEL,
+    keys.MOVED,
     "config/services/web",
     keys.STATE_SENTINEL,
     "state/overrides/services/web",
@@ -48,7 +49,7 @@ KEYS = (
 MAY_WRITE = {
     "sync": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/sync/demo", "state/wake/demo",
-        "sync/demo", "state/provenance/demo/7f", "state/overrides/services/web",
+        keys.MOVED, "sync/demo", "state/provenance/demo/7f", "state/overrides/services/web",
         keys.reports("demo"), keys.reported_services("demo"),
     },
     "scheduler": {
@@ -60,7 +61,7 @@ MAY_WRITE = {
     "operator": {
         keys.CONFIG_SENTINEL, "config/services/web", keys.STATE_SENTINEL, "state/overrides/services/web",
         "state/overrides/sources/demo", "state/wake/demo", "state/hosts/host-1", "state/status/host-1",
-        "state/sync/demo", "sync/demo", "state/provenance/demo/7f",
+        "state/sync/demo", "sync/demo", "state/provenance/demo/7f", keys.MOVED,
         keys.reports("demo"), keys.reported_services("demo"),
     },
     "reader": set(),
@@ -157,9 +158,10 @@ def test_rule_05_agents_and_readers_may_not_mark_a_new_store(role: str, store_of
 
 def test_the_scheduler_issues_a_task_behind_its_lock(store_of: StoreOf) -> None:
     store = store_of("scheduler")
-    store_of("management").commit([Put("state/sync/demo", b"settled")])
-    mark = store.get("state/sync/demo")
+    store_of("management").commit([Put("state/sync/demo", b"settled"), Put(keys.MOVED, b"demo")])
+    mark, moved = store.get("state/sync/demo"), store.get(keys.MOVED)
     assert mark is not None
+    assert moved is not None
     keeper = SessionKeeper(store, "scheduler", 6.0)
     keeper.start()
     assert keeper.wait_open(20)
@@ -170,6 +172,7 @@ def test_the_scheduler_issues_a_task_behind_its_lock(store_of: StoreOf) -> None:
     issue = [
         Held("schedulers/default", session_id),
         Check("state/sync/demo", mark.index),
+        Check(keys.MOVED, moved.index),
         PutIf("state/clusters/default", b'{"seq":1}', 0),
         PutIf("state/placement", b'{"seq":1}', 0),
         PutIf("state/tasks/_/web-1", b"{}", 0),

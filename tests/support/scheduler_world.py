@@ -116,7 +116,7 @@ class World:
             preparations=tuple(self.preparations.values()),
             sources=dict(self.sources),
             unreadable=dict(self.unreadable),
-            sentinel=self.sentinel,
+            doubt=self.sentinel,
             overrides=Overrides(
                 services=dict(self.service_overrides),
                 hosts=dict(self.host_overrides),

@@ -248,11 +248,11 @@ def hold(store: Store, source: str) -> Held:
 
 
 def config(store: Store) -> dict[str, dict[str, Any]]:
-    """All of ``config/*`` but the sentinel, decoded."""
+    """All objects in ``config/*``, decoded."""
     return {
         entry.key: json.loads(entry.value)
         for entry in store.list(keys.CONFIG).entries
-        if entry.key != keys.CONFIG_SENTINEL
+        if entry.key not in {keys.CONFIG_SENTINEL, keys.MOVED}
     }
 
 
@@ -275,8 +275,9 @@ def declared_in(store: Store, source: str) -> dict[str, tuple[str, int, str, str
 
 
 def values(store: Store, *prefixes: str) -> dict[str, bytes]:
-    """Everything under some prefixes as it is stored."""
-    return {entry.key: entry.value for prefix in prefixes for entry in store.list(prefix).entries}
+    """Everything under some prefixes as it is stored, but which source moved last."""
+    entries = (entry for prefix in prefixes for entry in store.list(prefix).entries)
+    return {entry.key: entry.value for entry in entries if entry.key != keys.MOVED}
 
 
 def change(value: bytes, **fields: Any) -> bytes:

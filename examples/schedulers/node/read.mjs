@@ -44,6 +44,10 @@ export function worldOf(config, state) {
     doubts[0] ??
     null;
   const definitions = objects.get('task_definitions');
+  // one key says that no source has moved, but of those whose writer does not know it
+  const moved = config.filter((entry) => entry.key === 'config/.moved');
+  const isTold = ({ key }) => moved.length > 0 && sources.get(key.slice('state/sync/'.length))?.mark.told;
+  const marks = state.filter((entry) => entry.key.startsWith('state/sync/') && !isTold(entry));
   return {
     doubt,
     clusters: objects.get('clusters'),
@@ -62,7 +66,7 @@ export function worldOf(config, state) {
       state.filter((each) => each.key.startsWith('state/hosts/') && each.session).map((each) => each.key.slice(12)),
     ),
     statuses: under(state, 'state/status/'),
-    marks: state.filter((entry) => entry.key.startsWith('state/sync/')),
+    unmoved: [...moved, ...marks],
     indexOf: new Map(state.map((entry) => [entry.key, entry.index])),
   };
 }

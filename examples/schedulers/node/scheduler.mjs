@@ -102,7 +102,7 @@ class Scheduler {
     const seq = head.seq + 1;
     const operations = [
       { Verb: 'check-session', key: `schedulers/${cluster}`, Session: this.session.id },
-      ...world.marks.map(({ key, index }) => ({ Verb: 'check-index', key, Index: index })),
+      ...world.unmoved.map(({ key, index }) => ({ Verb: 'check-index', key, Index: index })),
     ];
     const fitting = actions.slice(0, Math.floor((MOST_OPERATIONS - operations.length - 2) / 2));
     const decisions = fitting.map(({ issue, withdraw, why }) => ({

@@ -5,8 +5,10 @@ import pytest
 from reconciler.errors import StoreUnreachable
 from reconciler.model import keys
 from reconciler.model.manifests import Cluster, Service
+from reconciler.model.moved import Moved
 from reconciler.model.source_state import SourceCounts
 from reconciler.model.task import ClusterHead, Health, Phase, TaskStatus
+from reconciler.scheduler.evidence import MOST_COMPARED
 from reconciler.scheduler.observe import Observer, observe
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import view_of
@@ -75,6 +77,28 @@ def test_rule_05_fewer_objects_than_a_source_says_are_an_incomplete_reading(stor
     assert planned.steps == ()
     assert planned.hold is not None
     assert planned.hold.startswith("source fleet has 1 services in the store, but only 0 could be read")
+
+
+def test_more_sources_than_a_transaction_can_compare_are_held_and_it_is_said_what_to_do(store: MemoryStore) -> None:
+    PretendAgents(store, "h1")
+    declare_web(store)
+    for number in range(MOST_COMPARED):
+        put(store, keys.source(f"old-{number}"), mark(f"old-{number}", "r1", settled=True))
+    assert plan(observe(store, "main"), 0.0).steps
+    put(store, keys.source("newest"), mark("newest", "r1", settled=True))
+    planned = plan(observe(store, "main"), 0.0)
+    assert planned.steps == ()
+    assert planned.hold is not None
+    assert "41 sources have to be compared one by one" in planned.hold
+    assert "config/.moved is not there" in planned.hold
+    put(store, keys.MOVED, Moved(source="newest", chunk=1))
+    planned = plan(observe(store, "main"), 0.0)
+    assert planned.hold is not None
+    assert "newest and 40 more are applied by an older `reconciler sync`" in planned.hold
+    for number in range(MOST_COMPARED):
+        said = mark(f"old-{number}", "r1", settled=True)
+        put(store, keys.source(said.source), replace(said, mark=replace(said.mark, told=True)))
+    assert plan(observe(store, "main"), 0.0).steps
 
 
 def test_rule_05_a_value_that_cannot_be_read_holds_only_what_rests_on_it(store: MemoryStore) -> None:

@@ -10,7 +10,7 @@ from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.events import Event, Level
 from reconciler.model.manifests import Service
-from reconciler.model.source_state import SourceCounts
+from reconciler.model.source_state import SourceCounts, SourceState, SyncMark
 from reconciler.model.task import PlacementSeq, Task
 from reconciler.runtime.clock import SystemClock
 from reconciler.store.interface import (
@@ -165,7 +165,7 @@ class TestQuiescence:
         run(sync, fence)
         assert sync.parsed_files == parsed + 1
         decided, noted = watched.commits
-        assert [operation.key for operation in decided[2:]] == ["config/services/s7"]
+        assert [operation.key for operation in decided[2:]] == [keys.MOVED, "config/services/s7"]
         assert len(noted) == 2, "the fence, and one small record of the file"
         assert isinstance(noted[1], PutIf)
         assert len(noted[1].value) < 2_000
@@ -698,6 +698,34 @@ class TestDefinitionsGoLate:
         assert (recorded.retired, recorded.mark.counts.task_definitions) == ({}, 2)
         run(sync, fence)
         assert len(watched.commits) == 1
+
+    def test_rule_11_also_beside_more_sources_than_a_transaction_has_operations(self, store: Store) -> None:
+        clock, fence = WallClock(), hold(store, "fleet")
+        for number in range(70):
+            name = f"s{number}"
+            mark = SyncMark(settled=True, revision="r", told=True)
+            other = SourceState(source=name, kind="git", location="", mark=mark)
+            store.commit([Put(keys.source(name), encode(other))])
+        for each in (R1, R2):
+            run(sync_of(store, ListedSource("fleet", R1, each), clock=clock), fence)
+        clock.now += GRACE_S
+        run(sync_of(store, ListedSource("fleet", R1, R2), clock=clock), fence)
+        assert "config/task_definitions/api/1" not in config(store)
+
+    def test_rule_11_not_while_another_source_moves(self, store: Store) -> None:
+        def moves(number: int, operations: Sequence[Operation], go: Callable[[], CommitResult]) -> CommitResult:
+            if any(each.key == "config/task_definitions/api/1" for each in operations):
+                run(sync_of(store, other), other_fence)
+            return go()
+
+        clock, fence, other_fence = WallClock(), hold(store, "fleet"), hold(store, "other")
+        other = ListedSource("other", revision("o1", {"other.json": manifest(["other"], cluster="other")}))
+        for each in (R1, R2):
+            run(sync_of(store, ListedSource("fleet", R1, each), clock=clock), fence)
+        clock.now += GRACE_S
+        run(sync_of(WatchedStore(store, moves), ListedSource("fleet", R1, R2), clock=clock), fence)
+        assert state(store, "other").mark.settled
+        assert "config/task_definitions/api/1" in config(store)
 
     def test_rule_11_not_while_a_task_record_names_it(self, store: Store) -> None:
         source = ListedSource("fleet", R1, R2)
