@@ -25,7 +25,7 @@ def split(steps: Sequence[Step], most_operations: int) -> Chunks:
 
     What rests on health is left for another reading once a transaction has written something of the same service, and
     all of that service after it (rule 8). So where that matters, services begin a new transaction rather than be torn.
-    All others are filled: one for each host would spare that host a look, and cost as much.
+    So do hosts where tasks are only started: one that learns of all of them at once looks, works and reports once.
     """
     cut = _Cut(most_operations)
     for block in _blocks(steps):
@@ -71,8 +71,8 @@ class _Cut:
 def _blocks(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     """What belongs together: the steps of a service, if one of them rests on health, else each by itself.
 
-    The steps of services that only start tasks are sorted by host, after all those that store rollouts. They are legal
-    in any order, and a host that learns of its tasks at once looks, works and reports once.
+    The steps of services that only start tasks, which are legal in any order, are put together by host, after all those
+    that store rollouts.
     """
     others = {step.service for step in steps if not _only_starts(step)}
     for may_stop, run in groupby(steps, lambda step: step.service in others):
@@ -81,7 +81,9 @@ def _blocks(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
                 block = tuple(of_service)
                 yield from [block] if any(step.needs_fresh_health for step in block) else _each(block)
         else:
-            yield from _each(sorted((part for step in run for part in _rollout_first(step)), key=_host))
+            parts = sorted((part for step in run for part in _rollout_first(step)), key=_host)
+            for host, of_host in groupby(parts, _host):
+                yield from [tuple(of_host)] if host else _each(of_host)
 
 
 def _each(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:

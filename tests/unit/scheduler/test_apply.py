@@ -242,13 +242,19 @@ def test_rule_08_services_do_not_wait_for_each_other(store: MemoryStore, agents:
 def test_hosts_learn_of_all_their_tasks_at_once(store: MemoryStore, agents: PretendAgents) -> None:
     names = tuple(f"s{number}" for number in range(10))
     for name in names:
-        service = Service(name=name, task_name=name, task_version=1, desired=9)
+        service = Service(name=name, task_name=name, task_version=1, desired=6)
         declare(store, definition(name, 1), service, Cluster(name="main", services=names))
     assert Scheduler(store).go() is None
-    heard = {(task.host, task.issue) for task in tasks(store)}
-    assert len(tasks(store)) == 90
-    # each transaction begins with one host and ends with another at most: three hosts, and three cuts between four
-    assert len(heard) <= 3 + 3
+    assert len(tasks(store)) == 60
+    # twenty each: a transaction has room for the tasks of one host, and for half of another's
+    assert len({(task.host, task.issue) for task in tasks(store)}) == 3
+
+
+def test_a_host_with_more_tasks_than_a_transaction_takes_learns_of_them_in_full_ones(store: MemoryStore) -> None:
+    PretendAgents(store, "h1")
+    declare_web(store, desired=70)
+    assert Scheduler(store).go() is None
+    assert len({task.issue for task in tasks(store)}) == 3
 
 
 def test_a_plan_is_left_where_it_is_when_the_scheduler_must_stop(store: MemoryStore, agents: PretendAgents) -> None:
