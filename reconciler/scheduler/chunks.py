@@ -83,7 +83,8 @@ def _blocks(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
         else:
             parts = sorted((part for step in run for part in _rollout_first(step)), key=_host)
             for host, of_host in groupby(parts, _host):
-                yield from [tuple(of_host)] if host else _each(of_host)
+                block = tuple(of_host)
+                yield from [block] if host else _each(block)
 
 
 def _each(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
