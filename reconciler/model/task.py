@@ -128,6 +128,8 @@ class TaskStatus(_Record, frozen=True, kw_only=True):
 
 
 def _held(holder: Task | TaskStatus) -> tuple[int, ...]:
+    if not holder.ports and not holder.published:  # nearly all of them, and every one is asked at every look
+        return (holder.port,) if holder.port else ()
     published = itertools.chain.from_iterable(range(first, last + 1) for first, last in holder.published or ())
     unnamed = (holder.port,) if holder.port else ()
     return (*unnamed, *(holder.ports or {}).values(), *published)

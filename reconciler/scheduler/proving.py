@@ -35,9 +35,13 @@ def may_have_to_prove_s(service: Service | None, rollout: Rollout | None, define
         return said_s if said_s > AT_ONCE_S else 0.0
     if service.kind == "batch" or rollout is None:
         return 0.0
-    replaces = rollout.phase in GOES_ON and rollout.previous_version is not None
     is_unchecked = defined is not None and defined.is_of(task) and not defined.definition.checks
-    return UNCHECKED_S if replaces and is_unchecked else 0.0
+    return UNCHECKED_S if replaces(rollout) and is_unchecked else 0.0
+
+
+def replaces(rollout: Rollout) -> bool:
+    """Whether it goes on now, and another version ran before."""
+    return rollout.phase in GOES_ON and rollout.previous_version is not None
 
 
 def is_of_goal(rollout: Rollout, task: Task) -> bool:

@@ -20,6 +20,7 @@ from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.preparing import why_not_prepared
 from reconciler.scheduler.proving import GOES_ON
 from reconciler.scheduler.replicas import Bounds, Member, Standing, members
+from reconciler.scheduler.resting import rests
 from reconciler.scheduler.rollout import Course
 from reconciler.scheduler.steps import DropRollout, Note, Pending, SaveRollout, Step
 
@@ -41,6 +42,8 @@ def plan_service(
     """Bring a declared service nearer to what is wanted."""
     target = view.definitions[service.task_name, service.task_version]
     course = rollout.course(view, service, target, now)
+    if rests(view, service, course):
+        return ServicePlan()
     group = members(view, service.name, outage, course.accepts)
     bounds = Bounds.of(service)
     if bounds.desired == 0:

@@ -11,7 +11,7 @@ import msgspec
 from reconciler.model.manifests import Service
 from reconciler.model.task import Phase, Rollout, RolloutPhase, Task, TaskStatus
 from reconciler.scheduler.cluster_view import Defined
-from reconciler.scheduler.proving import GOES_ON, is_of_goal, may_have_to_prove_s, proves_s
+from reconciler.scheduler.proving import GOES_ON, is_of_goal, may_have_to_prove_s, proves_s, replaces
 from reconciler.scheduler.snapshot import Snapshot
 from reconciler.scheduler.stopwatch import Stopwatch
 
@@ -33,6 +33,9 @@ class Timing:
     def read(self, snapshot: Snapshot, now: float) -> Snapshot:
         """The snapshot with all times in it; ``now`` is monotonic."""
         missing = (snapshot.host_states.keys() | {task.host for task in snapshot.tasks}) - snapshot.present
+        # of all others no task has to prove itself, whatever it is
+        asked = {service.name for service in snapshot.services.values() if service.policy.healthy_after}
+        replacing = {pair for pair, rollout in snapshot.rollouts.items() if replaces(rollout)}
         failed, healthy = [], []
         for task in snapshot.tasks:
             status = _status(snapshot, task)
@@ -40,7 +43,12 @@ class Timing:
                 continue
             if status.phase in _ENDED:
                 failed.append((task.id, task.issue))
-            elif status.healthy and task.host in snapshot.present and may_have_to_prove_s(*_of(snapshot, task)):
+            elif (
+                (task.service in asked or (task.cluster, task.service) in replacing)
+                and status.healthy
+                and task.host in snapshot.present
+                and may_have_to_prove_s(*_of(snapshot, task))
+            ):
                 healthy.append((task.id, task.issue, status.attempt))
         snapshot = msgspec.structs.replace(
             snapshot,

@@ -27,7 +27,7 @@ from reconciler.scheduler.snapshot import scene, view_of
 from reconciler.scheduler.steps import Plan, Step
 from tests.support.scheduler_draws import HOSTS, SERVICES, VERSIONS, counts, definitions, numbers, placements, policies
 from tests.support.scheduler_promises import CLUSTER, Promises, bounds
-from tests.support.scheduler_world import World, definition, replace, state
+from tests.support.scheduler_world import World, definition, planned, replace, state
 
 MOST_ROUNDS = 120
 
@@ -217,12 +217,12 @@ class Fleet(RuleBasedStateMachine):
 
     def plan(self) -> Plan:
         snapshot = self.world.snapshot()
-        planned = plan(view_of(scene(snapshot), CLUSTER, "default"), self.world.now)
+        made = planned(view_of(scene(snapshot), CLUSTER, "default"), self.world.now)
         turned = replace(snapshot, tasks=snapshot.tasks[::-1], services=dict(reversed(snapshot.services.items())))
-        assert planned == plan(view_of(scene(turned), CLUSTER, "default"), self.world.now), (
+        assert made == plan(view_of(scene(turned), CLUSTER, "default"), self.world.now), (
             "the order of a reading matters"
         )
-        return planned
+        return made
 
     def commit(self, steps: tuple[Step, ...]) -> None:
         """One transaction, with all that it promises."""

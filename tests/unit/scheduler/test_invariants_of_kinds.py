@@ -11,9 +11,8 @@ from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service
 from reconciler.model.overrides import ClusterOverride, Paused, Restarted, ServiceOverride
 from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task
 from reconciler.scheduler.chunks import split
-from reconciler.scheduler.plan import plan
 from reconciler.scheduler.steps import Plan, Step
-from tests.support.scheduler_world import World, definition, replace, state
+from tests.support.scheduler_world import World, definition, planned, replace, state
 
 HOSTS = ("h1", "h2", "h3", "h4")
 CLUSTER = "main"
@@ -125,7 +124,7 @@ class Kinds(RuleBasedStateMachine):
                 self.commit(steps)
 
     def plan(self) -> Plan:
-        return plan(self.world.view(CLUSTER), self.world.now)
+        return planned(self.world.view(CLUSTER), self.world.now)
 
     def usable(self) -> set[str]:
         """The hosts that are there and do not drain."""
