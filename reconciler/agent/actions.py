@@ -6,7 +6,7 @@ import msgspec
 
 from reconciler.agent.lifecycle import TaskKey
 from reconciler.executors.interface import Ref, Spec
-from reconciler.model.manifests import Container
+from reconciler.model.manifests import BashContainer, Container
 from reconciler.model.ports import HostPort
 
 
@@ -19,6 +19,15 @@ class Start(msgspec.Struct, frozen=True):
     key: TaskKey
     specs: tuple[Spec, ...]
     ports: tuple[HostPort, ...] = ()
+
+    @property
+    def fetches(self) -> bool:
+        """Whether something may have to be fetched, or to be found missing, before anything starts.
+
+        Not for a single process without an artifact.
+        """
+        container = self.specs[0].container
+        return len(self.specs) > 1 or not isinstance(container, BashContainer) or bool(container.executor.artifact)
 
     def describe(self) -> str:
         """For people."""

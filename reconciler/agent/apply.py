@@ -76,12 +76,16 @@ class Hands:
 
     def carry_out(self, actions: Sequence[Action]) -> None:
         """Begin all of it; returns at once."""
+        plain_starts = []
         for action in actions:
             match action:
                 case Start():
                     with self._lock:
                         self._cancelled.discard(action.key)
-                    self._fetches.submit(partial(self._fetch, action))
+                    if action.fetches:
+                        self._fetches.submit(partial(self._fetch, action))
+                    else:
+                        plain_starts.append(partial(self._start, action))
                 case Fetch():
                     with self._lock:
                         self._cancelled.discard(action.name)
@@ -95,6 +99,7 @@ class Hands:
                 case CancelFetch():
                     with self._lock:
                         self._cancelled.add(action.name)
+        self._starts.submit(*plain_starts)
 
     def close(self, timeout_s: float) -> None:
         """Begin nothing more, and wait a little for what is under way. What is cut is found again by the next agent."""

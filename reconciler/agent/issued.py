@@ -83,7 +83,8 @@ def _begin(case: Case) -> Decision:
     record, definition = obstacle
     here = {each.container.ref.container for each in running}
     needed = () if here else ports.to_listen_on(definition, record)
-    return Decision(lifecycle.begin(life, now), Start(case.key, _specs(case, record, definition, here), needed))
+    start = Start(case.key, _specs(case, record, definition, here), needed)
+    return Decision(lifecycle.begin(life, now, fetches=start.fetches), start)
 
 
 def _obstacle(case: Case) -> Unusable | tuple[Task, TaskDefinition]:

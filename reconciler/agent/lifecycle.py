@@ -120,11 +120,12 @@ def step(life: Life, to: Phase, now: Now, reason: str = "") -> Life:
     )
 
 
-def begin(life: Life, now: Now) -> Life:
-    """The step into ``preparing``, with the start in somebody's hands."""
-    return msgspec.structs.replace(
-        step(life, Phase.PREPARING, now), attempt_began=now.monotonic, busy=Work.START, cancelled=False, paused_at=None
-    )
+def begin(life: Life, now: Now, *, fetches: bool) -> Life:
+    """The step into ``preparing``, with the start in somebody's hands; into ``starting`` where nothing is fetched."""
+    begun = step(life, Phase.PREPARING, now)
+    if not fetches:
+        begun = step(begun, Phase.STARTING, now)
+    return msgspec.structs.replace(begun, attempt_began=now.monotonic, busy=Work.START, cancelled=False, paused_at=None)
 
 
 def begin_stop(life: Life, now: Now, reason: str, *, drains: bool, keeps: bool = False) -> Life:

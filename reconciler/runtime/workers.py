@@ -1,7 +1,7 @@
 """A bounded number of daemon threads that carry out jobs in the order given, the urgent ones first.
 
 Unlike ``concurrent.futures`` it never keeps a process alive: a loop that stops does not wait for a job that hangs.
-Threads are made when there is work for them. Used by the agent (starts, stops) and by health checks.
+Threads are made when there is work that waits for one. Used by the agent (starts, stops) and by health checks.
 """
 
 import logging
@@ -29,17 +29,34 @@ class Workers:
         self._idle = 0
         self._closed = False
 
-    def submit(self, job: Job, *, is_urgent: bool = False) -> None:
-        """Carry out ``job`` as soon as a thread is free; after ``close`` it is dropped."""
+    def submit(self, *jobs: Job, is_urgent: bool = False) -> None:
+        """Carry out each of ``jobs`` as soon as a thread is free; after ``close`` they are dropped."""
         with self._changed:
             if self._closed:
                 return
-            self._jobs.put(job, is_urgent=is_urgent)
-            if self._idle < len(self._jobs) and self._threads < self._most:
-                self._threads += 1
-                name = f"{self._name}-{self._threads}"
-                threading.Thread(target=self._run, name=name, daemon=True).start()
-            self._changed.notify()
+            for job in jobs:
+                self._jobs.put(job, is_urgent=is_urgent)
+            self._changed.notify(len(jobs))
+        # each begins before it is asked whether one more is needed: not for what is done in a moment
+        while self._start_one():
+            pass
+
+    def _start_one(self) -> bool:
+        """Start one more thread, unless there are enough for what waits, or as many as there may be."""
+        with self._changed:
+            if self._idle >= len(self._jobs) or self._threads >= self._most:
+                return False
+            self._threads += 1
+            self._idle += 1
+            name = f"{self._name}-{self._threads}"
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError:  # the machine gives no more threads
+            with self._changed:
+                self._threads -= 1
+                self._idle -= 1
+            raise
+        return True
 
     def close(self, timeout_s: float = 0.0) -> bool:
         """Drop jobs that have not begun and wait for the others; False: some were still running after that time."""
@@ -58,7 +75,6 @@ class Workers:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._idle += 1
                 while not (self._jobs or self._closed):
                     self._changed.wait()
                 self._idle -= 1
@@ -71,3 +87,5 @@ class Workers:
                 job()
             except Exception:  # a job that breaks must not cost a thread
                 log.exception("%s: a job failed on something unforeseen", self._name)
+            with self._changed:
+                self._idle += 1

@@ -45,10 +45,10 @@ OURS = Owner("store-1", "h1@machine-1")
 WALL = 1_700_000_000.0
 
 
-def definition(*names: str, kind: str = "bash", **fields: Any) -> TaskDefinition:
+def definition(*names: str, kind: str = "bash", artifact: str = "", **fields: Any) -> TaskDefinition:
     """A definition whose containers have these names."""
     containers = tuple(
-        BashContainer(name=name, executor=BashExecutor(start=("true",)))
+        BashContainer(name=name, executor=BashExecutor(start=("true",), artifact=artifact))
         if kind == "bash"
         else DockerContainer(name=name, executor=DockerExecutor(image="i"))
         for name in names or ("main",)
@@ -221,7 +221,8 @@ class PlannedHost:
                     self.reports.append(Outcome(key=action.key, work=work, at=self.time, cancelled=True))
                 return
             case Start():
-                self.reports.append(Progress(action.key))
+                if action.fetches:
+                    self.reports.append(Progress(action.key))
                 for spec in action.specs[: 0 if error and started == 99 else started]:
                     kind = spec.container.type
                     self.containers[kind, spec.ref] = Observed(

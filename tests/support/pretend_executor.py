@@ -46,8 +46,7 @@ class PretendExecutor:
             started_at=time.time(),
         )
         with self._changed:
-            self._running[spec.ref] = observed
-            self._tell()
+            self._running[spec.ref] = observed  # like ``Bash``, it tells of ends only
 
     def stop(self, ref: Ref, container: Container | None, timeout_s: float, *, strict: bool = False) -> None:
         with self._changed:

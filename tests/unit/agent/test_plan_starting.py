@@ -8,14 +8,14 @@ from reconciler.agent.host_view import NOT_ENTERED, ExecutorView, IssuedView, Un
 from reconciler.agent.plan import plan
 from reconciler.executors.interface import Observed, Owner, Ref
 from reconciler.health.interface import Reading
-from reconciler.model.manifests import Check, NamedPort
+from reconciler.model.manifests import Check, NamedPort, TaskDefinition
 from reconciler.model.task import Health, Phase
 from tests.support.planned_host import OURS, PlannedHost, definition
 
 
 def test_a_task_goes_through_every_phase_to_running() -> None:
     host = PlannedHost()
-    task = host.issue(7, port=20001)
+    task = host.issue(7, definition(kind="docker"), port=20001)
     host.look()
     assert host.phase(task) is Phase.PREPARING
     assert host.status(task).port == 20001
@@ -23,6 +23,27 @@ def test_a_task_goes_through_every_phase_to_running() -> None:
     host.settle()
     assert host.phase(task) is Phase.RUNNING
     assert [message.split()[1] for message in host.events if "health" not in message] == ["preparing", "running"]
+
+
+@pytest.mark.parametrize(
+    ("made_of", "phase"),
+    [
+        (definition(), Phase.STARTING),
+        (definition(artifact="https://example.com/a.tar"), Phase.PREPARING),
+        (definition("app", "side"), Phase.PREPARING),
+        (definition(kind="docker"), Phase.PREPARING),
+    ],
+)
+def test_only_a_single_process_without_an_artifact_is_started_without_preparing(
+    made_of: TaskDefinition, phase: Phase
+) -> None:
+    host = PlannedHost()
+    task = host.issue(7, made_of)
+    host.look()
+    (start,) = host.work
+    assert isinstance(start, Start)
+    assert host.phase(task) is phase
+    assert start.fetches is (phase is Phase.PREPARING)
 
 
 def test_all_ports_of_a_task_must_be_free_and_lead_where_the_definition_says() -> None:
@@ -176,7 +197,7 @@ def test_a_start_that_takes_too_long_fails_and_what_came_of_it_is_stopped() -> N
     host.time += 61
     host.look()
     assert host.phase(task) is Phase.FAILED
-    assert host.status(task).reason == "preparing took longer than 1m"
+    assert host.status(task).reason == "starting took longer than 1m"
     start = host.work[0]
     host.work = [start]
     host.finish(start)

@@ -43,6 +43,25 @@ def test_one_thread_is_enough_for_jobs_that_come_one_by_one() -> None:
     assert workers.close(10.0)
 
 
+def test_jobs_that_are_given_together_run_side_by_side_too() -> None:
+    workers, together = Workers("test", 3), threading.Barrier(4)
+    for _ in range(2):
+        workers.submit(*[lambda: together.wait(10)] * 3)  # type: ignore[list-item]
+        together.wait(10)
+    assert workers.close(10.0)
+
+
+def test_a_machine_that_gives_no_more_threads_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, done = Workers("test", 1), threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("no more threads")))
+        with pytest.raises(RuntimeError):
+            workers.submit(done.set)
+    workers.submit(lambda: None)
+    assert done.wait(10)
+    assert workers.close(10.0)
+
+
 def test_a_job_that_breaks_costs_no_thread(caplog: pytest.LogCaptureFixture) -> None:
     workers, done = Workers("test", 1), threading.Event()
 
