@@ -77,7 +77,7 @@ class Case(msgspec.Struct, frozen=True):
 
     def with_life(self, life: Life) -> "Case":
         """The same with another life."""
-        return msgspec.structs.replace(self, life=life)
+        return self if life is self.life else msgspec.structs.replace(self, life=life)
 
     def take_down(self, seen: Iterable[Seen], *, remove: bool) -> Decision:
         """Stop containers, the last started first; not at once again if that has just failed."""
@@ -125,7 +125,7 @@ def kinds_of(definition: TaskDefinition | None, view: HostView) -> frozenset[str
     """The executors that may hold containers of a definition; all of them if it is not known."""
     if definition is None:
         return frozenset(view.executors)
-    return frozenset(container.type for container in definition.containers) & frozenset(view.executors)
+    return frozenset({each.type for each in definition.containers if each.type in view.executors})
 
 
 def needs(definition: TaskDefinition) -> dict[str, str]:

@@ -279,8 +279,10 @@ def _assembled(view: HostView, now: Now, draft: _Draft, unjudged: Mapping[str, T
 
 
 def _registration(view: HostView, life: Life) -> Registration | None:
+    if life.phase is not Phase.RUNNING or life.record is None:
+        return None
     definition = definition_of(view, life.record)
-    if life.phase is not Phase.RUNNING or life.record is None or not isinstance(definition, TaskDefinition):
+    if not isinstance(definition, TaskDefinition):
         return None
     return Registration(task=life.record, definition=definition, address=view.settings.address, attempt=life.attempt)
 

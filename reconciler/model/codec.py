@@ -5,7 +5,7 @@ Fixed defaults are filled in (a program in any language can use a value without 
 """
 
 import hashlib
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from reconciler.errors import ReconcilerError
 from reconciler.model.manifests import TaskDefinition
 
 T = TypeVar("T")
+
+_NESTED: Final = frozenset({dict, list, tuple})
 
 
 class Undecodable(ReconcilerError):
@@ -49,13 +51,10 @@ def digest(definition: TaskDefinition) -> str:
 def _said(value: Any) -> Any:
     """A JSON value without the members of its objects that say nothing; those of lists all stay."""
     if isinstance(value, dict):
-        return {name: said for name, each in value.items() if each and (said := _within(each))}
-    return [_within(each) for each in value]
-
-
-def _within(value: Any) -> Any:
-    """The same for a member; most of them are texts and numbers, which are taken as they are."""
-    return _said(value) if isinstance(value, dict | list | tuple) else value
+        # most members say nothing; most others are texts and numbers, which are taken as they are
+        said = {name: _said(each) if type(each) in _NESTED else each for name, each in value.items() if each}
+        return {name: each for name, each in said.items() if each}
+    return [_said(each) if type(each) in _NESTED else each for each in value]
 
 
 def to_builtins(value: Any) -> Any:
