@@ -27,15 +27,16 @@ from tests.support.pretend_executor import PretendExecutor
 SESSION_TTL_S = 45.0
 """Three times the default: hundreds of hosts that share a few cores can't say in time that they live."""
 
-SPAWN = multiprocessing.get_context("spawn")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])  # so that all of them share what is imported
 
 
 class Part:
     """A process that counts its requests to Consul and says how many, whenever it is asked."""
 
     def __init__(self, run: Callable[..., Any], *arguments: Any) -> None:
-        self._pipe, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=run, args=(theirs, *arguments), daemon=True)
+        self._pipe, theirs = FORKS.Pipe()
+        self._process = FORKS.Process(target=run, args=(theirs, *arguments), daemon=True)
         self._process.start()
         self._pipe.recv()
         self.process = psutil.Process(self._process.pid)
