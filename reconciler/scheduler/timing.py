@@ -68,7 +68,7 @@ class Timing:
 
 
 def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
-    """The rollouts that should be going on, and how many healthy tasks each has where it goes to."""
+    """The rollouts that should be going on, and how many tasks each has where it goes to that count as healthy."""
     going = {pair: rollout for pair, rollout in snapshot.rollouts.items() if rollout.phase in GOES_ON}
     if not going:
         return
@@ -87,17 +87,15 @@ def _progress(snapshot: Snapshot) -> Iterator[tuple[_RolloutKey, int]]:
             continue  # nobody knows how those are, so nobody is to blame
         # what an operator wants replaced counts no longer, so that what comes in its place is progress again
         restarted = snapshot.overrides.restarted_at(name, cluster)
-        healthy = sum(
-            is_of_goal(rollout, task) and task.issue > restarted and _is_healthy(snapshot, task) for task in mine
-        )
+        proven = [task for task in mine if is_of_goal(rollout, task) and _has_proven(snapshot, task)]
         wanted = min(declared.policy.canary, snapshot.overrides.service(declared).desired)
-        proven = sum(is_of_goal(rollout, task) and _has_proven(snapshot, task) for task in mine)
-        if rollout.phase is RolloutPhase.CANARY and proven >= wanted:
+        if rollout.phase is RolloutPhase.CANARY and len(proven) >= wanted:
             continue  # it waits for an operator
         # each of these that is replaced is progress, and so is that it is known of
         outdated = tuple(sorted(task.id for task in mine if _is_outdated(snapshot, task)))
         target = (rollout.target_version, rollout.target_digest)
-        yield (cluster, name, *target, rollout.phase, rollout.since, restarted, outdated), healthy
+        progress = sum(task.issue > restarted for task in proven)
+        yield (cluster, name, *target, rollout.phase, rollout.since, restarted, outdated), progress
 
 
 def _is_settled(snapshot: Snapshot, source: str | None) -> bool:
