@@ -14,6 +14,7 @@ from reconciler.queries.explain_task import TaskAnswer
 from reconciler.queries.provenance import Origin, ValuesIn
 from reconciler.queries.status import SourceRow
 from reconciler.queries.tasks import TaskRow
+from reconciler.scheduler.proving import GOES_ON
 from reconciler.scheduler.steps import Refusal
 
 WIDTH: Final = 80
@@ -42,8 +43,11 @@ def _service(answer: ServiceAnswer) -> Iterator[str]:
 
 def _in_cluster(each: ServiceInCluster) -> Iterator[str]:
     state = "as it should be" if each.ok else "not as it should be"
-    versions = f"{each.healthy} healthy, {each.current} of them of the wanted version"
-    counts = f"{each.desired} desired (min {each.min}, max {each.max}), {each.issued} issued, {versions}"
+    counts = f"{each.desired} desired (min {each.min}, max {each.max}), {each.issued} issued, {each.healthy} healthy"
+    if each.kind == "batch":
+        counts = f"{each.done} of {each.desired} done, {each.issued} issued"
+    elif each.current != each.healthy:
+        counts += f", {each.current} of them of the wanted version"
     yield from _section(f"In cluster {each.cluster}", [f"{state}: {counts}"])
     if each.rollout is not None:
         yield from _text(_rollout(each.rollout))
@@ -152,7 +156,9 @@ def _made_by(each: Origin | ValuesIn, indent: str = "    ") -> Iterator[str]:
 def _rollout(rollout: Rollout) -> str:
     before = f" from {rollout.previous_version}" if rollout.previous_version is not None else ""
     why = f": {rollout.reason}" if rollout.reason else ""
-    return f"rollout to version {rollout.target_version}{before} {rollout.phase}{_since(rollout.since)}{why}"
+    # since when it goes on, or when that came to its end
+    at = _since(rollout.since) if rollout.phase in GOES_ON else _ago(rollout.since)
+    return f"rollout to version {rollout.target_version}{before}: {rollout.phase}{at}{why}"
 
 
 def _row(row: TaskRow, where: str = "") -> Iterator[str]:

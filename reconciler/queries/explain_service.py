@@ -7,12 +7,14 @@ import msgspec
 from reconciler.model import keys
 from reconciler.model.task import Decision, Rollout, Task
 from reconciler.queries.fleet import OUR_SCHEDULER, Fleet
+from reconciler.queries.losses import with_losses
 from reconciler.queries.provenance import Origin, Provenance
 from reconciler.queries.status import ServiceRow, SourceRow, status
 from reconciler.queries.tasks import TaskRow, tasks
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import view_of
 from reconciler.scheduler.steps import Plan, Refusal
+from reconciler.scheduler.system_plan import sized
 
 
 class Unplaced(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,13 +27,19 @@ class Unplaced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceInCluster(msgspec.Struct, frozen=True, kw_only=True):
-    """The service in one cluster. ``waits_for``: why it is not (yet) as it should be, in the scheduler's own words."""
+    """The service in one cluster. ``waits_for``: why it is not (yet) as it should be, in the scheduler's own words.
+
+    ``min`` and ``max`` are those that count now, with what operators said; they mean nothing of a batch, of which
+    ``done`` counts the tasks that came to a good end.
+    """
 
     cluster: str
     scheduler: str
     is_scheduled: bool
     ok: bool
+    kind: str
     desired: int
+    done: int
     min: int
     max: int
     issued: int
@@ -85,7 +93,10 @@ def explain_service(fleet: Fleet, provenance: Provenance, name: str) -> ServiceA
 
 def _in_cluster(fleet: Fleet, row: ServiceRow, members: list[TaskRow]) -> ServiceInCluster:
     snapshot = fleet.snapshot
-    service, cluster = snapshot.services.get(row.service), snapshot.clusters.get(row.cluster)
+    declared, cluster = snapshot.services.get(row.service), snapshot.clusters.get(row.cluster)
+    service = snapshot.overrides.service(declared) if declared else None
+    if service is not None and service.kind == "system":
+        service = sized(service, row.desired)
     head = snapshot.heads.get(row.cluster)
     made = explained_plan(fleet, row.cluster)
     return ServiceInCluster(
@@ -93,8 +104,10 @@ def _in_cluster(fleet: Fleet, row: ServiceRow, members: list[TaskRow]) -> Servic
         scheduler=cluster.scheduler if cluster else head.scheduler if head else "",
         is_scheduled=fleet.schedulers.get(row.cluster) is not None,
         ok=row.ok,
+        kind=row.kind,
         desired=row.desired,
-        min=service.min_healthy if service else 0,
+        done=row.done,
+        min=min(service.min_healthy, row.desired) if service else 0,
         max=service.max_issued if service else 0,
         issued=row.issued,
         healthy=row.healthy,
@@ -139,7 +152,8 @@ def explained_plan(fleet: Fleet, cluster: str) -> Plan | None:
     """What the cluster's scheduler would do now, and why each host does not take what finds no place."""
     if cluster not in fleet.plans:
         return None
-    return plan(view_of(fleet.scene, cluster, OUR_SCHEDULER), fleet.now, explains=True)
+    made = plan(view_of(fleet.scene, cluster, OUR_SCHEDULER), fleet.now, explains=True)
+    return with_losses(fleet.scene, made, OUR_SCHEDULER, fleet.now)
 
 
 def unplaced(made: Plan | None, service: str | None = None) -> tuple[Unplaced, ...]:

@@ -11,6 +11,7 @@ from reconciler.model import keys
 from reconciler.model.codec import Undecodable, decode
 from reconciler.model.intents import SourceIntent
 from reconciler.model.task import Phase, Task, TaskStatus
+from reconciler.queries.losses import with_losses
 from reconciler.scheduler import snapshot
 from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
@@ -59,7 +60,10 @@ def read(store: Store, now: float) -> Fleet:
     intents, unreadable = _intents(store)
     return Fleet(
         scene=scene,
-        plans={name: plan(view_of(scene, name, OUR_SCHEDULER), now) for name in names},
+        plans={
+            name: with_losses(scene, plan(view_of(scene, name, OUR_SCHEDULER), now), OUR_SCHEDULER, now)
+            for name in names
+        },
         schedulers={
             name: locks[name].value.decode(errors="replace") if name in locks and locks[name].holder else None
             for name in {*scene.snapshot.clusters, *names}

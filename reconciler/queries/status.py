@@ -114,7 +114,9 @@ def _wanted(fleet: Fleet, cluster: str, service: Service, rows: list[TaskRow]) -
     if is_stopped := scaled is not None and scaled.desired == 0:
         notes.append(f"stopped {describe(scaled)}: `reconciler start {service.name}`")
     notes += [f"{count} of its tasks are outdated: {what}" for what, count in outdated.most_common(REASONS_SHOWN)]
-    desired = plan.hosts.get(service.name, service.desired) if plan else service.desired
+    desired = service.desired
+    if service.kind == "system" and desired:  # where nobody can tell on how many hosts, on those that have it
+        desired = (plan.hosts if plan else {}).get(service.name, len(issued) or desired)
     done = _done(fleet, cluster, service)
     return ServiceRow(
         cluster=cluster,

@@ -172,6 +172,10 @@ class Changes:
         first, last = self.preparing.under_way(defined), self.preparing.failed(defined)
         return self._places.where_fit(self._demand(defined), up_to, gone=gone, first=first, last=last)
 
+    def why_nowhere(self, defined: Defined) -> str:
+        """Why no host takes a new task now."""
+        return self._placer.why_nowhere(self._demand(defined))
+
     def fit_when_left(self, defined: Defined) -> list[str]:
         """The hosts with room for a new task once the tasks that are stopping there are gone."""
         return self._placer.fit_when_left(self._demand(defined))

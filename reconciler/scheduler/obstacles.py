@@ -28,7 +28,7 @@ def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, block
     if failed:
         yield _tried_again(service, failed)
     if changes.leavers and not changes.steps:
-        yield _waits_for(service, changes, bounds, blocker)
+        yield _waits_for(service, course, changes, bounds, blocker)
 
 
 def _of_the_rollout(service: str, course: Course, changes: Changes) -> Iterator[Note]:
@@ -73,7 +73,7 @@ def _waits_to_retry(member: Member) -> bool:
     return member.standing is Standing.FAILED and member.wait_s > 0
 
 
-def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: Note | None) -> Note:
+def _waits_for(service: str, course: Course, changes: Changes, bounds: Bounds, blocker: Note | None) -> Note:
     """Why tasks that must go are still there."""
     sick = [each for each in changes.keepers.values() if not each.healthy and not _waits_to_retry(each)]
     if sick and (blocker is None or blocker.is_ordinary):
@@ -83,9 +83,7 @@ def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: Note | N
     missing = sorted({each.task.host for each in changes.leavers.values() if each.standing is Standing.MISSING})
     if missing:
         text = f"waits until {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} back, or what ran there is"
-        text += (
-            f" replaced (after reschedule_after): {changes.healthy} are healthy, and at least {bounds.floor} must stay"
-        )
+        text += f" replaced (after reschedule_after): {_must_stay(changes, bounds)}"
         return Note(service=service, reason=text)
     desired = bounds.desired
     if bounds.floor == desired == bounds.ceiling:
@@ -95,9 +93,16 @@ def _waits_for(service: str, changes: Changes, bounds: Bounds, blocker: Note | N
         text += ": lower min, or make room on a host"
     elif changes.pending:
         text = "no host has room, nor would one if an old task stopped first: make room on a host"
+    elif changes.healthy > bounds.floor and course.start and not changes.where_fit(course.start, 1):
+        text = f"one may stop first ({_must_stay(changes, bounds)}), but nothing has room for what would take its place"
+        text += f": {changes.why_nowhere(course.start)}"
     else:
-        text = f"{changes.healthy} are healthy, and at least {bounds.floor} must stay"
+        text = _must_stay(changes, bounds)
     return Note(service=service, reason=text)
+
+
+def _must_stay(changes: Changes, bounds: Bounds) -> str:
+    return f"{changes.healthy} {'is' if changes.healthy == 1 else 'are'} healthy, and at least {bounds.floor} must stay"
 
 
 def _waits_until_healthy(service: str, member: Member) -> Note:

@@ -15,7 +15,7 @@ from reconciler.scheduler.numbering import Numbering
 from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.service_plan import ServicePlan, hold_service, plan_service, remove_service
 from reconciler.scheduler.steps import Plan, RemoveHead, Step
-from reconciler.scheduler.system_plan import plan_system
+from reconciler.scheduler.system_plan import plan_system, wanted_on
 
 __all__ = ["Plan", "plan"]
 
@@ -58,7 +58,8 @@ def _service(
     view: ClusterView, name: str, found: outage.Outage, placer: Placer, numbering: Numbering, now: float
 ) -> ServicePlan:
     if name in view.held:
-        return hold_service(view, name, view.held[name], found, placer, numbering, now)
+        held = hold_service(view, name, view.held[name], found, placer, numbering, now)
+        return msgspec.structs.replace(held, hosts=wanted_on(view, name, found, placer))
     if name not in view.services:
         return remove_service(view, name, found, placer, numbering)
     service = view.services[name]

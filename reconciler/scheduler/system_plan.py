@@ -43,23 +43,33 @@ def plan_system(
     if failed := rollout.in_the_way(view, course, group):
         return stop_all(view, service.name, failed, "promoted: it begins anew", placer, numbering)
     hosts = _hosts(view, service, target, group, placer)
-    sized = _sized(service, len(hosts))
-    judged = rollout.judge(view, course, sized, group, lambda: _no_start(view, service, target, placer), now)
+    counted = sized(service, len(hosts))
+    judged = rollout.judge(view, course, counted, group, lambda: _no_start(view, service, target, placer), now)
     if judged is not course:
         course, group = judged, members(view, service.name, outage, judged.accepts)
     changes = Changes(view, service.name, group, placer, numbering, now)
-    waits = _Hosts(changes, Bounds.of(sized), course, hosts, service.policy.parallel).all()
+    waits = _Hosts(changes, Bounds.of(counted), course, hosts, service.policy.parallel).all()
     changes.close()
-    if converged(changes, Bounds.of(sized)):
+    if converged(changes, Bounds.of(counted)):
         course = rollout.settled(view, course, now)
     left = (*changes.keepers.values(), *changes.leavers.values())
     return ServicePlan(
         steps=with_record(view, service, course, changes.steps),
         pending=tuple(changes.pending),
-        notes=obstacles.notes(service.name, course, changes, Bounds.of(sized), waits),
+        notes=obstacles.notes(service.name, course, changes, Bounds.of(counted), waits),
         look_again_s=next_look(view, course, service, left),
         hosts=len(hosts),
     )
+
+
+def wanted_on(view: ClusterView, name: str, outage: Outage, placer: Placer) -> int | None:
+    """On how many hosts a service on hold is to be; None: it is no system service, or that can't be told now."""
+    service = view.services.get(name)
+    target = view.definitions.get((service.task_name, service.task_version)) if service else None
+    if service is None or service.kind != "system" or target is None:
+        return None
+    group = members(view, name, outage, lambda *_: True)
+    return len(_hosts(view, service, target, group, placer)) if service.desired else 0
 
 
 def _hosts(
@@ -72,7 +82,7 @@ def _hosts(
     return frozenset((view.hosts.keys() - no) | may_be)
 
 
-def _sized(service: Service, hosts: int) -> Service:
+def sized(service: Service, hosts: int) -> Service:
     """The service with its numbers: without any of its own, one host may be without it, and one may have two."""
     step = max(1, service.policy.parallel)
     most = hosts + step if service.max is None else service.max

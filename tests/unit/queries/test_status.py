@@ -6,6 +6,7 @@ import pytest
 
 from reconciler.model import codec, keys
 from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service
+from reconciler.model.overrides import ClusterOverride, Paused
 from reconciler.model.task import Health, HostStatus, Phase, TaskStatus
 from reconciler.queries.fleet import Fleet, read
 from reconciler.queries.hosts import hosts
@@ -113,6 +114,42 @@ def test_health_of_a_host_that_is_gone_is_unknown(world: World) -> None:
     assert row.health is Health.UNKNOWN
     assert "h1" in row.reason
     assert not status(world.fleet()).ok
+
+
+def test_what_could_not_be_replaced_if_its_host_stays_away_is_said_with_the_numbers(world: World) -> None:
+    world.host("h1", memory=1000)
+    declare_web(world.store)
+    declare(
+        world.store,
+        Service(name="web", task_name="web", task_version=1, desired=1),
+        definition("web", 1, memory=600),
+    )
+    world.schedule()
+    world.report()
+    world.session.close()
+    world.session = world.store.open_session("another", 3600)
+    world.host("h2", memory=500)
+    [row] = status(world.fleet()).services
+    assert row.reasons[:2] == (
+        "1 of its tasks is on a missing host (h1): nothing is known of it",
+        "if h1 stays away, 1 task finds no other place: h1: missing; h2: 600 MiB of memory needed, 500 of 500 MiB free",
+    )
+    world.host("h3", memory=600)
+    [row] = status(world.fleet()).services
+    assert not [reason for reason in row.reasons if "no other place" in reason]
+
+
+def test_a_system_service_on_hold_is_as_it_should_be_on_all_its_hosts(world: World) -> None:
+    world.host("h1")
+    world.host("h2")
+    declare_web(world.store)
+    declare(world.store, Service(name="web", task_name="web", task_version=1, desired=1, kind="system"))
+    world.schedule()
+    world.report()
+    put(world.store, keys.cluster_override("main"), ClusterOverride(cluster="main", paused=Paused(by="ann", since=1.0)))
+    [row] = status(world.fleet()).services
+    assert (row.desired, row.issued, row.ok) == (2, 2, True)
+    assert row.reasons == ("on hold: paused by ann",)
 
 
 def test_a_failing_task_is_shown_with_its_reason_once(world: World) -> None:
