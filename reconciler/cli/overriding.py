@@ -105,8 +105,9 @@ def _report(store: "Store", done: "Overridden", output_format: str) -> None:
 
 def _about_git(store: "Store", done: "Overridden") -> "Iterator[str]":
     if not done.differs:
-        if done.until:
-            yield f"until {output.when(done.until)}"
+        ends = [output.when(done.until)] if done.until else []
+        if ends := [*ends, *([done.lasts] if done.lasts else [])]:
+            yield f"this holds until {', or until '.join(ends)}"
         return
     file, line = _declared_in(store, done)
     if done.managed_by is None:

@@ -37,7 +37,7 @@ def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, clear: boo
     is now. Where it starts is decided when it does.
     """
     from reconciler.model import keys
-    from reconciler.operations import overrides
+    from reconciler.operations import replacements
     from reconciler.queries import fleet
     from reconciler.queries.settling import settling
     from reconciler.scheduler import balance
@@ -47,7 +47,7 @@ def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, clear: boo
         raise UsageError("--clear takes back what was asked for: it takes neither --dry-run nor --reason")
     with options.store() as store:
         if clear:
-            _show_cleared(overrides.stay(store, services), options.output_format)
+            _show_cleared(replacements.stay(store, services), options.output_format)
             return
         read = fleet.read(store, time.time())
         if unknown := sorted(set(services) - read.snapshot.services.keys()):
@@ -55,7 +55,7 @@ def rebalance(services: tuple[str, ...], at_most: int, dry_run: bool, clear: boo
         planned = [(view_of(read.scene, name), plan) for name, plan in read.plans.items()]
         found = balance.find(read.scene.hosts, planned, services or None, at_most)
         if not dry_run:
-            overrides.rebalance(store, found.moves, options.said)
+            replacements.rebalance(store, found.moves, options.said)
         if options.output_format == "json":
             output.print_json(found)
         else:

@@ -29,7 +29,7 @@ def scale(service: str, number: int | None, clear: bool, options: Overriding) ->
         raise UsageError("--until and --reason go with a NUMBER: nothing is kept of what --clear takes back")
     with options.store() as store:
         if number is None:
-            done = overrides.start(store, service)
+            done = overrides.start(store, service, options.said.now)
         else:
             done = overrides.scale(store, service, number, options.said)
         options.report(store, done, HEALTHY, lambda fleet: settling(fleet, [keys.service(service)], ""))

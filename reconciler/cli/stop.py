@@ -33,5 +33,5 @@ def start(service: str, options: Overriding) -> None:
     from reconciler.queries.settling import settling
 
     with options.store() as store:
-        done = overrides.start(store, service)
+        done = overrides.start(store, service, options.said.now)
         options.report(store, done, HEALTHY, lambda fleet: settling(fleet, [keys.service(service)], ""))

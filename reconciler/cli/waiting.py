@@ -1,7 +1,8 @@
 """``--wait``: end when what was asked for has come about, or fail and say why."""
 
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 LOOK_AGAIN_S: Final = 1.0
+_COUNTDOWN: Final = re.compile(r"\bin \d+ s\b")
+"""What alone is no news."""
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -69,15 +72,15 @@ def wait_for(store: "Store", look: "Callable[[Fleet], Settling]", timeout_s: flo
     """
     from reconciler.queries import fleet
 
-    told: tuple[str, ...] = ()
+    told: Collection[str] = ()
     deadline = time.monotonic() + timeout_s
     while True:
         seen = look(fleet.read(store, time.time()))
-        if seen.lines != told:
-            for line in seen.lines:
-                if line not in told:
-                    click.echo(line, err=True)
-            told = seen.lines
+        news = {_COUNTDOWN.sub("in a while", line): line for line in seen.lines}
+        for known_as, line in news.items():
+            if known_as not in told:
+                click.echo(line, err=True)
+        told = news.keys()
         if seen.done:
             return
         if seen.failed:

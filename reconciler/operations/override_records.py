@@ -9,7 +9,7 @@ from reconciler.errors import StoreError, UsageError
 from reconciler.model import keys
 from reconciler.model.codec import decode, encode
 from reconciler.model.manifests import Cluster, Host, Service
-from reconciler.model.overrides import ClusterOverride, HostOverride, ServiceOverride
+from reconciler.model.overrides import ClusterOverride, HostOverride, Paused, ServiceOverride
 from reconciler.model.task import Rollout
 from reconciler.store.interface import Committed, PutIf, Store
 
@@ -51,6 +51,13 @@ def clusters_of(store: Store, service: str) -> list[Cluster]:
 def rollouts(store: Store, clusters: list[Cluster], service: str) -> list[Rollout]:
     entries = [store.get(keys.rollout(cluster.name, service)) for cluster in clusters]
     return [decode(entry.value, Rollout, entry.key) for entry in entries if entry is not None]
+
+
+def pauses(store: Store, now: float) -> dict[str, Paused]:
+    """The emergency brakes that are pulled, by cluster (``keys.EVERY``: of all)."""
+    entries = store.list(keys.CLUSTER_OVERRIDES).entries
+    found = [decode(entry.value, ClusterOverride, entry.key) for entry in entries]
+    return {each.cluster: pause for each in found if (pause := each.pause(now))}
 
 
 def of_service(store: Store, name: str, change: Callable[[ServiceOverride], ServiceOverride]) -> None:

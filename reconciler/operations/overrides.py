@@ -1,11 +1,9 @@
-"""What operators change by hand on top of what is declared: scale, stop, restart, rebalance, pause, drain and back.
+"""What operators change by hand on top of what is declared: scale, stop, pause, drain and back.
 
 Called by the commands of these names. Each writes one key by compare-and-set (rule 14), so ``config/`` stays what git
 says; schedulers lay it over ``config/``. Nothing is locked: it works while sync or git are away.
 """
 
-from collections.abc import Collection, Iterable
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -19,14 +17,11 @@ from reconciler.model.overrides import (
     Drained,
     HostOverride,
     Paused,
-    Rebalanced,
-    Restarted,
     Scaled,
     ServiceOverride,
 )
-from reconciler.model.task import ClusterHead
 from reconciler.operations import override_records
-from reconciler.scheduler.balance import Move
+from reconciler.scheduler.overrides import describe
 from reconciler.store.interface import Store
 
 OURS: Final = "default"
@@ -44,7 +39,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 class Overridden(msgspec.Struct, frozen=True, kw_only=True):
     """What a command did. ``field`` is empty where there is nothing that a manifest could say; ``before`` is what the
     manifest says of it, ``after`` what counts now. ``key`` is the object's, ``managed_by`` its source. ``deadline``: of
-    a drain (seconds since 1970; 0: none).
+    a drain (seconds since 1970; 0: none). ``lasts``: until when it holds, in words, where no manifest ends it.
     """
 
     object: str
@@ -56,6 +51,7 @@ class Overridden(msgspec.Struct, frozen=True, kw_only=True):
     after: int | bool = 0
     until: float = 0.0
     deadline: float = 0.0
+    lasts: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -109,7 +105,7 @@ def stop(store: Store, name: str, said: Said) -> Overridden:
     return _scaled(store, override_records.service(store, name), 0, said, "all of its tasks stop")
 
 
-def start(store: Store, name: str) -> Overridden:
+def start(store: Store, name: str, now: float) -> Overridden:
     """Take back what ``scale`` or ``stop`` said.
 
     Raises:
@@ -124,56 +120,7 @@ def start(store: Store, name: str) -> Overridden:
         return msgspec.structs.replace(override, scaled=None)
 
     override_records.of_service(store, name, change)
-    return _about(store, service, service.desired, f"{_are_desired(service.desired)}, as in its manifest")
-
-
-def restart(store: Store, name: str, said: Said) -> Overridden:
-    """Have every task of a service replaced, as in a rollout.
-
-    Raises:
-        UsageError: there is no such service.
-    """
-    service = override_records.service(store, name)
-    clusters = override_records.clusters_of(store, name)
-    issued = {}
-    for cluster in clusters:
-        entry = store.get(keys.cluster_head(cluster.name))
-        if entry is not None:
-            issued[cluster.name] = decode(entry.value, ClusterHead, entry.key).seq
-    restarted = Restarted(issued=issued, by=said.by, reason=said.reason, since=said.now)
-    override_records.of_service(store, name, lambda override: msgspec.structs.replace(override, restarted=restarted))
-    return Overridden(
-        object=f"service {name}",
-        what="all of it is done once more"
-        if service.kind == "batch"
-        else "each task is replaced by a new one, health first, as in a rollout",
-        key=keys.service(name),
-        managed_by=service.managed_by,
-        warnings=warnings_of(clusters, name),
-    )
-
-
-def rebalance(store: Store, moves: Iterable[Move], said: Said) -> None:
-    """Have tasks replaced that would be better elsewhere, those of a service by one write."""
-    of_service: dict[str, dict[str, int]] = {}
-    for move in moves:
-        of_service.setdefault(move.service, {})[move.task] = move.issue
-    for name, mine in sorted(of_service.items()):
-        moved = Rebalanced(tasks=mine, by=said.by, reason=said.reason, since=said.now)
-        override_records.of_service(store, name, partial(msgspec.structs.replace, rebalanced=moved))
-
-
-def stay(store: Store, names: Collection[str]) -> tuple[str, ...]:
-    """Take back what ``rebalance`` said of these services (none: of all); returns those of which it said something.
-
-    What has moved stays where it is.
-    """
-    records = store.list(keys.SERVICE_OVERRIDES).entries
-    known = [decode(entry.value, ServiceOverride, entry.key) for entry in records]
-    found = [each.service for each in known if each.rebalanced and (not names or each.service in names)]
-    for name in found:
-        override_records.of_service(store, name, partial(msgspec.structs.replace, rebalanced=None))
-    return tuple(found)
+    return _about(store, service, service.desired, f"{_are_desired(service.desired)}, as in its manifest", now)
 
 
 def pause(store: Store, cluster: str, said: Said) -> Overridden:
@@ -190,6 +137,7 @@ def pause(store: Store, cluster: str, said: Said) -> Overridden:
         object=_all_or(cluster),
         what="nothing is started, stopped or moved but what replaces the dead",
         until=said.until,
+        lasts=f"`reconciler unpause {_argument(cluster)}`",
     )
 
 
@@ -202,10 +150,10 @@ def unpause(store: Store, cluster: str, now: float) -> Overridden:
 
     def change(override: ClusterOverride) -> ClusterOverride:
         if override.pause(now) is None:
-            entry = store.get(keys.cluster_override(keys.EVERY)) if cluster != keys.EVERY else None
-            every = decode(entry.value, ClusterOverride, entry.key).pause(now) if entry else None
-            hint = f"All clusters are, by {every.by}: `reconciler unpause --all`." if every else None
-            raise RevisionRefused(f"{_all_or(cluster)} is not paused", hint=hint)
+            others = override_records.pauses(store, now).items()
+            hints = [f"{_all_or(name)}, by {each.by}: `reconciler unpause {_argument(name)}`" for name, each in others]
+            what = "there is no pause of every cluster" if cluster == keys.EVERY else f"cluster {cluster} is not paused"
+            raise RevisionRefused(what, hint=f"Paused is {'; '.join(hints)}." if hints else None)
         return msgspec.structs.replace(override, paused=None)
 
     override_records.of_cluster(store, cluster, change)
@@ -285,11 +233,11 @@ def _scaled(store: Store, service: Service, desired: int, said: Said, what: str)
             until=said.until,
         )
     override_records.of_service(store, service.name, lambda override: msgspec.structs.replace(override, scaled=scaled))
-    done = _about(store, service, desired, what, said.until if scaled else 0.0)
+    done = _about(store, service, desired, what, said.now, said.until if scaled else 0.0)
     return done if scaled else msgspec.structs.replace(done, warnings=(*done.warnings, *_not_kept(said)))
 
 
-def _about(store: Store, service: Service, desired: int, what: str, until: float = 0.0) -> Overridden:
+def _about(store: Store, service: Service, desired: int, what: str, now: float, until: float = 0.0) -> Overridden:
     return Overridden(
         object=f"service {service.name}",
         what=what,
@@ -299,7 +247,7 @@ def _about(store: Store, service: Service, desired: int, what: str, until: float
         before=service.desired,
         after=desired,
         until=until,
-        warnings=warnings_of(override_records.clusters_of(store, service.name), service.name),
+        warnings=warnings_of(store, override_records.clusters_of(store, service.name), service.name, now),
     )
 
 
@@ -324,18 +272,40 @@ def _drained(store: Store, host: Host, *, draining: bool, said: Said, deadline: 
         after=draining,
         until=said.until,
         deadline=deadline,
+        warnings=tuple(_is_paused(name, each) for name, each in override_records.pauses(store, said.now).items()),
     )
 
 
-def warnings_of(clusters: list[Cluster], service: str) -> tuple[str, ...]:
-    """What an operator should know of who will obey."""
+def warnings_of(store: Store, clusters: list[Cluster], service: str, now: float) -> tuple[str, ...]:
+    """What an operator should know of who will obey, and when."""
     if not clusters:
         return (f"service {service} is in no cluster, so nothing runs it",)
-    return tuple(
+    others = (
         f"cluster {each.name} is served by scheduler {each.scheduler}; whether that obeys, only its makers know"
         for each in clusters
         if each.scheduler != OURS
     )
+    mine = {keys.EVERY, *(each.name for each in clusters)}
+    pauses = override_records.pauses(store, now).items()
+    return (*others, *(_is_paused(name, each) for name, each in pauses if name in mine))
+
+
+def stopped_by(store: Store, service: Service, now: float) -> tuple[str, ...]:
+    """A warning if an operator has stopped the service."""
+    entry = store.get(keys.service_override(service.name))
+    scaled = decode(entry.value, ServiceOverride, entry.key).scaled if entry else None
+    if scaled is None or scaled.desired or not scaled.holds(service.desired, now):
+        return ()
+    return (f"service {service.name} is stopped {describe(scaled)}, so nothing of it runs",)
+
+
+def _is_paused(cluster: str, pause: Paused) -> str:
+    what = f"{_all_or(cluster)} is paused {describe(pause)}"
+    return f"{what}, so nothing comes of it until `reconciler unpause {_argument(cluster)}`"
+
+
+def _argument(cluster: str) -> str:
+    return "--all" if cluster == keys.EVERY else cluster
 
 
 def _all_or(cluster: str) -> str:

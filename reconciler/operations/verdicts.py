@@ -40,7 +40,10 @@ def decide(store: Store, name: str, *, promote: bool, said: Said) -> Overridden:
     if not any(phase in wanted for phase in phases):
         what = "waits to be promoted, or was given up" if promote else "is under way"
         stands = f"it is {', '.join(sorted(set(phases)))}" if phases else "no scheduler has begun it"
-        raise RevisionRefused(f"no rollout of service {name} to version {service.task_version} {what}: {stands}")
+        raise RevisionRefused(
+            f"no rollout of service {name} to version {service.task_version} {what}: {stands}",
+            hint=_instead(name, phases, promote=promote),
+        )
     what = f"version {service.task_version} goes on to all tasks"
     if not promote:
         what = _taken_where(store, service, [each for each in mine if each.phase in _OPEN])
@@ -58,8 +61,19 @@ def decide(store: Store, name: str, *, promote: bool, said: Said) -> Overridden:
         what=what,
         key=keys.service(name),
         managed_by=service.managed_by,
-        warnings=warnings_of(clusters, name),
+        warnings=warnings_of(store, clusters, name, said.now),
     )
+
+
+def _instead(name: str, phases: list[RolloutPhase], *, promote: bool) -> str | None:
+    """What to do where there is nothing to decide."""
+    if promote and RolloutPhase.ROLLING in phases:
+        return f"It goes on by itself; `reconciler explain {name}` says what it waits for."
+    if not promote and RolloutPhase.COMPLETED in phases:
+        return "To run an earlier version again, declare it: write its number into the service's task_version."
+    if not promote and phases:
+        return f"It has been given up already; `reconciler promote {name}` tries it again."
+    return None
 
 
 def _taken_where(store: Store, service: Service, open_ones: list[Rollout]) -> str:

@@ -170,7 +170,10 @@ def _waits_for(fleet: Fleet, name: str) -> tuple[str, ...]:
     if host.state is None:
         reasons.append("its agent never reported itself: start one with `reconciler agent`")
     elif not host.present:
-        reasons.append("its agent is gone: what runs there is not known, and replaced once it is gone for too long")
+        reasons.append(
+            "its agent is gone: what runs there is not known, and replaced once it is gone for as long as its service "
+            "waits (reschedule_after, 30s if not given)"
+        )
     said = fleet.snapshot.statuses.get(name)
     reasons += [
         f"cannot fetch what the next task of {service} needs, so its old one stays: {each.reason}"

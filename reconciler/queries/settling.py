@@ -136,6 +136,11 @@ def _rollout(fleet: Fleet, row: ServiceRow) -> Rollout | None:
 
 def _line(fleet: Fleet, row: ServiceRow) -> str:
     text = f"{row.cluster}/{row.service}: {row.current} of {row.desired} healthy"
+    if row.kind == "batch":
+        text = f"{row.cluster}/{row.service}: {row.done} of {row.desired} done"
+    elif row.healthy > row.current:
+        text += f", {row.healthy - row.current} old"
     if row.ok:
         return text if _is_done(fleet, row) else f"{text} (the scheduler is not done with this version)"
-    return f"{text} ({'; '.join(row.reasons)})" if row.reasons else text
+    reasons = [each for each in row.reasons if each != f"{row.done} of {row.desired} are done"]
+    return f"{text} ({'; '.join(reasons)})" if reasons else text

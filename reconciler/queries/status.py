@@ -131,7 +131,7 @@ def _wanted(fleet: Fleet, cluster: str, service: Service, rows: list[TaskRow]) -
         current=sum(row.healthy for row in current),
         ok=len(current) == len(rows) == max(0, desired - done) and all(row.healthy for row in rows) and not is_stopped,
         versions=dict(sorted(Counter(row.task_version for row in issued).items())),
-        reasons=(*dict.fromkeys(notes), *_of_tasks(rows)),
+        reasons=(*dict.fromkeys(notes), *_of_tasks(rows, notes)),
     )
 
 
@@ -177,11 +177,13 @@ def _unwanted(cluster: str, service: str, rows: list[TaskRow], *, is_named: bool
     )
 
 
-def _of_tasks(rows: list[TaskRow]) -> tuple[str, ...]:
-    """Why tasks are not well, the same reason said once."""
+def _of_tasks(rows: list[TaskRow], notes: list[str]) -> tuple[str, ...]:
+    """Why tasks are not well, the same reason said once; that of one task not again if a note has it."""
     counts = Counter(row.reason or str(row.phase) for row in rows if not row.healthy)
     return tuple(
-        f"{reason} ({count} times)" if count > 1 else reason for reason, count in counts.most_common(REASONS_SHOWN)
+        f"{reason} ({count} times)" if count > 1 else reason
+        for reason, count in counts.most_common(REASONS_SHOWN)
+        if count > 1 or not any(note.endswith(f": {reason}") for note in notes)
     )
 
 

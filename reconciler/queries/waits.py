@@ -24,7 +24,8 @@ def emptied(fleet: Fleet, host: str) -> Settling:
         )
     ]
     reasons = [f"{cluster}/{service}: {reason}" for cluster, service, reason in said if (cluster, service) in services]
-    lines = [f"{len(left)} of its tasks run on {host}, {len(stopping)} are stopping", *dict.fromkeys(reasons)]
+    counts = f"{_tasks(len(left))} left on {host}, {len(stopping)} stopping"
+    lines = [counts if left or stopping else f"{host} is empty", *dict.fromkeys(reasons)]
     return Settling(lines=tuple(lines), failed=(), done=not left and not stopping)
 
 
@@ -35,7 +36,8 @@ def stopped(fleet: Fleet, service: str) -> Settling:
     mine = {f"{name}-{service}" for name in fleet.snapshot.clusters}
     for host in fleet.snapshot.present & fleet.snapshot.statuses.keys():
         left |= {each for each in fleet.snapshot.statuses[host].tasks if each.rsplit("-", 2)[0] in mine}
-    return Settling(lines=(f"{service}: {len(left)} tasks have yet to stop",), failed=(), done=not left)
+    line = f"{service}: {_tasks(len(left))} yet to stop" if left else f"{service}: all of its tasks have stopped"
+    return Settling(lines=(line,), failed=(), done=not left)
 
 
 def taken_back(fleet: Fleet, service: str) -> Settling:
@@ -60,6 +62,10 @@ def _could_go_back(fleet: Fleet, rollout: Rollout) -> bool:
     declared = fleet.snapshot.services.get(rollout.service)
     is_stored = rollout.goes_back_to in fleet.snapshot.definitions
     return is_stored and (declared is None or declared.kind != "batch")
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"
 
 
 def _line(rollout: Rollout) -> str:

@@ -16,6 +16,7 @@ from reconciler.scheduler.changes import Changes
 from reconciler.scheduler.cluster_view import ClusterView
 from reconciler.scheduler.moves import why_dead
 from reconciler.scheduler.numbering import Numbering
+from reconciler.scheduler.obstacles import tried_again
 from reconciler.scheduler.outage import Outage
 from reconciler.scheduler.placement import Placer
 from reconciler.scheduler.replicas import Member, Standing, members
@@ -133,9 +134,7 @@ def _notes(service: Service, course: Course, left: tuple[Member, ...], desired: 
         again = f"`reconciler restart {service.name}` begins anew, `reconciler promote {service.name}` goes on"
         return (Note(service=service.name, reason=f"version {version} failed: {course.record.reason}; {again}"),)
     if course.phase is RolloutPhase.ROLLING:
-        text = f"{course.record.done} of {desired} are done"
+        count = Note(service=service.name, reason=f"{course.record.done} of {desired} are done", is_ordinary=True)
         waits = [each for each in left if each.standing is Standing.FAILED]
-        if waits:
-            text += f"; {waits[0].task.id} failed ({waits[0].reason}), another starts in {waits[0].wait_s:.0f} s"
-        return (Note(service=service.name, reason=text, is_ordinary=not waits),)
+        return (count, tried_again(service.name, waits)) if waits else (count,)
     return ()

@@ -26,6 +26,8 @@ MOST_BYTES: Final = 8 * 1024
 MOST_TEXT: Final = 300
 MOST_NAMES: Final = 1024
 """How many characters the names of services may take together that one decision tells of."""
+FEW: Final = 2
+"""So many are named where there are many."""
 MANY: Final = 8
 """With more decisions than this, what starts is told host by host if that makes fewer."""
 
@@ -40,7 +42,8 @@ class _Said(msgspec.Struct):
     kind: str
     what: str
     why: str
-    ids: list[str]
+    ids: list[tuple[int, str]]
+    """Each with its instance's number."""
     host: str = ""
     services: list[str] = []
 
@@ -102,7 +105,7 @@ def _say(step: Step) -> list[_Said]:
     if len(started) == len(stopped) == 1:
         new, old = started[0].task, stopped[0].task
         text = f"replace {old.id} on {old.host} by {new.id} on {new.host}"
-        said = [_Said(step.service, f"replace {new.task_version}", text, started[0].why, [new.id])]
+        said = [_Said(step.service, f"replace {new.task_version}", text, started[0].why, [(new.instance, new.id)])]
     else:
         said = [_one(step.service, action) for action in step.actions if isinstance(action, Issue | Withdraw)]
     # that a preparation is over follows from what came of it
@@ -115,14 +118,16 @@ def _one(service: str, action: Action) -> _Said:
     match action:
         case Issue(task=task, why=why):
             text = f"start {task.id} on {task.host}"
-            return _Said(service, f"start {task.task_version}", text, why, [task.id], task.host)
+            return _Said(service, f"start {task.task_version}", text, why, [(task.instance, task.id)], task.host)
         case Withdraw(task=task, why=why):
-            return _Said(service, f"stop {task.task_version}", f"stop {task.id} on {task.host}", why, [task.id])
+            text, ids = f"stop {task.id} on {task.host}", [(task.instance, task.id)]
+            return _Said(service, f"stop {task.task_version}", text, why, ids)
         case Amend(task=task, why=why):
-            return _Said(service, f"amend {task.task_version}", f"amend the record of {task.id}", why, [task.id])
+            text, ids = f"amend the record of {task.id}", [(task.instance, task.id)]
+            return _Said(service, f"amend {task.task_version}", text, why, ids)
         case Prepare(preparation=wanted, why=why):
             text = f"prepare version {wanted.task_version} of {service} on {wanted.host}"
-            return _Said(service, f"prepare {wanted.task_version}", text, why, [wanted.host])
+            return _Said(service, f"prepare {wanted.task_version}", text, why, [(0, wanted.host)])
         case DropPreparation(preparation=over):
             return _Said(service, "forget", f"forget the preparation of {service} on {over.host}", "", [])
         case SaveRollout(rollout=rollout):
@@ -142,9 +147,22 @@ def _together(said: _Said) -> str:
     if count < 2:
         return said.what
     verb, _, version = said.kind.partition(" ")
+    names = _names(said.ids, of_one_service=bool(said.service))
     if verb == "prepare":
-        return f"prepare version {version} of {said.service} on {count} hosts ({said.ids[0]} to {said.ids[-1]})"
+        return f"prepare version {version} of {said.service} on {count} hosts ({names})"
     if not said.service:
-        return f"start {count} tasks on {said.host} ({said.ids[0]} to {said.ids[-1]})"
+        return f"start {count} tasks on {said.host} ({names})"
     which = f"{said.service} by version" if verb == "replace" else f"{said.service} version"
-    return f"{verb} {count} tasks of {which} {version} ({said.ids[0]} to {said.ids[-1]})"
+    return f"{verb} {count} tasks of {which} {version} ({names})"
+
+
+def _names(ids: Iterable[tuple[int, str]], *, of_one_service: bool) -> str:
+    """The first and last where their numbers leave nothing out, else the first few and how many more."""
+    ordered = sorted(ids)
+    (first, first_name), (last, last_name) = ordered[0], ordered[-1]
+    if of_one_service and len(ordered) > 2 and [number for number, _ in ordered] == list(range(first, last + 1)):
+        return f"{first_name} to {last_name}"
+    names = [name for _, name in ordered]
+    if len(names) <= FEW + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:FEW])} and {len(names) - FEW} more"

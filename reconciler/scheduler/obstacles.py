@@ -26,7 +26,7 @@ def _notes(service: str, course: Course, changes: Changes, bounds: Bounds, block
         yield Note(service=service, reason=text)
     failed = [each for each in left if _waits_to_retry(each) and (each.current or course.start is not None)]
     if failed:
-        yield _tried_again(service, failed)
+        yield tried_again(service, failed)
     if changes.leavers and not changes.steps:
         yield _waits_for(service, course, changes, bounds, blocker)
 
@@ -58,7 +58,7 @@ def _of_the_rollout(service: str, course: Course, changes: Changes) -> Iterator[
         yield Note(service=service, reason="the version before it is not in the store any more, so nothing new starts")
 
 
-def _tried_again(service: str, failed: Sequence[Member]) -> Note:
+def tried_again(service: str, failed: Sequence[Member]) -> Note:
     """One sentence, however many there are: what fails everywhere fails for one reason."""
     first = min(failed, key=lambda each: each.task.id)
     soonest_s = min(each.wait_s for each in failed)

@@ -39,6 +39,11 @@ def test_scale_clear_takes_no_end_and_no_reason(option: str) -> None:
     assert "go with a NUMBER" in str(done.exception)
 
 
+def test_restart_clear_takes_no_reason() -> None:
+    done = CliRunner().invoke(reconciler, ["restart", "web", "--clear", "--reason", "why", "--store", "memory:"])
+    assert isinstance(done.exception, UsageError)
+
+
 @pytest.mark.parametrize("option", [("--dry-run",), ("--reason", "why")])
 def test_rebalance_clear_takes_nothing_that_it_would_not_keep(option: tuple[str, ...]) -> None:
     done = CliRunner().invoke(reconciler, ["rebalance", "--clear", *option, "--store", "memory:"])

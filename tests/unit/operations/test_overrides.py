@@ -10,7 +10,7 @@ from reconciler.model.codec import decode, digest
 from reconciler.model.manifests import Cluster, Host, RolloutPolicy, Service, TaskDefinition
 from reconciler.model.overrides import ServiceOverride
 from reconciler.model.task import HostStatus, Phase, Rollout, RolloutPhase, TaskStatus
-from reconciler.operations import overrides, verdicts
+from reconciler.operations import overrides, replacements, verdicts
 from reconciler.operations.overrides import Said
 from reconciler.queries import provenance
 from reconciler.queries.explain_host import explain_host
@@ -117,16 +117,16 @@ def test_a_stopped_service_is_not_called_well_and_starts_again(small: Small) -> 
     row = status(read(small.store, NOW)).services[0]
     assert not row.ok
     assert row.reasons == ("stopped by anna (load test): `reconciler start web`",)
-    overrides.start(small.store, "web")
+    overrides.start(small.store, "web", NOW)
     small.go()
     assert len(tasks(small.store)) == 2
     with pytest.raises(RevisionRefused, match="neither stopped nor scaled"):
-        overrides.start(small.store, "web")
+        overrides.start(small.store, "web", NOW)
 
 
 def test_a_restart_replaces_each_task_once_and_never_goes_below_min(small: Small) -> None:
     before = {(task.id, task.issue) for task in tasks(small.store)}
-    overrides.restart(small.store, "web", said())
+    replacements.restart(small.store, "web", said())
     assert not status(read(small.store, NOW)).services[0].ok, "it would be called done before it began"
     small.go()
     after = {(task.id, task.issue) for task in tasks(small.store)}
@@ -134,6 +134,30 @@ def test_a_restart_replaces_each_task_once_and_never_goes_below_min(small: Small
     assert not before & after
     assert status(read(small.store, NOW)).services[0].ok
     assert not small.plan().steps
+
+
+def test_a_restart_that_is_taken_back_leaves_what_has_not_been_replaced(small: Small) -> None:
+    with pytest.raises(RevisionRefused, match="not being restarted"):
+        replacements.keep(small.store, "web", NOW)
+    done = replacements.restart(small.store, "web", said())
+    assert "restart web --clear" in done.lasts
+    assert small.plan().actions
+    replacements.keep(small.store, "web", NOW)
+    assert not small.plan().actions
+    assert status(read(small.store, NOW)).services[0].ok
+    declare(small.store, Service(name="web", kind="batch", task_name="web", task_version=1, desired=2))
+    with pytest.raises(RevisionRefused, match="begun anew"):
+        replacements.keep(small.store, "web", NOW)
+
+
+def test_what_can_come_to_nothing_for_now_is_said(small: Small) -> None:
+    overrides.stop(small.store, "web", said())
+    assert "web is stopped by anna (load test)" in replacements.restart(small.store, "web", said()).warnings[0]
+    assert "unpause main" in overrides.pause(small.store, "main", said()).lasts
+    for done in (overrides.start(small.store, "web", NOW), overrides.drain(small.store, "h1", said())):
+        assert done.warnings == (
+            "cluster main is paused by anna (load test), so nothing comes of it until `reconciler unpause main`",
+        )
 
 
 def test_a_pause_refuses_the_transaction_that_is_about_to_be_sent(small: Small) -> None:
@@ -159,8 +183,9 @@ def test_a_paused_cluster_still_replaces_its_dead(small: Small) -> None:
     small.agents.tick()
     kinds = [type(action) for action in small.plan().actions]
     assert kinds == [Withdraw, Issue]
-    with pytest.raises(RevisionRefused):
+    with pytest.raises(RevisionRefused, match="no pause of every cluster") as refused:
         overrides.unpause(small.store, keys.EVERY, NOW)
+    assert "unpause main" in str(refused.value)
     overrides.pause(small.store, keys.EVERY, said())
     overrides.unpause(small.store, "main", NOW)
     with pytest.raises(RevisionRefused) as refused:
@@ -298,7 +323,7 @@ def test_names_that_are_not_there_are_said_with_those_that_are(small: Small) -> 
 
 def test_who_says_it_to_a_cluster_of_another_scheduler_is_told(small: Small) -> None:
     declare(small.store, Cluster(name="main", scheduler="night-shift", services=("web",)))
-    assert "night-shift" in overrides.restart(small.store, "web", said()).warnings[0]
+    assert "night-shift" in replacements.restart(small.store, "web", said()).warnings[0]
 
 
 def test_an_override_that_cannot_be_read_holds_everything(small: Small) -> None:
@@ -313,14 +338,14 @@ def test_a_task_that_was_to_move_stays_when_that_is_taken_back() -> None:
     declare_web(small.store, desired=2)
     small.go()
     task = tasks(small.store)[0]
-    overrides.rebalance(
+    replacements.rebalance(
         small.store,
         [Move(task=task.id, issue=task.issue, service="web", host=task.host, to="h2", reason="it is emptier")],
         said(),
     )
     assert small.plan().actions
-    assert overrides.stay(small.store, ["db"]) == ()
+    assert replacements.stay(small.store, ["db"]) == ()
     assert small.plan().actions
-    assert overrides.stay(small.store, []) == ("web",)
+    assert replacements.stay(small.store, []) == ("web",)
     assert small.plan().actions == ()
-    assert overrides.stay(small.store, []) == ()
+    assert replacements.stay(small.store, []) == ()

@@ -204,7 +204,7 @@ def test_what_is_told_of_a_whole_host_is_told_of_each_that_started_there(store: 
     head = codec.decode(found.value, ClusterHead)
     here, elsewhere = (
         msgspec.structs.replace(
-            head.decisions[-1], service="", what=f"start 9 tasks on {host} (main-a-1-0 to main-z-1-0)"
+            head.decisions[-1], service="", what=f"start 9 tasks on {host} (main-a-1-0, main-b-1-0 and 7 more)"
         )
         for host in ("h1", "h2")
     )

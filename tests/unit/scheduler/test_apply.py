@@ -421,7 +421,7 @@ def test_a_preparation_is_told_to_its_host_and_goes_with_what_it_was_for(
     scheduler.go()
     assert len(preparations(store, keys.ROLLOUTS)) == 2
     assert preparations(store, keys.ROLLOUTS) == preparations(store, keys.TASKS)
-    assert any(each.what == "prepare version 2 of web on 2 hosts (h1 to h3)" for each in head(store).decisions)
+    assert any(each.what == "prepare version 2 of web on 2 hosts (h1, h3)" for each in head(store).decisions)
     for _ in range(3):
         agents.tick()
         scheduler.go()

@@ -46,11 +46,16 @@ def test_many_alike_are_said_once() -> None:
     assert said(*steps) == [
         ("start 20 tasks of web version 1 (main-web-1-0 to main-web-1-19)", "first placement"),
     ]
+    some = [step(Withdraw(task(number), "too many")) for number in (7, 0, 10, 3)]
+    assert [what for what, _ in said(*some)] == [
+        "stop 4 tasks of web version 1 (main-web-1-0, main-web-1-3 and 2 more)"
+    ]
+    assert [what for what, _ in said(*some[:2])] == ["stop 2 tasks of web version 1 (main-web-1-0, main-web-1-7)"]
 
 
 def test_what_starts_is_told_host_by_host_where_that_is_shorter() -> None:
     steps = [Step(service=f"s{number}", actions=(Issue(task(number), "first placement"),)) for number in range(12)]
-    assert said(*steps) == [("start 12 tasks on h1 (main-web-1-0 to main-web-1-11)", "first placement")]
+    assert said(*steps) == [("start 12 tasks on h1 (main-web-1-0, main-web-1-1 and 10 more)", "first placement")]
     assert len(said(*steps[:5])) == 5
 
 

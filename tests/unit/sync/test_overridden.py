@@ -10,7 +10,7 @@ from reconciler.model import keys
 from reconciler.model.codec import decode, encode
 from reconciler.model.manifests import Host, Service
 from reconciler.model.overrides import ServiceOverride
-from reconciler.operations import overrides
+from reconciler.operations import overrides, replacements
 from reconciler.operations.apply import apply
 from reconciler.operations.overrides import Said
 from reconciler.runtime.clock import SystemClock
@@ -99,7 +99,7 @@ def test_what_git_changed_and_changed_back_wakes_no_old_override(git: Git, store
 
 
 def test_only_the_part_that_ended_goes(git: Git, store: Store) -> None:
-    overrides.restart(store, "web", SAID)
+    replacements.restart(store, "web", SAID)
     overrides.stop(store, "web", SAID)
     git.commit(desired=6)
     left = of_web(store)
@@ -109,7 +109,7 @@ def test_only_the_part_that_ended_goes(git: Git, store: Store) -> None:
 
 
 def test_a_service_that_comes_again_begins_without_what_was_said_of_the_one_before(git: Git, store: Store) -> None:
-    overrides.restart(store, "web", SAID)
+    replacements.restart(store, "web", SAID)
     overrides.scale(store, "web", 4, SAID)
     git.commit(gone=True)
     assert of_web(store) is None
@@ -170,7 +170,7 @@ def test_an_operator_who_says_something_meanwhile_is_heard(store: Store) -> None
 
     def meanwhile(number: int, operations: Sequence[Operation], go: Callable[[], CommitResult]) -> CommitResult:
         if number == first:
-            overrides.restart(store, "web", SAID)
+            replacements.restart(store, "web", SAID)
         return go()
 
     assert isinstance(git.store, WatchedStore)
