@@ -95,7 +95,7 @@ class Promises:
                 assert any(world.has_all(each, CLUSTER, name, digest) for each in hosts), f"{action} is not prepared"
 
     def _check_rollout(self, name: str, old: Rollout | None, new: Rollout | None) -> None:
-        """It goes on as it may; canaries are no more than asked for."""
+        """It goes on as it may; canaries are no more than asked for, but for those that a restart wants replaced."""
         if new is None:
             return
         same = old is not None and (old.target_digest, old.answered) == (new.target_digest, new.answered)
@@ -105,7 +105,10 @@ class Promises:
         if new.phase is RolloutPhase.CANARY:
             canaries = [each for each in self.world.tasks.values() if each.digest == new.target_digest]
             fresh = [each for each in canaries if each.service == name and each.id not in self.before]
-            others = [each for each in canaries if each.service == name and each.id in self.before]
+            restarted = self.overrides.restarted_at(name, CLUSTER)
+            others = [
+                each for each in canaries if each.service == name and each.id in self.before and each.issue > restarted
+            ]
             asked = self.world.services[name].policy.canary
             assert not fresh or len(fresh) + len(others) <= asked, f"{name} has {len(canaries)} canaries, not {asked}"
 
