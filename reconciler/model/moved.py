@@ -14,13 +14,13 @@ from reconciler.model.source_state import SourceState
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """``config/.moved``: the source that moved last, and the ``chunk`` of its mark since.
+    """``config/.moved``: the source that moved last.
 
-    No two in a row are the same, so the key has another index after each.
+    ``id`` is another each time, also when a source was removed and begins anew: the same value would move no index.
     """
 
     source: str
-    chunk: int
+    id: str
 
 
 def to_compare(marks: Mapping[str, int], sources: Mapping[str, SourceState], moved: int) -> dict[str, int]:

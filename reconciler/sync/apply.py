@@ -15,6 +15,7 @@ from reconciler.model import keys
 from reconciler.model.codec import encode
 from reconciler.model.moved import Moved, to_compare
 from reconciler.model.source_state import SourceState
+from reconciler.runtime.ids import new_id
 from reconciler.store import chunks
 from reconciler.store.interface import Check, Committed, Conflict, DeleteIf, Held, Operation, Put, PutIf, Store, Unknown
 from reconciler.sync.adoption import Handover
@@ -141,7 +142,7 @@ def carry_out(
             state = applying(old, goal, chunk + number, counts)
         value = encode(state)
         marks = origins.operations((change.key for change in part), is_last=is_last)
-        moved = [Put(keys.MOVED, _moved(state))] if operations or _is_told(old) != _is_told(state) else []
+        moved = [Put(keys.MOVED, _moved(view.source))] if operations or _is_told(old) != _is_told(state) else []
         outcome = store.commit([fence, PutIf(key, value, index), *moved, *marks, *operations])
         if not isinstance(outcome, Committed):
             return Interrupted(_why(outcome))
@@ -171,7 +172,7 @@ def delete_late(store: Store, fence: Held, view: View, late: LatePlan, placement
     if placement:
         checks.append(Check(keys.PLACEMENT, placement))
     deletes = [DeleteIf(delete.key, delete.index) for delete in late.deletes]
-    moved = PutIf(keys.MOVED, _moved(state), view.moved) if view.moved else Put(keys.MOVED, _moved(state))
+    moved = PutIf(keys.MOVED, _moved(view.source), view.moved) if view.moved else Put(keys.MOVED, _moved(view.source))
     outcome = store.commit([fence, PutIf(own, encode(state), view.own_index), moved, *checks, *deletes])
     return Done(1) if isinstance(outcome, Committed) else Interrupted(_why(outcome))
 
@@ -192,8 +193,8 @@ def _is_told(state: SourceState | None) -> tuple[bool, bool] | None:
     return (state.mark.settled, state.mark.told) if state else None
 
 
-def _moved(state: SourceState) -> bytes:
-    return encode(Moved(source=state.source, chunk=state.mark.chunk))
+def _moved(source: str) -> bytes:
+    return encode(Moved(source=source, id=new_id()))
 
 
 def _index(store: Store, key: str, value: bytes) -> int:

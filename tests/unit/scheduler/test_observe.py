@@ -91,7 +91,7 @@ def test_more_sources_than_a_transaction_can_compare_are_held_and_it_is_said_wha
     assert planned.hold is not None
     assert "41 sources have to be compared one by one" in planned.hold
     assert "config/.moved is not there" in planned.hold
-    put(store, keys.MOVED, Moved(source="newest", chunk=1))
+    put(store, keys.MOVED, Moved(source="newest", id="1"))
     planned = plan(observe(store, "main"), 0.0)
     assert planned.hold is not None
     assert "newest and 40 more are applied by an older `reconciler sync`" in planned.hold

@@ -495,6 +495,17 @@ class TestLargeRevisions:
         assert marks == [(False, "r1", "r2")] * (len(marks) - 1) + [(True, "r2", None)]
         assert len(marks) > 3
 
+    def test_rule_02_a_source_that_begins_anew_is_noticed_too(self, store: Store) -> None:
+        moved = []
+        for each in (R1, R2):
+            run(sync_of(store, ListedSource("fleet", each)), fence := hold(store, "fleet"))
+            moved.append(store.get(keys.MOVED))
+            marks = store.get(keys.source("fleet")), store.get(fence.key)
+            store.commit([DeleteIf(entry.key, entry.index) for entry in marks if entry])
+        assert moved[0]
+        assert moved[1]
+        assert moved[0].index < moved[1].index, "schedulers compare that"
+
     def test_rule_08_no_transaction_is_larger_than_the_store_takes(self, store: Store) -> None:
         watched = WatchedStore(store)
         long = "x" * 30_000
