@@ -149,7 +149,9 @@ def again(
         raise IllegalStep(f"a task that is {life.phase} is not tried again")
     failures = (*recent(life.failures, now, policy), now.monotonic)
     if len(failures) >= policy.max_attempts:
-        text = f"failed {len(failures)} times in {format_duration(policy.window_s)}, the last time: {reason}"
+        text = reason
+        if len(failures) > 1:
+            text = f"failed {len(failures)} times in {format_duration(policy.window_s)}, the last time: {reason}"
         return msgspec.structs.replace(step(life, Phase.FAILED, now, text), failures=failures, exit_code=exit_code)
     return _pending_again(life, now, reason, exit_code, failures, delay_s(len(failures), policy, jitter))
 

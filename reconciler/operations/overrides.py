@@ -261,7 +261,15 @@ def _drained(store: Store, host: Host, *, draining: bool, said: Said, deadline: 
         since=said.now,
         until=said.until,
     )
-    override_records.of_host(store, host.name, lambda override: msgspec.structs.replace(override, drained=drained))
+    before: Drained | None = None
+
+    def change(override: HostOverride) -> HostOverride:
+        nonlocal before
+        before = override.drained
+        return msgspec.structs.replace(override, drained=drained)
+
+    override_records.of_host(store, host.name, change)
+    paused = tuple(_is_paused(name, each) for name, each in override_records.pauses(store, said.now).items())
     return Overridden(
         object=f"host {host.name}",
         what="drains: what runs there moves, healthy elsewhere first" if draining else "takes tasks again",
@@ -272,8 +280,15 @@ def _drained(store: Store, host: Host, *, draining: bool, said: Said, deadline: 
         after=draining,
         until=said.until,
         deadline=deadline,
-        warnings=tuple(_is_paused(name, each) for name, each in override_records.pauses(store, said.now).items()),
+        warnings=(*_no_deadline_now(before, drained), *paused),
     )
+
+
+def _no_deadline_now(before: Drained | None, now: Drained) -> tuple[str, ...]:
+    """What a drain that is said again without its deadline loses."""
+    if before is None or not before.deadline or not now.draining or now.deadline:
+        return ()
+    return (f"the deadline that {before.by} gave it holds no more; with --deadline there is one again",)
 
 
 def warnings_of(store: Store, clusters: list[Cluster], service: str, now: float) -> tuple[str, ...]:

@@ -220,6 +220,13 @@ def test_scaled_to_max_it_is_said_that_nothing_can_move(small: Small) -> None:
     assert "min = desired = max = 4, so no task may start or stop first: raise max or lower min" in web.reasons
 
 
+def test_a_drain_that_is_said_again_tells_that_its_deadline_is_gone(small: Small) -> None:
+    overrides.drain(small.store, "h1", said(), deadline=NOW + 60)
+    assert overrides.drain(small.store, "h1", said(), deadline=NOW + 90).warnings == ()
+    assert "deadline" in overrides.drain(small.store, "h1", said()).warnings[0]
+    assert overrides.drain(small.store, "h1", said()).warnings == ()
+
+
 def test_past_its_deadline_a_drain_waits_no_longer(small: Small) -> None:
     overrides.pause(small.store, "main", said())  # so that nothing has begun to move
     overrides.drain(small.store, "h1", said(now=NOW - 10), deadline=NOW - 1)
