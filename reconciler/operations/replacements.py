@@ -42,7 +42,7 @@ def restart(store: Store, name: str, said: Said) -> Overridden:
         else "each task is replaced by a new one, health first, as in a rollout",
         key=keys.service(name),
         managed_by=service.managed_by,
-        lasts="" if is_batch else f"each one has been, or until `reconciler restart {name} --clear`",
+        lasts="" if is_batch else f"each one has been replaced, or until `reconciler restart {name} --clear`",
         warnings=(*warnings_of(store, clusters, name, said.now), *stopped_by(store, service, said.now)),
     )
 

@@ -51,11 +51,12 @@ class Workers:
             name = f"{self._name}-{self._threads}"
         try:
             threading.Thread(target=self._run, name=name, daemon=True).start()
-        except RuntimeError:  # the machine gives no more threads
+        except RuntimeError as error:  # the machine gives no more threads; whoever submits must not end of it
             with self._changed:
                 self._threads -= 1
                 self._idle -= 1
-            raise
+            log.warning("%s: no more threads for now, so what waits begins later: %s", self._name, error)
+            return False
         return True
 
     def close(self, timeout_s: float = 0.0) -> bool:

@@ -15,7 +15,7 @@ from reconciler.scheduler.cluster_view import Defined
 Owners: TypeAlias = Mapping[str, Sequence[str | None]]
 """By kind of object as in ``SourceCounts``, the ``managed_by`` of each object that was read."""
 
-MOST_COMPARED: Final = 40
+MOST_COMPARED: Final = 48
 """A Consul transaction has 64 operations: fence, head, placement and two brakes take five, the largest step eleven."""
 
 
@@ -38,10 +38,10 @@ def incomplete(sources: Mapping[str, SourceState], owners: Owners) -> str | None
 
 def crowded(unmoved: Collection[str]) -> str | None:
     """Why no transaction has room to compare that no source has moved since; None if it has."""
-    names = sorted(key.removeprefix(keys.SOURCES) for key in unmoved if key != keys.MOVED)
-    if len(names) <= MOST_COMPARED:
+    if len(unmoved) <= MOST_COMPARED:
         return None
-    text = f"{len(names)} sources have to be compared one by one, and a transaction has room for {MOST_COMPARED}"
+    names = sorted(key.removeprefix(keys.SOURCES) for key in unmoved if key != keys.MOVED)
+    text = f"{len(names)} sources have to be compared one by one, for which a transaction has no room"
     if keys.MOVED not in unmoved:
         return f"{text}: {keys.MOVED} is not there; a `reconciler sync` of this version writes it with a new revision"
     return f"{text}: {names[0]} and {len(names) - 1} more are applied by an older `reconciler sync`; upgrade it"
