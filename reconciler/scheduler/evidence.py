@@ -43,7 +43,7 @@ def crowded(unmoved: Collection[str]) -> str | None:
     names = sorted(key.removeprefix(keys.SOURCES) for key in unmoved if key != keys.MOVED)
     text = f"{len(names)} sources have to be compared one by one, for which a transaction has no room"
     if keys.MOVED not in unmoved:
-        return f"{text}: {keys.MOVED} is not there; a `reconciler sync` of this version writes it with a new revision"
+        return f"{text}: {keys.MOVED} is not there; a `reconciler sync` of this version writes it"
     return f"{text}: {names[0]} and {len(names) - 1} more are applied by an older `reconciler sync`; upgrade it"
 
 

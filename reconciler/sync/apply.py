@@ -114,7 +114,7 @@ def carry_out(
     ``ends``: by the key of a change, what operators said and it ends.
     """
     key, old, index = keys.source(view.source), view.own, view.own_index
-    if not changes and old is not None and encode(old) == encode(goal):
+    if not changes and old is not None and encode(old) == encode(goal) and view.moved:
         return Done(0)
     chunk = old.mark.chunk if old else 0
     ends = ends or {}
@@ -142,7 +142,8 @@ def carry_out(
             state = applying(old, goal, chunk + number, counts)
         value = encode(state)
         marks = origins.operations((change.key for change in part), is_last=is_last)
-        moved = [Put(keys.MOVED, _moved(view.source))] if operations or _is_told(old) != _is_told(state) else []
+        moves = operations or _is_told(old) != _is_told(state) or not view.moved
+        moved = [Put(keys.MOVED, _moved(view.source))] if moves else []
         outcome = store.commit([fence, PutIf(key, value, index), *moved, *marks, *operations])
         if not isinstance(outcome, Committed):
             return Interrupted(_why(outcome))

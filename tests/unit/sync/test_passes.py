@@ -350,6 +350,18 @@ class TestDrift:
         run(sync, fence)
         assert values(store, keys.CONFIG) == before
 
+    def test_the_key_that_says_which_source_moved_is_put_back(self, store: Store) -> None:
+        sync, fence = sync_of(watched := WatchedStore(store), ListedSource("fleet", R1)), hold(store, "fleet")
+        run(sync, fence)
+        moved = store.get(keys.MOVED)
+        assert moved is not None
+        store.commit([DeleteIf(keys.MOVED, moved.index)])
+        run(sync, fence)
+        assert store.get(keys.MOVED) is not None
+        watched.commits.clear()
+        run(sync, fence)
+        assert watched.commits == []
+
     def test_a_definition_edited_by_hand_is_put_right_too(
         self, store: Store, converged: tuple[SourceSync, Held, dict[str, bytes]]
     ) -> None:
