@@ -24,7 +24,7 @@ import urllib3
 from reconciler.errors import ExecutorError
 from reconciler.executors import docker_report
 from reconciler.executors.docker_report import Listed
-from reconciler.executors.docker_streams import KILL_MARKED, end_of, payloads, shut
+from reconciler.executors.docker_streams import KILL_MARKED, Shutter, end_of, payloads
 from reconciler.executors.interface import ScriptResult, never, unless_cancelled
 from reconciler.runtime.ids import new_id
 
@@ -59,7 +59,7 @@ class Engine:
         self._connection: dict[str, Any] = {"base_url": base_url} if base_url else {**docker.utils.kwargs_from_env()}
         self._clients: dict[int, docker.APIClient] = {}
         self._lock = threading.Lock()
-        self._stream: requests.Response | None = None
+        self._stream: Shutter | None = None
 
     def ping(self) -> None:
         """Return if the engine answers."""
@@ -191,7 +191,7 @@ class Engine:
             client = self._client(_READ_S)
             url = self._url(client, f"/containers/{container['Id']}/logs")
             response = client.get(url, params=query, stream=True, timeout=(_READ_S, None if follow else _READ_S))
-            with response:
+            with response, Shutter(response) as shutter:
                 if response.status_code == HTTPStatus.NOT_FOUND:
                     yield iter(()), lambda: None
                     return
@@ -199,7 +199,7 @@ class Engine:
                     raise ExecutorError(f"reading the output of {name}: {_message(response)}")
                 raw = response.raw.stream(_OUTPUT_BYTES, decode_content=False)
                 pieces = raw if container["Config"]["Tty"] else payloads(raw)
-                yield pieces, lambda: shut(response)
+                yield pieces, shutter.shut
 
     def run(self, name: str, argv: Sequence[str], variables: Mapping[str, str], timeout_s: float) -> ScriptResult:
         """Run a command in a container that runs, for ``timeout_s`` at most."""
@@ -215,25 +215,25 @@ class Engine:
                 stream=True,
                 timeout=(_READ_S, timeout_s + _READ_S),
             )
-            cut = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut, (name, exec_id, mark, response))
-            cut.start()
-            try:
-                with response:
+            with response, Shutter(response) as shutter:
+                cut = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut, (name, exec_id, mark, shutter))
+                cut.start()
+                try:
                     if response.status_code >= 400:
                         return ScriptResult(126, _message(response))
                     output = end_of(payloads(response.raw.stream(4096, decode_content=False)))
-            finally:
-                cut.cancel()
+                finally:
+                    cut.cancel()
             return ScriptResult(self._exit_code(client, exec_id, deadline), output.decode(errors="replace"))
 
-    def _cut(self, name: str, exec_id: str, mark: str, response: requests.Response) -> None:
+    def _cut(self, name: str, exec_id: str, mark: str, shutter: Shutter) -> None:
         """End a command that takes too long, from within its container (the engine has no call for it)."""
         with contextlib.suppress(ExecutorError), self._guard("cutting a script"):
             client = self._client(_READ_S)
             if client.exec_inspect(exec_id)["Running"]:
                 killer = client.exec_create(name, ["sh", "-c", KILL_MARKED, "sh", mark])["Id"]
                 client.exec_start(killer, detach=True)
-        shut(response)
+        shutter.shut()
 
     def _exit_code(self, client: docker.APIClient, exec_id: str, deadline: float) -> int | None:
         """What a command ended with; None if it was killed at its deadline, or runs on behind a closed output."""
@@ -253,8 +253,8 @@ class Engine:
             client = self._client(_READ_S)
             query = {"filters": json.dumps(filters)}
             url = self._url(client, "/events")
-            self._stream = client.get(url, params=query, stream=True, timeout=(_READ_S, _SILENCE_S))
-            with self._stream as stream:
+            stream = client.get(url, params=query, stream=True, timeout=(_READ_S, _SILENCE_S))
+            with stream, Shutter(stream) as self._stream:
                 stream.raise_for_status()
                 yield b""
                 yield from stream.iter_lines(None)
@@ -262,7 +262,7 @@ class Engine:
     def close(self) -> None:
         """Let go of all connections."""
         if self._stream is not None:
-            shut(self._stream)
+            self._stream.shut()
         self._forget_clients()
 
     def _client(self, timeout_s: int) -> docker.APIClient:

@@ -3,9 +3,10 @@
 import contextlib
 import os
 import socket
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from reconciler.executors.commands import OUTPUT_BYTES
 
@@ -50,11 +51,29 @@ def end_of(pieces: Iterable[bytes], most_bytes: int = OUTPUT_BYTES) -> bytes:
     return b"".join(kept)[-most_bytes:]
 
 
-def shut(response: Any) -> None:
-    """Make whoever reads ``response`` in another thread see its end."""
-    try:
-        connection = socket.socket(fileno=os.dup(response.raw.fileno()))
-    except (OSError, ValueError, AttributeError):  # it is at its end already
-        return
-    with connection, contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+class Shutter:
+    """Makes whoever reads a response see its end, from any thread, until the ``with`` is over.
+
+    It has a descriptor of its own: by the time that it is asked, the response's may be that of another connection.
+    """
+
+    def __init__(self, response: Any) -> None:
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is at its end already
+            self._connection = socket.socket(fileno=os.dup(response.raw.fileno()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def shut(self) -> None:
+        """End it, if there is something left of it."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._connection is not None:
+                self._connection.shutdown(socket.SHUT_RDWR)

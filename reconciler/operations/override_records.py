@@ -1,5 +1,6 @@
 """The objects that overrides are about, and the one key that each command writes, for ``overrides``."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -7,7 +8,7 @@ import msgspec
 
 from reconciler.errors import StoreError, UsageError
 from reconciler.model import keys
-from reconciler.model.codec import decode, encode
+from reconciler.model.codec import Undecodable, decode, encode
 from reconciler.model.manifests import Cluster, Host, Service
 from reconciler.model.overrides import ClusterOverride, HostOverride, Paused, ServiceOverride
 from reconciler.model.task import Rollout
@@ -54,10 +55,17 @@ def rollouts(store: Store, clusters: list[Cluster], service: str) -> list[Rollou
 
 
 def pauses(store: Store, now: float) -> dict[str, Paused]:
-    """The emergency brakes that are pulled, by cluster (``keys.EVERY``: of all)."""
-    entries = store.list(keys.CLUSTER_OVERRIDES).entries
-    found = [decode(entry.value, ClusterOverride, entry.key) for entry in entries]
-    return {each.cluster: pause for each in found if (pause := each.pause(now))}
+    """The emergency brakes that are pulled, by cluster (``keys.EVERY``: of all).
+
+    A record that can't be read is left out: this is asked to warn of brakes, often after something was written.
+    """
+    pulled = {}
+    for entry in store.list(keys.CLUSTER_OVERRIDES).entries:
+        with contextlib.suppress(Undecodable):
+            each = decode(entry.value, ClusterOverride, entry.key)
+            if pause := each.pause(now):
+                pulled[each.cluster] = pause
+    return pulled
 
 
 def of_service(store: Store, name: str, change: Callable[[ServiceOverride], ServiceOverride]) -> None:

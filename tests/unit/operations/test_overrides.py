@@ -25,7 +25,7 @@ from reconciler.scheduler.observe import Observer
 from reconciler.scheduler.plan import plan
 from reconciler.scheduler.snapshot import view_of
 from reconciler.scheduler.steps import Issue, Plan, SaveRollout, Withdraw
-from reconciler.store.interface import Acquire, Committed, DeleteIf
+from reconciler.store.interface import Acquire, Committed, DeleteIf, Put
 from reconciler.store.memory import MemoryStore
 from tests.support.scheduler_store import PretendAgents, declare, declare_web, listed, make_ours, put, tasks
 from tests.support.scheduler_world import definition
@@ -191,6 +191,13 @@ def test_a_paused_cluster_still_replaces_its_dead(small: Small) -> None:
     with pytest.raises(RevisionRefused) as refused:
         overrides.unpause(small.store, "main", NOW)
     assert "unpause --all" in str(refused.value)
+
+
+def test_a_record_of_a_cluster_that_cannot_be_read_keeps_nobody_from_commanding_others(small: Small) -> None:
+    small.store.commit([Put(keys.cluster_override("other"), b"?")])
+    overrides.pause(small.store, "main", said())
+    assert "main" in overrides.scale(small.store, "web", 2, said()).warnings[0]
+    assert "main" in overrides.drain(small.store, "h1", said()).warnings[0]
 
 
 def test_a_drained_host_is_emptied_and_used_again(small: Small) -> None:
