@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -271,6 +272,8 @@ class _Watch:
                 if not all(_hidden(path, root) for path in paths):
                     events.set()
 
+        # said of a folder within a new one that it hears of twice; it is watched all the same
+        warnings.filterwarnings("ignore", message="Callback with id .* already exists", category=RuntimeWarning)
         self.identity = identity
         self._observer: BaseObserver = Observer()
         self._observer.schedule(Handler(), str(root), recursive=True)

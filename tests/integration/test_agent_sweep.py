@@ -37,7 +37,8 @@ def test_what_a_failed_task_left_is_kept_for_a_while_and_then_removed(agent_worl
     wait_until(lambda: len(list(tasks.iterdir())) == 2, what="the old ones were removed")
     assert {path.name.split(".")[0] for path in tasks.iterdir()} == {runs.id, "c-web-1-2"}
     assert is_alive(pid)
-    assert any("removed 1 ended containers" in event.message for event in agent_world.events)
+    told = "removed 1 ended containers"
+    wait_until(lambda: any(told in event.message for event in agent_world.events), what="it was told")
 
 
 def test_secrets_of_a_cut_start_are_deleted_by_the_next_agent_and_not_by_a_dry_run(agent_world: AgentWorld) -> None:
