@@ -105,8 +105,8 @@ def _report(store: "Store", done: "Overridden", output_format: str) -> None:
 
 def _about_git(store: "Store", done: "Overridden") -> "Iterator[str]":
     if not done.differs:
-        ends = [output.when(done.until)] if done.until else []
-        if ends := [*ends, *([done.lasts] if done.lasts else [])]:
+        ends = [end for end in (output.when(done.until) if done.until else "", done.lasts) if end]
+        if ends:
             yield f"this holds until {', or until '.join(ends)}"
         return
     file, line = _declared_in(store, done)

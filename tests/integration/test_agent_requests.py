@@ -94,15 +94,20 @@ def passes_of_the_planner() -> float:
     return REGISTRY.get_sample_value("reconciler_passes_total", {"loop": "agent", "result": "done"}) or 0.0
 
 
+def counted_agent(world: AgentWorld, space: MemorySpace) -> CountedStore:
+    """Starts the agent, over an executor that pretends; returns the store that it asks."""
+    store = CountedStore(MemoryStore(space))
+    world.start_agent(store=store, executors={"bash": PretendExecutor(identity.owner(world.settings, world.store_id))})
+    return store
+
+
 @pytest.mark.parametrize("hosts", [10, 100])
 def test_a_change_costs_an_agent_the_same_however_large_the_fleet_is(hosts: int, tmp_path: Path) -> None:
     space = MemorySpace()
     world = AgentWorld(MemoryStore(space), tmp_path)
     world.with_settings(publish_interval_s=0.1)
     settle(world, hosts)
-    store = CountedStore(MemoryStore(space))
-    executor = PretendExecutor(identity.owner(world.settings, world.store_id))
-    world.start_agent(store=store, executors={"bash": executor})
+    store = counted_agent(world, space)
     definition = bash_definition(name="web")
     first = world.issue(definition, 1)
     world.await_health(first, Health.PASSING)
@@ -137,10 +142,8 @@ def test_a_change_costs_an_agent_the_same_however_large_the_fleet_is(hosts: int,
 def test_tasks_that_come_together_cost_an_agent_as_much_as_one(tmp_path: Path) -> None:
     space = MemorySpace()
     world = AgentWorld(MemoryStore(space), tmp_path)
-    store = CountedStore(MemoryStore(space))
-    executor = PretendExecutor(identity.owner(world.settings, world.store_id))
     with contextlib.closing(world):
-        world.start_agent(store=store, executors={"bash": executor})
+        store = counted_agent(world, space)
         definition = bash_definition(name="web")
         known = world.issue(definition, 0)
         world.await_health(known, Health.PASSING)
