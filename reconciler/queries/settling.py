@@ -14,6 +14,7 @@ from reconciler.model.codec import encode
 from reconciler.model.task import Health, Phase, Rollout, RolloutPhase, Task
 from reconciler.queries.fleet import Fleet
 from reconciler.queries.status import ServiceRow, status
+from reconciler.scheduler.batch_plan import progress
 from reconciler.sync.gate import Look, Pair
 
 _PRINT_DIGITS: Final = 8
@@ -142,5 +143,5 @@ def _line(fleet: Fleet, row: ServiceRow) -> str:
         text += f", {row.healthy - row.current} old"
     if row.ok:
         return text if _is_done(fleet, row) else f"{text} (the scheduler is not done with this version)"
-    reasons = [each for each in row.reasons if each != f"{row.done} of {row.desired} are done"]
+    reasons = [each for each in row.reasons if each != progress(row.done, row.desired)]
     return f"{text} ({'; '.join(reasons)})" if reasons else text

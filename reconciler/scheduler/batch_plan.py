@@ -128,13 +128,18 @@ def _with_record(view: ClusterView, service: Service, course: Course, counted: l
     return [Step(service=service.name, actions=(*save, *actions))] if save or actions else []
 
 
+def progress(done: int, desired: int) -> str:
+    """How far a batch is."""
+    return f"{done} of {desired} are done"
+
+
 def _notes(service: Service, course: Course, left: tuple[Member, ...], desired: int) -> tuple[Note, ...]:
     if course.phase is RolloutPhase.FAILED:
         version = course.target.definition.version
         again = f"`reconciler restart {service.name}` begins anew, `reconciler promote {service.name}` goes on"
         return (Note(service=service.name, reason=f"version {version} failed: {course.record.reason}; {again}"),)
     if course.phase is RolloutPhase.ROLLING:
-        count = Note(service=service.name, reason=f"{course.record.done} of {desired} are done", is_ordinary=True)
+        count = Note(service=service.name, reason=progress(course.record.done, desired), is_ordinary=True)
         waits = [each for each in left if each.standing is Standing.FAILED]
         return (count, tried_again(service.name, waits)) if waits else (count,)
     return ()
